@@ -1,0 +1,21 @@
+//! The data model of pktmeta: named, typed [fields](field), the TLV [record] that carries their
+//! values with a packet, the [registry] that gives each name its number on this host, and the
+//! [schema] files in which their owners describe them.
+//!
+//! Nothing here does I/O. The crate is `no_std` (with `alloc`) unless the feature `schema` is on.
+
+#![cfg_attr(not(feature = "schema"), no_std)]
+
+extern crate alloc;
+
+pub mod abi;
+pub mod builtin;
+pub mod field;
+pub mod record;
+pub mod registry;
+#[cfg(feature = "schema")]
+pub mod schema;
+
+pub use field::{Field, FieldName, FieldType, Kind, MacAddr, Value};
+pub use record::{Record, TlvType};
+pub use registry::{FieldInfo, Registry};
