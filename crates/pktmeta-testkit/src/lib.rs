@@ -1,0 +1,50 @@
+//! A harness to test BPF data paths on a running Linux kernel.
+//!
+//! Everything here works with plain file descriptors and real kernel objects, so it does not matter
+//! which loader a BPF program came from. From the smallest ring of testing to the largest:
+//!
+//! | you want to | use | needs |
+//! |---|---|---|
+//! | build the bytes of a packet | [`packet`] | nothing |
+//! | run one XDP or skb program on a packet, with packet metadata | [`prog_run::XdpRun`], [`prog_run::SkbRun`] | Linux 5.15, root |
+//! | send labelled packets through XDP, TC and into sockets | [`prog_run::LiveFrames`] | Linux 5.18, root |
+//! | have two hosts that talk to each other | [`link::TwoHosts`] on [`netns::Netns`] | Linux 4.9, root |
+//! | make real UDP and TCP load, with a known end | [`traffic`] | nothing |
+//! | attach to a cgroup and pin maps, and leave nothing behind | [`sandbox`] | Linux 5.3, cgroup v2, root |
+//!
+//! A test that attaches BPF programs usually is one closure in a sandbox of its own:
+//!
+//! ```no_run
+//! use pktmeta_testkit::link::TwoHosts;
+//! use pktmeta_testkit::sandbox::in_sandbox;
+//!
+//! #[test]
+//! fn a_label_reaches_the_server() {
+//!     in_sandbox(|sandbox| {
+//!         let hosts = TwoHosts::new().unwrap();
+//!         // attach to hosts.server_ifindex() and to sandbox.cgroup(), pin below sandbox.bpffs() ...
+//!     });
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! # Privileges
+//! What is marked *root* above wants the capabilities that [`root::require`] lists. Tests should
+//! fail, not skip, where they are missing: a skipped test proves nothing.
+
+#![cfg(target_os = "linux")]
+
+mod error;
+pub mod link;
+pub mod netns;
+pub mod packet;
+pub mod prog_run;
+pub mod root;
+pub mod sandbox;
+mod sys;
+pub mod traffic;
+
+pub use error::Error;
+
+/// What every fallible function of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
