@@ -13,19 +13,20 @@ pub const SOL_PKTMETA_DGRAM: i32 = 0x504e;
 /// `getsockopt`: a [`Info`] that describes the datapath.
 pub const PKTMETA_INFO: i32 = 1;
 
-/// `getsockopt`: the registered fields, one [`crate::FieldInfo`] after another.
-pub const PKTMETA_FIELDS: i32 = 2;
-
 /// `getsockopt` on a TCP socket: the latest record that arrived on the connection.
-pub const PKTMETA_RX: i32 = 3;
+pub const PKTMETA_RX: i32 = 2;
 
 /// `getsockopt` on a TCP socket: the record of the segment that opened the connection, the peer's
 /// SYN or SYN-ACK.
-pub const PKTMETA_RX_SYN: i32 = 4;
+pub const PKTMETA_RX_SYN: i32 = 3;
 
 /// `getsockopt` and `setsockopt` on a UDP socket: where its datagrams carry their tickets, an
 /// `i32` that is one of the `PKTMETA_TICKETS_*` values.
-pub const PKTMETA_TICKETS: i32 = 5;
+pub const PKTMETA_TICKETS: i32 = 4;
+
+/// `getsockopt`, plus a TLV type: the [`crate::FieldInfo`] of the field with that type, else of the
+/// one with the next; `ENODATA` if there is none.
+pub const PKTMETA_FIELD_INFO: i32 = 0x100;
 
 /// No tickets (the default).
 pub const PKTMETA_TICKETS_OFF: i32 = 0;
@@ -46,6 +47,9 @@ pub const SLOT_SIZE: usize = 256;
 /// Offset of the record in a slot.
 pub const SLOT_RECORD: usize = 16;
 
+/// Offset, in the ring's header, of the byte that is not 0 once the datapath is down.
+pub const RING_CLOSED: usize = 16;
+
 /// Most TLV types a host can hand out; types are `1..FIELDS_MAX`.
 pub const FIELDS_MAX: usize = 64;
 
@@ -59,8 +63,6 @@ pub struct Info {
     pub instance: u32,
     /// Slots in the ring, a power of two; slot of a ticket is `ticket % slots`.
     pub slots: u32,
-    /// Fields that `PKTMETA_FIELDS` returns.
-    pub fields: u32,
 }
 
 impl Info {
@@ -78,7 +80,6 @@ impl Info {
             version: word(0),
             instance: word(4),
             slots: word(8),
-            fields: word(12),
         })
     }
 }

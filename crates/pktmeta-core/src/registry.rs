@@ -125,7 +125,7 @@ pub struct Wanted {
     pub policy: Policy,
 }
 
-/// A registered field: what `getsockopt(PKTMETA_FIELDS)` says of it.
+/// A registered field: what `getsockopt(PKTMETA_FIELD_INFO)` says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldInfo {
     /// Its name, unique on the host.

@@ -1,0 +1,79 @@
+//! Compiles the BPF programs with clang. Nothing of the building machine's headers is used.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Each becomes `OUT_DIR/<hook>.bpf.o`.
+const PROGRAMS: [(&str, &str); 5] = [
+    ("xdp", "src/hooks/xdp/label.bpf.c"),
+    ("tc", "src/hooks/tc/ingress.bpf.c"),
+    ("cgroup_skb", "src/hooks/cgroup_skb/deliver.bpf.c"),
+    ("sockops", "src/hooks/sockops/establish.bpf.c"),
+    ("sockopt", "src/hooks/sockopt/answer.bpf.c"),
+];
+
+/// The oldest clang whose output the verifier is known to take.
+const CLANG_MIN: u32 = 14;
+const CLANG_MAX: u32 = 30;
+
+fn main() {
+    for watched in ["include", "src/hooks", "src/carriers"] {
+        println!("cargo::rerun-if-changed={watched}");
+    }
+    println!("cargo::rerun-if-env-changed=BPF_CLANG");
+    let variable = |name| env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"));
+    let here = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
+    // For build scripts of crates that depend on this one: DEP_PKTMETA_INCLUDE.
+    println!("cargo::metadata=include={}", here.join("include").display());
+    // libbpf-sys says where it put libbpf's headers.
+    let libbpf = variable("DEP_BPF_INCLUDE");
+    let clang = find_clang();
+    for (hook, source) in PROGRAMS {
+        let object = Path::new(&variable("OUT_DIR")).join(format!("{hook}.bpf.o"));
+        compile(&clang, &here, &libbpf, Path::new(source), &object);
+    }
+}
+
+fn compile(clang: &OsString, here: &Path, libbpf: &OsString, source: &Path, object: &Path) {
+    let status = Command::new(clang)
+        .current_dir(here)
+        .args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-nostdinc"])
+        .args(["-Wall", "-Wextra", "-Werror"])
+        .args(["-I", "include", "-I", "include/uapi", "-isystem"])
+        .arg(libbpf)
+        .arg(format!("-ffile-prefix-map={}=.", here.display()))
+        .arg("-c")
+        .arg(source)
+        .arg("-o")
+        .arg(object)
+        .status();
+    match status {
+        Ok(status) if status.success() => {}
+        Ok(_) => panic!("{} did not compile {}", clang.display(), source.display()),
+        Err(error) => panic!("{} did not start: {error}", clang.display()),
+    }
+}
+
+/// `$BPF_CLANG`, else the newest `clang-NN` in the path, else `clang`.
+fn find_clang() -> OsString {
+    if let Some(clang) = env::var_os("BPF_CLANG") {
+        return clang;
+    }
+    let numbered = (CLANG_MIN..=CLANG_MAX)
+        .rev()
+        .map(|version| format!("clang-{version}"));
+    numbered
+        .chain(["clang".to_owned()])
+        .find(|clang| Command::new(clang).arg("--version").output().is_ok_and(|o| o.status.success()))
+        .unwrap_or_else(|| {
+            panic!(
+                "no clang in the path: the BPF programs need clang {CLANG_MIN} or newer; on Debian, \
+                 `cargo xtask setup` or `apt-get install clang`; or name one in BPF_CLANG"
+            )
+        })
+        .into()
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
+/*
+ * Numbers and layouts that BPF programs and applications share. For C on either side; docs/abi.md
+ * is the contract.
+ */
+#ifndef PKTMETA_ABI_H
+#define PKTMETA_ABI_H
+
+#include <linux/types.h>
+
+#define PKTMETA_VERSION 1
+
+/* Socket option levels. The name of an option at SOL_PKTMETA_DGRAM is a ticket. */
+#define SOL_PKTMETA 0x504d
+#define SOL_PKTMETA_DGRAM 0x504e
+
+/* Socket options at SOL_PKTMETA. */
+#define PKTMETA_INFO 1	     /* get: struct pktmeta_info */
+#define PKTMETA_RX 2	     /* get, TCP: latest record of the connection */
+#define PKTMETA_RX_SYN 3     /* get, TCP: record of the segment that opened it */
+#define PKTMETA_TICKETS 4    /* get and set, UDP: __s32, PKTMETA_TICKETS_* */
+#define PKTMETA_FIELD_INFO 0x100 /* + T, get: struct pktmeta_field_info of type T or the next */
+
+#define PKTMETA_TICKETS_OFF 0
+#define PKTMETA_TICKETS_MARK 1	   /* in the SO_MARK cmsg of SO_RCVMARK */
+#define PKTMETA_TICKETS_PRIORITY 2 /* in the SO_PRIORITY cmsg of SO_RCVPRIORITY */
+
+/* A record: header, then TLVs up to length. Values of integers are little-endian. */
+#define PKTMETA_MAGIC_0 'P'
+#define PKTMETA_MAGIC_1 'M'
+#define PKTMETA_RECORD_VERSION 1 /* high half of the third byte */
+#define PKTMETA_RECORD_MAX 216	 /* 256 bytes of headroom less sizeof(struct xdp_frame) */
+#define PKTMETA_TYPE_VOID 0
+#define PKTMETA_VALUE_MAX 64
+
+struct pktmeta_header {
+	__u8 magic[2];
+	__u8 version; /* high half version, low half flags */
+	__u8 length;  /* of the record with this header, in bytes */
+};
+
+struct pktmeta_tlv {
+	__u8 type;
+	__u8 size; /* of the value that follows, in bytes */
+};
+
+/* PKTMETA_INFO */
+struct pktmeta_info {
+	__u32 version;	/* PKTMETA_VERSION */
+	__u32 instance; /* differs between two datapaths on a host */
+	__u32 slots;	/* of the ring, a power of two */
+	__u32 reserved;
+};
+
+/* PKTMETA_FIELD_INFO + T: the field registered with type T, else with the next type that is */
+#define PKTMETA_FIELDS_MAX 64 /* types are 1 .. PKTMETA_FIELDS_MAX - 1 */
+#define PKTMETA_NAME_SIZE 28
+
+#define PKTMETA_KIND_UNSIGNED 1
+#define PKTMETA_KIND_BOOL 2
+#define PKTMETA_KIND_IPV4 3
+#define PKTMETA_KIND_IPV6 4
+#define PKTMETA_KIND_MAC 5
+#define PKTMETA_KIND_BYTES 6
+
+struct pktmeta_field_info {
+	char name[PKTMETA_NAME_SIZE];  /* NUL-padded */
+	char owner[PKTMETA_NAME_SIZE]; /* NUL-padded */
+	__u8 type;
+	__u8 kind; /* PKTMETA_KIND_* */
+	__u8 size; /* of a value, in bytes */
+	__u8 policy;
+	__u32 reserved;
+};
+
+/*
+ * A slot of the ring, where a datagram's record waits for its reader. The writer clears the ticket
+ * first and sets it last: a reader whose ticket stands there before and after it copied the record
+ * has the record of its own datagram.
+ */
+struct pktmeta_slot {
+	__u32 ticket;
+	__u32 reserved;
+	__u64 cookie; /* SO_COOKIE of the socket that the datagram went to */
+	__u8 record[PKTMETA_RECORD_MAX];
+	__u8 padding[24];
+};
+
+/* The ring is an array map of info.slots slots and, after them, one of these. */
+struct pktmeta_ring_header {
+	struct pktmeta_info info;
+	__u32 closed; /* not 0 once the datapath is down */
+	__u8 padding[236];
+};
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
+/*
+ * Find a packet's record above TC, in cgroup_skb/ingress and sockops programs. The kernel offers
+ * no access to metadata there, but the bytes are still in front of the MAC header. Kernel 6.2 or
+ * later (bpf_cast_to_kern_ctx), CAP_PERFMON.
+ */
+#ifndef PKTMETA_SOCKET_BPF_H
+#define PKTMETA_SOCKET_BPF_H
+
+#ifndef __VMLINUX_H__
+#include <linux/bpf.h>
+#endif
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <pktmeta/record.bpf.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct sk_buff___pktmeta {
+	unsigned char *head;
+	__u32 end;
+	__u16 mac_header;
+	__u16 network_header;
+	__u16 transport_header;
+	struct sock___pktmeta *sk;
+};
+
+struct skb_shared_info___pktmeta {
+	__u8 meta_len;
+};
+
+struct net___pktmeta {
+	__u64 net_cookie;
+};
+
+struct possible_net___pktmeta {
+	struct net___pktmeta *net;
+};
+
+struct sock_common___pktmeta {
+	struct possible_net___pktmeta skc_net;
+	struct {
+		__s64 counter;
+	} skc_cookie;
+};
+
+struct sock___pktmeta {
+	struct sock_common___pktmeta __sk_common;
+};
+
+struct bpf_sock_ops_kern___pktmeta {
+	struct sock___pktmeta *sk;
+	struct sk_buff___pktmeta *skb;
+};
+
+struct bpf_sockopt_kern___pktmeta {
+	struct sock___pktmeta *sk;
+};
+
+#pragma clang attribute pop
+
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
+extern void *bpf_rdonly_cast(const void *address, __u32 type_id) __ksym;
+
+/* Where a packet's record lies in kernel memory. */
+struct pktmeta_place {
+	const void *address; /* for bpf_probe_read_kernel only */
+	__u32 length;	     /* 0: the packet has no record */
+};
+
+/*
+ * Finds the record of a packet. skb is what bpf_cast_to_kern_ctx gave, or a pointer out of it. The
+ * metadata ends where the MAC header starts (skb_metadata_end); the record starts with it.
+ */
+static __always_inline struct pktmeta_place pktmeta_find_record(struct sk_buff___pktmeta *skb)
+{
+	struct skb_shared_info___pktmeta *shared;
+	struct pktmeta_place none = {}, place;
+	struct pktmeta_header header;
+	unsigned char *head = skb->head;
+	__u32 mac = skb->mac_header;
+	__u32 area;
+
+	shared = bpf_rdonly_cast(head + skb->end,
+				 bpf_core_type_id_kernel(struct skb_shared_info___pktmeta));
+	area = shared->meta_len;
+	/* 0xffff stands for "no MAC header" (skb_mac_header_was_set). */
+	if (area < sizeof(header) || area > mac || mac == 0xffff)
+		return none;
+	place.address = head + mac - area;
+	if (bpf_probe_read_kernel(&header, sizeof(header), place.address))
+		return none;
+	place.length = pktmeta_header_length(&header, area);
+	return place;
+}
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * The ring: slots that hold the records of datagrams until their readers come. Applications map
+ * it; a ticket names a slot and says which of its occupants is meant.
+ */
+#ifndef PKTMETA_RING_BPF_H
+#define PKTMETA_RING_BPF_H
+
+#include <pktmeta/abi.h>
+
+/* Slots, a power of two. Set by the loader, as is max_entries: slots + 1, the last the header. */
+const volatile __u32 ring_slots = 0;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pktmeta_slot);
+} ring SEC(".maps");
+
+static __always_inline struct pktmeta_slot *ring_slot_at(__u32 index)
+{
+	return bpf_map_lookup_elem(&ring, &index);
+}
+
+static __always_inline struct pktmeta_slot *ring_slot(__u32 ticket)
+{
+	return ring_slot_at(ticket & (ring_slots - 1));
+}
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* Socket storage: whether a UDP socket wants tickets with its datagrams, and where. */
+#ifndef PKTMETA_TICKETS_BPF_H
+#define PKTMETA_TICKETS_BPF_H
+
+#include <pktmeta/abi.h>
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __s32); /* PKTMETA_TICKETS_* */
+} tickets SEC(".maps");
+
+#endif

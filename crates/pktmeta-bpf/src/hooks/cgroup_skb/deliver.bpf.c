@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * cgroup_skb/ingress: the last step before a socket's queue, after routing and netfilter. Puts
+ * each packet's record where the application can get at it. Always lets the packet pass.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <pktmeta/socket.bpf.h>
+#include "../../carriers/connection.bpf.h"
+#include "../../carriers/ring.bpf.h"
+#include "../../carriers/syn.bpf.h"
+#include "../../carriers/tickets.bpf.h"
+#include "deliver.h"
+
+#define NULL ((void *)0)
+#define PASS 1
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define ETH_P_IP 0x0800
+#define TCP_FLAGS 13
+#define TCP_FLAG_SYN 0x02
+#define TCP_FLAG_ACK 0x10
+
+/* Slots that each CPU has for itself, as a power of two: nobody shares a counter. */
+const volatile __u32 ring_cpu_bits = 0;
+/* Slots of the whole ring, as a power of two: the ticket's bits below the generation. */
+const volatile __u32 ring_bits = 0;
+
+/* How many tickets this CPU has issued, from a random start. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} issued SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pktmeta_deliver_counters);
+} deliver_counters SEC(".maps");
+
+/*
+ * A ticket: generation above, slot below. 0 is no ticket, so generation 0 is never issued: a
+ * counter that reaches it goes on with generation 1.
+ */
+static __always_inline __u32 next_ticket(void)
+{
+	__u32 zero = 0, count, generation, index;
+	__u32 *next = bpf_map_lookup_elem(&issued, &zero);
+
+	if (!next)
+		return 0;
+	count = *next;
+	generation = (count >> ring_cpu_bits) << ring_bits;
+	if (!generation) {
+		count = (1 << ring_cpu_bits) | (count & ((1 << ring_cpu_bits) - 1));
+		generation = 1 << ring_bits;
+	}
+	*next = count + 1;
+	index = bpf_get_smp_processor_id() << ring_cpu_bits;
+	index |= count & ((1 << ring_cpu_bits) - 1);
+	return generation | (index & (ring_slots - 1));
+}
+
+/* Puts a record in the ring; 0 if there is none, or it could not be read. */
+static __always_inline __u32 issue_ticket(struct __sk_buff *skb, struct pktmeta_place place)
+{
+	struct pktmeta_slot *slot;
+	__u32 ticket;
+
+	if (!place.length || place.length > sizeof(slot->record))
+		return 0;
+	ticket = next_ticket();
+	slot = ring_slot(ticket);
+	if (!ticket || !slot)
+		return 0;
+	/* Exchanges are full barriers: no reader finds a ticket beside a record that is not its. */
+	__sync_lock_test_and_set(&slot->ticket, 0);
+	slot->cookie = bpf_get_socket_cookie(skb);
+	if (bpf_probe_read_kernel(slot->record, place.length, place.address))
+		return 0;
+	__sync_lock_test_and_set(&slot->ticket, ticket);
+	return ticket;
+}
+
+static __always_inline void deliver_datagram(struct __sk_buff *skb, struct bpf_sock *sk,
+					     struct pktmeta_deliver_counters *counters)
+{
+	__s32 *where = bpf_sk_storage_get(&tickets, sk, 0, 0);
+	__u32 ticket;
+
+	if (!where || *where == PKTMETA_TICKETS_OFF)
+		return;
+	ticket = issue_ticket(skb, pktmeta_find_record(bpf_cast_to_kern_ctx(skb)));
+	/* No record, no ticket: what else stood there must not be taken for one. */
+	if (*where == PKTMETA_TICKETS_MARK) {
+		skb->mark = ticket;
+		barrier(); /* two stores, not one through a chosen pointer into the context */
+	} else {
+		skb->priority = ticket;
+	}
+	if (ticket)
+		counters->datagrams++;
+	else
+		counters->datagrams_absent++;
+}
+
+/* A SYN to a listener: its record waits for the connection to have a socket. */
+static __always_inline void keep_syn(struct __sk_buff *skb, struct sk_buff___pktmeta *kernel_skb,
+				     __u32 tcp, const struct record_buffer *record,
+				     struct pktmeta_deliver_counters *counters)
+{
+	struct flow flow = {};
+	struct sock___pktmeta *sk = kernel_skb->sk;
+	__be32 addresses[8];
+
+	if (!sk)
+		return;
+	flow.netns = sk->__sk_common.skc_net.net->net_cookie;
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if (bpf_skb_load_bytes(skb, 12, addresses, 8))
+			return;
+		flow_set_ipv4(flow.remote_address, addresses[0]);
+		flow_set_ipv4(flow.local_address, addresses[1]);
+	} else {
+		if (bpf_skb_load_bytes(skb, 8, addresses, 32))
+			return;
+		__builtin_memcpy(flow.remote_address, addresses, 16);
+		__builtin_memcpy(flow.local_address, addresses + 4, 16);
+	}
+	/* The source port, and next to it the destination port. */
+	if (bpf_skb_load_bytes(skb, tcp, &flow.remote_port, 4))
+		return;
+	if (!record) {
+		/* An earlier connection's must not be taken for this one's. */
+		bpf_map_delete_elem(&syns, &flow);
+		counters->syns_absent++;
+	} else if (!bpf_map_update_elem(&syns, &flow, record, BPF_ANY)) {
+		counters->syns++;
+	}
+}
+
+static __always_inline void keep_latest(struct bpf_sock *sk, const struct record_buffer *record,
+					int opening, struct pktmeta_deliver_counters *counters)
+{
+	struct connection *connection;
+
+	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!connection)
+		return;
+	bpf_spin_lock(&connection->lock);
+	connection->latest = *record;
+	if (opening)
+		connection->opening = *record;
+	bpf_spin_unlock(&connection->lock);
+	counters->segments++;
+}
+
+static __always_inline void deliver_segment(struct __sk_buff *skb, struct bpf_sock *sk,
+					    struct pktmeta_deliver_counters *counters)
+{
+	struct sk_buff___pktmeta *kernel_skb = bpf_cast_to_kern_ctx(skb);
+	int listening = sk->state == BPF_TCP_LISTEN;
+	struct record_buffer record = {};
+	__u32 tcp = 0;
+	__u8 flags = 0;
+	long absent;
+
+	if (listening || sk->state == BPF_TCP_SYN_SENT) {
+		/* skb->data is the network header here. */
+		tcp = kernel_skb->transport_header - kernel_skb->network_header;
+		if (bpf_skb_load_bytes(skb, tcp + TCP_FLAGS, &flags, sizeof(flags)))
+			return;
+		flags &= TCP_FLAG_SYN | TCP_FLAG_ACK;
+	}
+	if (listening && flags != TCP_FLAG_SYN)
+		return;
+	absent = copy_record(&record, pktmeta_find_record(kernel_skb));
+	if (listening)
+		keep_syn(skb, kernel_skb, tcp, absent ? NULL : &record, counters);
+	else if (absent)
+		counters->segments_absent++;
+	else
+		keep_latest(sk, &record, flags == (TCP_FLAG_SYN | TCP_FLAG_ACK), counters);
+}
+
+SEC("cgroup_skb/ingress")
+int pktmeta_deliver(struct __sk_buff *skb)
+{
+	struct pktmeta_deliver_counters *counters;
+	struct bpf_sock *sk = skb->sk;
+	__u32 zero = 0;
+
+	if (!sk)
+		return PASS;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return PASS;
+	counters = bpf_map_lookup_elem(&deliver_counters, &zero);
+	if (!counters)
+		return PASS;
+	if (sk->protocol == IPPROTO_UDP)
+		deliver_datagram(skb, sk, counters);
+	else if (sk->protocol == IPPROTO_TCP)
+		deliver_segment(skb, sk, counters);
+	return PASS;
+}
+
+/* bpf_probe_read_kernel and bpf_cast_to_kern_ctx are for GPL-compatible programs. */
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,82 @@
+//! The hooks: a folder each, with its BPF program and what its loader must know of it.
+
+pub mod cgroup_skb;
+pub mod sockops;
+pub mod sockopt;
+pub mod tc;
+pub mod xdp;
+
+/// A hook: one BPF object, its programs, and what it counts.
+#[derive(Debug)]
+pub struct Hook {
+    /// What the hook is called.
+    pub name: &'static str,
+    /// The ELF object.
+    pub object: &'static [u8],
+    /// The programs in it.
+    pub programs: &'static [Program],
+    /// The map whose only value is the counters.
+    pub counters_map: &'static str,
+    /// The counters, a `u64` each, in order.
+    pub counters: &'static [Counter],
+    /// What the user loses without it.
+    pub purpose: &'static str,
+}
+
+/// A program of a hook.
+#[derive(Debug)]
+pub struct Program {
+    /// Its C function.
+    pub name: &'static str,
+    /// Where it attaches: a `BPF_*` attach type.
+    pub attach_type: libbpf_sys::bpf_attach_type,
+}
+
+/// One thing that a hook counts.
+#[derive(Debug)]
+pub struct Counter {
+    /// Its name in tables and JSON.
+    pub name: &'static str,
+    /// What is counted, and for a loss what to do about it.
+    pub meaning: &'static str,
+    /// True if each count is a label that was not set or not delivered.
+    pub loss: bool,
+}
+
+/// The hooks of an interface, in the order in which a packet meets them.
+pub const INTERFACE: [&Hook; 2] = [&xdp::HOOK, &tc::HOOK];
+
+/// The hooks of a cgroup, in the order in which a packet meets them.
+pub const CGROUP: [&Hook; 3] = [&cgroup_skb::HOOK, &sockops::HOOK, &sockopt::HOOK];
+
+const fn count(name: &'static str, meaning: &'static str) -> Counter {
+    Counter {
+        name,
+        meaning,
+        loss: false,
+    }
+}
+
+const fn loss(name: &'static str, meaning: &'static str) -> Counter {
+    Counter {
+        name,
+        meaning,
+        loss: true,
+    }
+}
+
+/// Embeds an object of the build; ELF wants it aligned.
+macro_rules! object {
+    ($name:literal) => {{
+        #[repr(C, align(16))]
+        struct Aligned<T: ?Sized>(T);
+        static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
+            env!("OUT_DIR"),
+            "/",
+            $name,
+            ".bpf.o"
+        )));
+        &OBJECT.0
+    }};
+}
+use object;

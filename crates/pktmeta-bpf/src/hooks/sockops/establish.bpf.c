@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * sockops: when the kernel makes a socket for an incoming connection, gives it the record of the
+ * SYN, and that of the segment that ended the handshake. It happens before accept() returns it.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <pktmeta/socket.bpf.h>
+#include "../../carriers/connection.bpf.h"
+#include "../../carriers/syn.bpf.h"
+#include "establish.h"
+
+#define AF_INET6 10
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pktmeta_establish_counters);
+} establish_counters SEC(".maps");
+
+static __always_inline void give_records(struct bpf_sock_ops *ops, struct bpf_sock *sk,
+					 struct pktmeta_establish_counters *counters)
+{
+	struct bpf_sock_ops_kern___pktmeta *kernel_ops = bpf_cast_to_kern_ctx(ops);
+	struct sk_buff___pktmeta *ack = kernel_ops->skb;
+	struct record_buffer latest = {};
+	struct connection *connection;
+	struct record_buffer *opening;
+	struct flow flow = {};
+	long no_latest;
+
+	flow.netns = kernel_ops->sk->__sk_common.skc_net.net->net_cookie;
+	if (ops->family == AF_INET6) {
+		flow.remote_address[0] = ops->remote_ip6[0];
+		flow.remote_address[1] = ops->remote_ip6[1];
+		flow.remote_address[2] = ops->remote_ip6[2];
+		flow.remote_address[3] = ops->remote_ip6[3];
+		flow.local_address[0] = ops->local_ip6[0];
+		flow.local_address[1] = ops->local_ip6[1];
+		flow.local_address[2] = ops->local_ip6[2];
+		flow.local_address[3] = ops->local_ip6[3];
+		barrier(); /* no load through a chosen pointer into the context */
+	} else {
+		flow_set_ipv4(flow.remote_address, ops->remote_ip4);
+		flow_set_ipv4(flow.local_address, ops->local_ip4);
+	}
+	/* The context has the ports in two byte orders (sock_ops_convert_ctx_access). */
+	flow.remote_port = bpf_htons(bpf_ntohl(ops->remote_port));
+	flow.local_port = bpf_htons(ops->local_port);
+
+	no_latest = ack ? copy_record(&latest, pktmeta_find_record(ack)) : -PKTMETA_ENODATA;
+	opening = bpf_map_lookup_elem(&syns, &flow);
+	if (!opening && no_latest) {
+		counters->absent++;
+		return;
+	}
+	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!connection)
+		return;
+	bpf_spin_lock(&connection->lock);
+	if (opening)
+		connection->opening = *opening;
+	if (!no_latest)
+		connection->latest = latest;
+	else if (opening)
+		connection->latest = *opening;
+	bpf_spin_unlock(&connection->lock);
+	if (opening) {
+		bpf_map_delete_elem(&syns, &flow);
+		counters->opened++;
+	} else {
+		counters->absent++;
+	}
+}
+
+SEC("sockops")
+int pktmeta_establish(struct bpf_sock_ops *ops)
+{
+	struct pktmeta_establish_counters *counters;
+	struct bpf_sock *sk = ops->sk;
+	__u32 zero = 0;
+
+	if (ops->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB || !sk)
+		return 1;
+	counters = bpf_map_lookup_elem(&establish_counters, &zero);
+	if (counters)
+		give_records(ops, sk, counters);
+	return 1;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

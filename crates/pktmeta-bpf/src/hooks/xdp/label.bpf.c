@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * XDP: reserves the area and writes the first fields, those of pktmeta itself and the labels that
+ * the user gave the packet's source address.
+ */
+#include <pktmeta/pktmeta.bpf.h>
+#include <bpf/bpf_endian.h>
+#include "label.h"
+
+#define ETH_HLEN 14
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+#define ETH_P_8021Q 0x8100
+#define ETH_P_8021AD 0x88a8
+#define VLAN_HLEN 4
+#define VLAN_TAGS_MAX 2
+
+PKTMETA_FIELD(rx_timestamp, __u64);
+PKTMETA_FIELD(rx_ifindex, __u32);
+PKTMETA_FIELD(rx_queue, __u16);
+PKTMETA_FIELD(packet_number, __u64);
+
+/* Set by the loader when the user gave labels: without any, the lookup is not even loaded. */
+const volatile __u8 labels_used = 0;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct pktmeta_label_key);
+	__type(value, struct pktmeta_labels);
+} xdp_labels SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pktmeta_xdp_counters);
+} xdp_counters SEC(".maps");
+
+/* The last packet's number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} xdp_numbers SEC(".maps");
+
+/* The source address of an IP packet; an IPv4 one as ::ffff:a.b.c.d. 0 if it is not an IP packet. */
+static __always_inline int source_address(struct xdp_md *ctx, struct pktmeta_label_key *key)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__be16 *protocol = data + ETH_HLEN - sizeof(*protocol);
+	int i;
+
+	for (i = 0; i < VLAN_TAGS_MAX; i++) {
+		if ((void *)(protocol + 1) > end)
+			return 0;
+		if (*protocol != bpf_htons(ETH_P_8021Q) && *protocol != bpf_htons(ETH_P_8021AD))
+			break;
+		protocol = (void *)protocol + VLAN_HLEN;
+	}
+	if ((void *)(protocol + 1) > end)
+		return 0;
+	key->prefix_length = 8 * sizeof(key->address);
+	if (*protocol == bpf_htons(ETH_P_IP)) {
+		void *source = (void *)(protocol + 1) + 12;
+
+		if (source + 4 > end)
+			return 0;
+		key->address[2] = bpf_htonl(0xffff);
+		__builtin_memcpy(&key->address[3], source, 4);
+		return 1;
+	}
+	if (*protocol == bpf_htons(ETH_P_IPV6)) {
+		void *source = (void *)(protocol + 1) + 8;
+
+		if (source + 16 > end)
+			return 0;
+		__builtin_memcpy(key->address, source, 16);
+		return 1;
+	}
+	return 0;
+}
+
+/* One label at a time, called rather than inlined: its value's size is known only at run time. */
+static __noinline long set_label(struct xdp_md *ctx, const struct pktmeta_label *label)
+{
+	switch (label->size) {
+	case 1:
+		return pktmeta_xdp_set_bytes(ctx, label->type, label->value, 1);
+	case 2:
+		return pktmeta_xdp_set_bytes(ctx, label->type, label->value, 2);
+	case 4:
+		return pktmeta_xdp_set_bytes(ctx, label->type, label->value, 4);
+	case 6:
+		return pktmeta_xdp_set_bytes(ctx, label->type, label->value, 6);
+	case 8:
+		return pktmeta_xdp_set_bytes(ctx, label->type, label->value, 8);
+	case 16:
+		return pktmeta_xdp_set_bytes(ctx, label->type, label->value, 16);
+	}
+	return -PKTMETA_EINVAL;
+}
+
+static __always_inline long set_labels(struct xdp_md *ctx)
+{
+	struct pktmeta_label_key key = {};
+	struct pktmeta_labels *labels;
+	long err = 0;
+	int i;
+
+	if (!source_address(ctx, &key))
+		return 0;
+	labels = bpf_map_lookup_elem(&xdp_labels, &key);
+	if (!labels)
+		return 0;
+	for (i = 0; i < PKTMETA_LABELS_MAX && !err; i++) {
+		if (!labels->label[i].size)
+			break;
+		err = set_label(ctx, &labels->label[i]);
+	}
+	return err;
+}
+
+/* Sets a field that the loader gave a number; others are not produced on this interface. */
+#define produce(ctx, field, value)                                                                 \
+	({                                                                                         \
+		long __err = pktmeta_field_##field.type ? pktmeta_set(ctx, field, value) : 0;      \
+		__err;                                                                             \
+	})
+
+SEC("xdp")
+int pktmeta_xdp_label(struct xdp_md *ctx)
+{
+	struct pktmeta_xdp_counters *counters;
+	__u64 *last_number;
+	__u32 zero = 0;
+	long err;
+
+	counters = bpf_map_lookup_elem(&xdp_counters, &zero);
+	last_number = bpf_map_lookup_elem(&xdp_numbers, &zero);
+	if (!counters || !last_number)
+		return XDP_PASS;
+	counters->packets++;
+	if (ctx->data_meta < ctx->data) {
+		if (!pktmeta_has_record(ctx)) {
+			counters->foreign++;
+			return XDP_PASS;
+		}
+	} else if (pktmeta_xdp_reserve(ctx)) {
+		counters->no_area++;
+		return XDP_PASS;
+	}
+	err = produce(ctx, rx_timestamp, bpf_ktime_get_ns());
+	err = err ?: produce(ctx, rx_ifindex, ctx->ingress_ifindex);
+	err = err ?: produce(ctx, rx_queue, ctx->rx_queue_index);
+	err = err ?: produce(ctx, packet_number, __sync_fetch_and_add(last_number, 1) + 1);
+	if (labels_used)
+		err = err ?: set_labels(ctx);
+	if (err)
+		counters->no_room++;
+	else
+		counters->labelled++;
+	return XDP_PASS;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

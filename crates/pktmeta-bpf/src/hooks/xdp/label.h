@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* What the XDP program and its loader (mod.rs) share. */
+#ifndef PKTMETA_XDP_LABEL_H
+#define PKTMETA_XDP_LABEL_H
+
+#include <pktmeta/abi.h>
+
+/* Key of the longest-prefix match: a source address, an IPv4 one as ::ffff:a.b.c.d. */
+struct pktmeta_label_key {
+	__u32 prefix_length; /* bits of address */
+	__be32 address[4];
+};
+
+#define PKTMETA_LABELS_MAX 4
+#define PKTMETA_LABEL_VALUE_MAX 16
+
+struct pktmeta_label {
+	__u8 type;
+	__u8 size; /* 0: none, nor any after it */
+	__u8 reserved[6];
+	__u8 value[PKTMETA_LABEL_VALUE_MAX];
+};
+
+struct pktmeta_labels {
+	struct pktmeta_label label[PKTMETA_LABELS_MAX];
+};
+
+struct pktmeta_xdp_counters {
+	__u64 packets;	/* seen */
+	__u64 labelled; /* have all their fields */
+	__u64 foreign;	/* somebody else's metadata stood there: left alone */
+	__u64 no_area;	/* the driver refused to reserve the area */
+	__u64 no_room;	/* a field did not fit the area */
+};
+
+#endif

@@ -1,0 +1,25 @@
+//! The BPF programs of pktmeta and their loader.
+//!
+//! [`Datapath`] attaches them to an interface and a cgroup, pins what it made under bpffs so that
+//! it outlives the caller, reports on it and removes it.
+//! `include/pktmeta/` is the header library for other people's BPF programs; build scripts of
+//! dependent crates find it in `DEP_PKTMETA_INCLUDE`.
+
+mod datapath;
+mod error;
+pub mod hooks;
+pub mod host;
+mod object;
+mod pins;
+mod sys;
+
+pub use datapath::{
+    AttachMode, Datapath, Delivery, Down, HookStatus, InterfaceStatus, Status, Up, UpOptions,
+};
+pub use error::Error;
+pub use object::{Object, ObjectOptions};
+pub use sys::ProgramStats;
+
+/// Counts the run time of every BPF program on the host while it lives; costs each program run two
+/// readings of the clock. Kernel 5.8, `CAP_SYS_ADMIN`.
+pub use sys::StatsEnabled;

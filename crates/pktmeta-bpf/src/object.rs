@@ -1,0 +1,245 @@
+//! Loading an object: fields get their numbers, globals their values, maps their places.
+
+use crate::{
+    error::{Context, Error},
+    sys,
+};
+use libbpf_rs::{
+    AsRawLibbpf, MapCore, ObjectBuilder, OpenObject,
+    btf::{Btf, types::DataSec},
+};
+use pktmeta_core::Registry;
+use std::{
+    ffi::OsStr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+/// What to set in an object before it is loaded.
+#[derive(Debug, Default)]
+pub struct ObjectOptions<'a> {
+    /// Where the object's fields get their numbers. Fields that are not in it stay unbound: the
+    /// programs then neither read nor write them.
+    pub registry: Option<&'a Registry>,
+    /// Values of `const volatile` globals.
+    pub globals: Vec<(&'static str, Vec<u8>)>,
+    /// Numbers of entries that differ from those in the source.
+    pub max_entries: Vec<(&'static str, u32)>,
+    /// Where maps are pinned, or taken from if they are there already.
+    pub pins: Vec<PathBuf>,
+}
+
+/// A loaded object.
+#[derive(Debug)]
+pub struct Object {
+    object: libbpf_rs::Object,
+}
+
+impl Object {
+    /// Loads the ELF object `elf`, called `name` in messages.
+    ///
+    /// # Errors
+    /// The object is not one, the kernel refuses it (the message ends with what its verifier said
+    /// last), or a field of it is registered with another size.
+    pub fn load(name: &str, elf: &[u8], options: &ObjectOptions<'_>) -> Result<Self, Error> {
+        let tried = || format!("load the BPF programs of {name}");
+        LIBBPF_SAYS.with_lines(|| {
+            let mut object = ObjectBuilder::default()
+                .open_memory(elf)
+                .map_err(|error| Error::new(tried(), format!("{error:#}")))?;
+            set_constants(&mut object, options).map_err(|why| Error::new(tried(), why))?;
+            for mut map in object.maps_mut() {
+                let map_name = map.name().to_owned();
+                let named = |name: &OsStr| name == map_name;
+                let entries = options
+                    .max_entries
+                    .iter()
+                    .find(|(name, _)| named(OsStr::new(name)));
+                if let Some(&(_, entries)) = entries {
+                    map.set_max_entries(entries).context(tried)?;
+                }
+                let pin = options
+                    .pins
+                    .iter()
+                    .find(|pin| pin.file_name().is_some_and(named));
+                if let Some(pin) = pin {
+                    map.set_pin_path(pin).context(tried)?;
+                }
+            }
+            let object = object.load().map_err(|error| {
+                let why = match LIBBPF_SAYS.last_lines() {
+                    lines if lines.is_empty() => format!("{error:#}"),
+                    lines => format!("{error:#}\n{lines}"),
+                };
+                Error::new(tried(), why)
+            })?;
+            Ok(Self { object })
+        })
+    }
+
+    /// The program whose C function is `name`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn program(&self, name: &str) -> Result<BorrowedFd<'_>, Error> {
+        let found = self.object.progs().find(|program| program.name() == name);
+        let program = found.ok_or_else(|| Error::new(format!("program {name}"), "not found"))?;
+        // SAFETY: the fd stays open as long as the object, which the result borrows.
+        Ok(unsafe { BorrowedFd::borrow_raw(std::os::fd::AsRawFd::as_raw_fd(&program.as_fd())) })
+    }
+
+    /// A handle to the map `name`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn map(&self, name: &str) -> Result<libbpf_rs::MapHandle, Error> {
+        let tried = || format!("map {name}");
+        let map = self.object.maps().find(|map| map.name() == name);
+        let map = map.ok_or_else(|| Error::new(tried(), "not found"))?;
+        libbpf_rs::MapHandle::try_from(&map).context(tried)
+    }
+
+    /// Attaches the program `name` to an interface index or a cgroup fd and pins the link.
+    pub(crate) fn attach(
+        &self,
+        name: &str,
+        target: i32,
+        attach_type: libbpf_sys::bpf_attach_type,
+        flags: u32,
+        pin: &Path,
+    ) -> Result<OwnedFd, Error> {
+        let program = self.program(name)?;
+        let link = sys::link_create(program, target, attach_type, flags)
+            .context(|| format!("attach {name}"))?;
+        sys::pin(link.as_fd(), pin).context(|| format!("pin {}", pin.display()))?;
+        Ok(link)
+    }
+}
+
+/// Prefix of the globals by which the header library names fields.
+const FIELD_PREFIX: &str = "pktmeta_field_";
+
+/// Writes field numbers and globals into `.rodata`, where BTF says they are.
+fn set_constants(object: &mut OpenObject, options: &ObjectOptions<'_>) -> Result<(), String> {
+    let constants = constants(object)?;
+    let mut maps = object.maps_mut();
+    let rodata = maps.find(|map| map.name().to_string_lossy().ends_with(".rodata"));
+    let Some(mut rodata) = rodata else {
+        return Ok(());
+    };
+    let Some(bytes) = rodata.initial_value_mut() else {
+        return Ok(());
+    };
+    for Constant { name, offset, size } in &constants {
+        let place = bytes
+            .get_mut(*offset..offset + size)
+            .ok_or("its BTF and .rodata differ")?;
+        if let Some((_, value)) = options.globals.iter().find(|(global, _)| global == name) {
+            if value.len() != place.len() {
+                return Err(format!(
+                    "global {name} has {size} bytes, not {}",
+                    value.len()
+                ));
+            }
+            place.copy_from_slice(value);
+        }
+        let field = name.strip_prefix(FIELD_PREFIX);
+        let info = field.and_then(|field| options.registry?.by_name(field));
+        // struct pktmeta_binding
+        if let (Some(info), [tlv, value_size]) = (info, place) {
+            if info.kind.size() != *value_size {
+                return Err(format!(
+                    "field {} has {value_size} bytes in the program, but owner {} registered it \
+                     as {} with {}",
+                    info.name,
+                    info.owner,
+                    info.kind,
+                    info.kind.size()
+                ));
+            }
+            *tlv = info.tlv.get();
+        }
+    }
+    Ok(())
+}
+
+struct Constant {
+    name: String,
+    offset: usize,
+    size: usize,
+}
+
+fn constants(object: &OpenObject) -> Result<Vec<Constant>, String> {
+    // SAFETY: the pointer is that of an open object, which outlives this borrow.
+    let raw = unsafe { object.as_libbpf_object().as_ref() };
+    let btf = Btf::from_bpf_object(raw).map_err(|error| format!("{error:#}"))?;
+    let Some(btf) = btf else {
+        return Ok(Vec::new());
+    };
+    let Some(section) = btf.type_by_name::<DataSec<'_>>(".rodata") else {
+        return Ok(Vec::new());
+    };
+    let constants = section.iter().filter_map(|variable| {
+        let name = btf
+            .type_by_id::<libbpf_rs::btf::BtfType<'_>>(variable.ty)?
+            .name()?;
+        Some(Constant {
+            name: name.to_string_lossy().into_owned(),
+            offset: variable.offset as usize,
+            size: variable.size,
+        })
+    });
+    Ok(constants.collect())
+}
+
+/// What libbpf printed while an object was loaded: the verifier's reasons are nowhere else.
+struct LibbpfSays {
+    lines: Mutex<Vec<String>>,
+    loading: Mutex<()>,
+}
+
+static LIBBPF_SAYS: LibbpfSays = LibbpfSays {
+    lines: Mutex::new(Vec::new()),
+    loading: Mutex::new(()),
+};
+
+impl LibbpfSays {
+    const LINES: usize = 12;
+
+    /// Runs `load` and collects what libbpf prints meanwhile. One at a time: libbpf has one
+    /// callback for the whole process.
+    fn with_lines<T>(&self, load: impl FnOnce() -> T) -> T {
+        let guard = self
+            .loading
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.lines().clear();
+        let before = libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Warn, |_, line| {
+            LIBBPF_SAYS.lines().extend(line.lines().map(str::to_owned));
+        })));
+        let result = load();
+        libbpf_rs::set_print(before);
+        drop(guard);
+        result
+    }
+
+    fn last_lines(&self) -> String {
+        let lines = self.lines();
+        let said = lines.iter().filter(|line| {
+            // Frames and remarks that say nothing new.
+            !line.contains("-- BEGIN PROG LOAD LOG --")
+                && !line.contains("-- END PROG LOAD LOG --")
+                && !line.contains("ulimit")
+        });
+        let mut last: Vec<_> = said.rev().take(Self::LINES).map(String::as_str).collect();
+        last.reverse();
+        last.join("\n")
+    }
+
+    fn lines(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.lines
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}

@@ -1,0 +1,172 @@
+//! Where the datapath's links and maps are pinned.
+//!
+//! ```text
+//! BPFFS/pktmeta/maps/...                    shared by all interfaces
+//! BPFFS/pktmeta/links/...                   of the cgroup
+//! BPFFS/pktmeta/interfaces/NETNS-IFINDEX/   links and maps of one interface
+//! BPFFS/pktmeta-new/...                     what an `up` under way has made so far
+//! ```
+
+use crate::{
+    error::{Context, Error},
+    sys,
+};
+use std::{
+    fs, io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+/// A directory of pins.
+#[derive(Clone, Debug)]
+pub(crate) struct Pins {
+    pub(crate) directory: PathBuf,
+}
+
+impl Pins {
+    /// The datapath of a bpffs.
+    pub(crate) fn datapath(bpffs: &Path) -> Self {
+        Self {
+            directory: bpffs.join("pktmeta"),
+        }
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.directory.is_dir()
+    }
+
+    pub(crate) fn maps(&self) -> PathBuf {
+        self.directory.join("maps")
+    }
+
+    pub(crate) fn links(&self) -> PathBuf {
+        self.directory.join("links")
+    }
+
+    pub(crate) fn interfaces(&self) -> PathBuf {
+        self.directory.join("interfaces")
+    }
+
+    /// Where an interface has its pins.
+    pub(crate) fn interface(&self, id: InterfaceId) -> Self {
+        Self {
+            directory: self.interfaces().join(id.to_string()),
+        }
+    }
+
+    /// The interfaces that have pins.
+    pub(crate) fn interface_ids(&self) -> Vec<InterfaceId> {
+        let Ok(entries) = fs::read_dir(self.interfaces()) else {
+            return Vec::new();
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut ids: Vec<_> = names.filter_map(|name| InterfaceId::parse(&name)).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Detaches every link and removes every pin below, and the directory.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        remove_tree(&self.directory).context(|| format!("remove {}", self.directory.display()))
+    }
+}
+
+/// What an `up` makes until all of it works: dropped before that, it undoes everything.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    pins: Option<Pins>,
+}
+
+impl Staging {
+    /// An empty place. What a killed `up` left there is removed.
+    pub(crate) fn new(bpffs: &Path) -> Result<Self, Error> {
+        let pins = Self::leftover(bpffs);
+        pins.remove()?;
+        create(&pins.directory)?;
+        Ok(Self { pins: Some(pins) })
+    }
+
+    /// What a killed `up` may have left.
+    pub(crate) fn leftover(bpffs: &Path) -> Pins {
+        Pins {
+            directory: bpffs.join("pktmeta-new"),
+        }
+    }
+
+    pub(crate) fn pins(&self) -> Result<&Pins, Error> {
+        self.pins
+            .as_ref()
+            .ok_or_else(|| Error::new("use the staging directory", "it is gone"))
+    }
+
+    /// Makes it all permanent: the directory becomes `to`.
+    pub(crate) fn commit(mut self, to: &Path) -> Result<(), Error> {
+        let from = self.pins()?.directory.clone();
+        fs::rename(&from, to)
+            .context(|| format!("rename {} to {}", from.display(), to.display()))?;
+        self.pins = None;
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if let Some(pins) = &self.pins
+            && let Err(error) = pins.remove()
+        {
+            eprintln!("pktmeta: {error}");
+        }
+    }
+}
+
+/// An interface: its index, and the inode of the network namespace in which it has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct InterfaceId {
+    pub(crate) netns: u64,
+    pub(crate) ifindex: u32,
+}
+
+impl InterfaceId {
+    fn parse(name: &str) -> Option<Self> {
+        let (netns, ifindex) = name.split_once('-')?;
+        Some(Self {
+            netns: netns.parse().ok()?,
+            ifindex: ifindex.parse().ok()?,
+        })
+    }
+}
+
+impl std::fmt::Display for InterfaceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.netns, self.ifindex)
+    }
+}
+
+/// Creates a directory in bpffs, where there is no `create_dir_all` for want of permission bits
+/// that matter: each level is made if it is missing.
+pub(crate) fn create(directory: &Path) -> Result<(), Error> {
+    fs::create_dir_all(directory).context(|| format!("create {}", directory.display()))
+}
+
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_tree(&path)?;
+            continue;
+        }
+        // The last reference to a link goes away some time after the pin; detaching is at once.
+        if let Ok(object) = sys::open_pin(&path)
+            && sys::link_info(object.as_fd()).is_ok()
+        {
+            // Fails where the interface or cgroup is gone, and with it the attachment.
+            let _ = sys::link_detach(object.as_fd());
+        }
+        fs::remove_file(&path)?;
+    }
+    fs::remove_dir(directory)
+}

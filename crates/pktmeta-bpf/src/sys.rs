@@ -1,0 +1,230 @@
+//! The few kernel calls that libbpf-rs does not have, each wrapped once.
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
+
+/// Attaches a program: to an interface (`target` is its index) or a cgroup (its fd).
+pub(crate) fn link_create(
+    program: BorrowedFd<'_>,
+    target: RawFd,
+    attach_type: libbpf_sys::bpf_attach_type,
+    flags: u32,
+) -> io::Result<OwnedFd> {
+    let options = libbpf_sys::bpf_link_create_opts {
+        sz: size_of::<libbpf_sys::bpf_link_create_opts>() as _,
+        flags,
+        ..Default::default()
+    };
+    // SAFETY: options is a bpf_link_create_opts of the size it says and outlives the call.
+    owned(unsafe {
+        libbpf_sys::bpf_link_create(program.as_raw_fd(), target, attach_type, &options)
+    })
+}
+
+/// Detaches a link, however many hold it.
+pub(crate) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no memory of ours.
+    checked(unsafe { libbpf_sys::bpf_link_detach(link.as_raw_fd()) }).map(drop)
+}
+
+/// Pins a BPF object.
+pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: path is NUL-terminated and outlives the call.
+    checked(unsafe { libbpf_sys::bpf_obj_pin(object.as_raw_fd(), path.as_ptr()) }).map(drop)
+}
+
+/// Opens a pinned BPF object.
+pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: path is NUL-terminated and outlives the call.
+    owned(unsafe { libbpf_sys::bpf_obj_get(path.as_ptr()) })
+}
+
+/// Opens a program by its id.
+pub(crate) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: takes no memory of ours.
+    owned(unsafe { libbpf_sys::bpf_prog_get_fd_by_id(id) })
+}
+
+/// What the kernel says of a link.
+pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<libbpf_sys::bpf_link_info> {
+    let mut info = libbpf_sys::bpf_link_info::default();
+    let size = size_of_val(&info) as u32;
+    // SAFETY: info is a bpf_link_info of the size that is passed.
+    unsafe { info_by_fd(link, (&raw mut info).cast(), size) }?;
+    Ok(info)
+}
+
+/// Index of the interface of an XDP or TCX link, 0 once the interface is gone.
+pub(crate) fn link_ifindex(info: &libbpf_sys::bpf_link_info) -> u32 {
+    // SAFETY: XDP and TCX links both have the index first in the union
+    // (bpf_xdp_link_fill_link_info, tcx_link_fill_info); any bytes are a valid u32.
+    unsafe { info.__bindgen_anon_1.xdp.ifindex }
+}
+
+/// Id of the cgroup of a cgroup link.
+pub(crate) fn link_cgroup(info: &libbpf_sys::bpf_link_info) -> u64 {
+    // SAFETY: the union was zeroed before the kernel filled it; any bytes are a valid u64.
+    unsafe { info.__bindgen_anon_1.cgroup.cgroup_id }
+}
+
+/// Name and running cost of a loaded program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramStats {
+    /// Name, cut by the kernel to 15 bytes.
+    pub name: String,
+    /// The kernel's number for the program.
+    pub id: u32,
+    /// Nanoseconds spent in it while counting was on.
+    pub run_time_ns: u64,
+    /// How often it ran while counting was on.
+    pub run_count: u64,
+    /// Instructions that the verifier looked at.
+    pub verified_instructions: u32,
+}
+
+impl ProgramStats {
+    /// Asks the kernel about a program.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn of(program: BorrowedFd<'_>) -> io::Result<Self> {
+        let mut info = libbpf_sys::bpf_prog_info::default();
+        let size = size_of_val(&info) as u32;
+        // SAFETY: info is a bpf_prog_info of the size that is passed; its pointers are null.
+        unsafe { info_by_fd(program, (&raw mut info).cast(), size) }?;
+        let name = info.name.iter().take_while(|&&byte| byte != 0);
+        Ok(Self {
+            name: name.map(|&byte| char::from(byte as u8)).collect(),
+            id: info.id,
+            run_time_ns: info.run_time_ns,
+            run_count: info.run_cnt,
+            verified_instructions: info.verified_insns,
+        })
+    }
+}
+
+/// See the crate's root.
+#[derive(Debug)]
+pub struct StatsEnabled {
+    _fd: OwnedFd,
+}
+
+impl StatsEnabled {
+    /// Starts counting.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: takes no memory of ours.
+        let fd = owned(unsafe { libbpf_sys::bpf_enable_stats(libbpf_sys::BPF_STATS_RUN_TIME) })?;
+        Ok(Self { _fd: fd })
+    }
+}
+
+/// The id of the XDP program on an interface, if there is one.
+pub(crate) fn xdp_program(ifindex: u32) -> io::Result<Option<u32>> {
+    let mut options = libbpf_sys::bpf_xdp_query_opts {
+        sz: size_of::<libbpf_sys::bpf_xdp_query_opts>() as _,
+        ..Default::default()
+    };
+    // SAFETY: options is a bpf_xdp_query_opts of the size it says and outlives the call.
+    checked(unsafe { libbpf_sys::bpf_xdp_query(ifindex as i32, 0, &mut options) })?;
+    let ids = [
+        options.prog_id,
+        options.drv_prog_id,
+        options.skb_prog_id,
+        options.hw_prog_id,
+    ];
+    Ok(ids.into_iter().find(|&id| id != 0))
+}
+
+/// The magic number of the file system that holds `path`.
+pub(crate) fn file_system(path: &Path) -> io::Result<i64> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: zeros are a valid statfs.
+    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: path is NUL-terminated; stat is a statfs to be written.
+    checked(unsafe { libc::statfs(path.as_ptr(), &mut stat) })?;
+    Ok(stat.f_type as i64)
+}
+
+/// Mounts a bpffs; `source` is what mountinfo shows.
+pub(crate) fn mount_bpffs(source: &str, target: &Path) -> io::Result<()> {
+    let source = CString::new(source)?;
+    let target = CString::new(target.as_os_str().as_bytes())?;
+    // SAFETY: the strings are NUL-terminated and outlive the call; bpf needs no data.
+    checked(unsafe {
+        libc::mount(
+            source.as_ptr(),
+            target.as_ptr(),
+            c"bpf".as_ptr(),
+            0,
+            std::ptr::null(),
+        )
+    })
+    .map(drop)
+}
+
+/// Unmounts what is mounted at `target`.
+pub(crate) fn unmount(target: &Path) -> io::Result<()> {
+    let target = CString::new(target.as_os_str().as_bytes())?;
+    // SAFETY: target is NUL-terminated and outlives the call.
+    checked(unsafe { libc::umount2(target.as_ptr(), 0) }).map(drop)
+}
+
+/// Locks a directory against other commands of ours until `directory` is closed.
+pub(crate) fn lock(directory: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no memory of ours.
+    checked(unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX) }).map(drop)
+}
+
+/// Index of the interface called `name` in this network namespace.
+pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
+    let name = CString::new(name)?;
+    // SAFETY: name is NUL-terminated and outlives the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+/// Name of the interface with this index in this network namespace.
+pub(crate) fn interface_name(index: u32) -> Option<String> {
+    let mut name = [0u8; libc::IF_NAMESIZE];
+    // SAFETY: name has the IF_NAMESIZE bytes that the call may write.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };
+    let end = name.iter().position(|&byte| byte == 0)?;
+    (!found.is_null()).then(|| String::from_utf8_lossy(&name[..end]).into_owned())
+}
+
+/// # Safety
+/// `info` points to `size` bytes that the kernel may write, whose pointers, if any, are null.
+unsafe fn info_by_fd(fd: BorrowedFd<'_>, info: *mut libc::c_void, size: u32) -> io::Result<()> {
+    let mut size = size;
+    // SAFETY: the caller's promise.
+    checked(unsafe { libbpf_sys::bpf_obj_get_info_by_fd(fd.as_raw_fd(), info, &mut size) })
+        .map(drop)
+}
+
+/// libbpf's calls return -1 and set errno, or return -errno; both are covered.
+fn checked(result: i32) -> io::Result<i32> {
+    match result {
+        0.. => Ok(result),
+        -1 => Err(io::Error::last_os_error()),
+        _ => Err(io::Error::from_raw_os_error(-result)),
+    }
+}
+
+fn owned(result: i32) -> io::Result<OwnedFd> {
+    // SAFETY: a call that returns a new fd gave it to us alone.
+    checked(result).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
