@@ -847,9 +847,7 @@ fn start_ring(maps: &Path, slots: u32) -> Result<(), Error> {
         .context(tried)?;
     let issued = open_map(&maps.join("issued"))?;
     let cpus = libbpf_rs::num_possible_cpus().context(tried)?;
-    let starts: io::Result<Vec<Vec<u8>>> = (0..cpus)
-        .map(|_| random().map(|start| [start, [0; 4]].concat()))
-        .collect();
+    let starts: io::Result<Vec<Vec<u8>>> = (0..cpus).map(|_| random().map(Vec::from)).collect();
     issued
         .update_percpu(&0u32.to_ne_bytes(), &starts.context(tried)?, MapFlags::ANY)
         .context(tried)

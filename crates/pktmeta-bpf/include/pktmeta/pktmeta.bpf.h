@@ -94,6 +94,7 @@ static __always_inline long pktmeta_get_bytes(const void *record, const void *en
 	if (!at || at + sizeof(*tlv) + size > length)
 		return -PKTMETA_ENOENT;
 	tlv = record + at;
+	barrier_var(tlv); /* see pktmeta_record_find() */
 	if ((const void *)(tlv + 1) + size > end || tlv->size != size)
 		return -PKTMETA_ENOENT;
 	pktmeta_copy(value, tlv + 1, size);
@@ -152,21 +153,19 @@ static __always_inline long pktmeta_xdp_set_bytes(struct xdp_md *ctx, __u8 type,
 	if (!length)
 		return -PKTMETA_EBADMSG;
 	at = pktmeta_record_find(record, end, length, type);
-	if (at) {
-		tlv = record + at;
-		if ((void *)(tlv + 1) + size > end || tlv->size != size)
-			return -PKTMETA_EINVAL;
-	} else {
-		at = length;
-		tlv = record + at;
-		if ((void *)(tlv + 1) + size > end)
-			return -PKTMETA_ENOSPC;
+	tlv = record + (at ?: length);
+	barrier_var(tlv); /* one pointer, tested and used: not the same sum twice */
+	if ((void *)(tlv + 1) + size > end)
+		return -PKTMETA_ENOSPC;
+	if (!at) {
 		header = record;
 		if ((void *)(header + 1) > end)
 			return -PKTMETA_EBADMSG;
-		header->length = at + sizeof(*tlv) + size;
+		header->length = length + sizeof(*tlv) + size;
 		tlv->type = type;
 		tlv->size = size;
+	} else if (tlv->size != size) {
+		return -PKTMETA_EINVAL;
 	}
 	pktmeta_copy(tlv + 1, value, size);
 	return 0;
@@ -224,6 +223,7 @@ static __always_inline long pktmeta_skb_set_bytes(struct __sk_buff *skb, __u8 ty
 		return -PKTMETA_EINVAL;
 	at = pktmeta_record_find(record, end, length, type);
 	tlv = record + (at ?: length);
+	barrier_var(tlv);
 	if ((const void *)(tlv + 1) + size > end)
 		return -PKTMETA_ENOSPC;
 	if (at) {

@@ -65,7 +65,12 @@ static __always_inline __u32 pktmeta_record_find(const void *record, const void 
 
 		if (at + sizeof(*tlv) > length || at > PKTMETA_RECORD_MAX - sizeof(*tlv))
 			return 0;
+		/*
+		 * The compiler knows that the next test holds and would leave it out; the verifier
+		 * does not, and wants to see it.
+		 */
 		tlv = record + at;
+		barrier_var(tlv);
 		if ((const void *)(tlv + 1) > end)
 			return 0;
 		if (tlv->type == type)

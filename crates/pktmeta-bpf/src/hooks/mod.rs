@@ -6,8 +6,9 @@ pub mod sockopt;
 pub mod tc;
 pub mod xdp;
 
+use std::fmt;
+
 /// A hook: one BPF object, its programs, and what it counts.
-#[derive(Debug)]
 pub struct Hook {
     /// What the hook is called.
     pub name: &'static str,
@@ -21,6 +22,12 @@ pub struct Hook {
     pub counters: &'static [Counter],
     /// What the user loses without it.
     pub purpose: &'static str,
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hook").field(&self.name).finish()
+    }
 }
 
 /// A program of a hook.
