@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A failed operation on the datapath.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     tried: String,
     why: String,

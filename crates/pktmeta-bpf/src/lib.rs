@@ -1,11 +1,13 @@
 //! The BPF programs of pktmeta and their loader.
 //!
 //! [`Datapath`] attaches them to an interface and a cgroup, pins what it made under bpffs so that
-//! it outlives the caller, reports on it and removes it.
+//! it outlives the caller, reports on it and removes it. [`doctor`] says what the
+//! host lacks.
 //! `include/pktmeta/` is the header library for other people's BPF programs; build scripts of
 //! dependent crates find it in `DEP_PKTMETA_INCLUDE`.
 
 mod datapath;
+pub mod doctor;
 mod error;
 pub mod hooks;
 pub mod host;

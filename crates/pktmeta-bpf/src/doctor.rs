@@ -1,0 +1,277 @@
+//! What this host has of what the datapath needs, found by trying: vendors backport, so kernel
+//! versions say little.
+
+use crate::{
+    error::{Context, Error},
+    hooks::{self, Hook},
+    host,
+    object::{Object, ObjectOptions},
+    sys,
+};
+use libbpf_rs::btf::{Btf, types::Func};
+use std::{
+    fs,
+    os::fd::{AsFd, AsRawFd},
+    path::Path,
+};
+
+/// One thing that the datapath needs or can use.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// What was looked for.
+    pub name: String,
+    /// Whether it is there.
+    pub finding: Finding,
+}
+
+/// What a check found.
+#[derive(Clone, Debug)]
+pub enum Finding {
+    /// It is there; some detail.
+    Present(String),
+    /// It is not.
+    Missing {
+        /// False if the datapath works without it, in a lesser way.
+        needed: bool,
+        /// What was tried and what came of it.
+        why: String,
+        /// What does not work without it.
+        consequence: String,
+        /// What to do.
+        remedy: String,
+    },
+}
+
+impl Check {
+    /// True if the datapath cannot work.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        matches!(self.finding, Finding::Missing { needed: true, .. })
+    }
+}
+
+/// Examines the host. Attaches each program for a moment, to the loopback interface of a network
+/// namespace of its own and to a cgroup of its own; nothing of the host is touched, and nothing
+/// stays.
+#[must_use]
+pub fn examine(bpffs: &Path) -> Vec<Check> {
+    let mut checks = vec![
+        needed(
+            "capabilities",
+            host::check_capabilities().map(|()| "sufficient".into()),
+            ALL,
+        ),
+        needed(
+            "kernel types (BTF)",
+            host::check_btf().map(|()| "present".into()),
+            ALL,
+        ),
+        bpffs_check(bpffs),
+        needed(
+            "cgroup v2",
+            host::cgroup_root().map(|root| root.display().to_string()),
+            SOCKETS,
+        ),
+    ];
+    let lab = Lab::new();
+    for hook in hooks::INTERFACE.into_iter().chain(hooks::CGROUP) {
+        let tried = lab
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|lab| lab.try_hook(hook));
+        checks.push(needed(&format!("hook {}", hook.name), tried, hook.purpose));
+    }
+    checks.push(dynptr_check());
+    checks.push(ticket_check(
+        "tickets in SO_RCVMARK",
+        libc::SO_RCVMARK,
+        "UDP applications get records through SO_RCVPRIORITY only",
+        "boot Linux 5.19 or later, and give the application CAP_NET_RAW",
+    ));
+    checks.push(ticket_check(
+        "tickets in SO_RCVPRIORITY",
+        SO_RCVPRIORITY,
+        "UDP applications need CAP_NET_RAW or CAP_NET_ADMIN to get records",
+        "boot Linux 6.14 or later",
+    ));
+    checks
+}
+
+const ALL: &str = "nothing of pktmeta works";
+const SOCKETS: &str = "no record reaches a socket";
+
+/// Linux's `SO_RCVPRIORITY`, not yet in libc.
+const SO_RCVPRIORITY: i32 = 82;
+
+fn needed(name: &str, tried: Result<String, Error>, consequence: &str) -> Check {
+    let finding = match tried {
+        Ok(detail) => Finding::Present(detail),
+        Err(error) => Finding::Missing {
+            needed: true,
+            why: format!("{}: {}", error.tried(), error.why()),
+            consequence: consequence.into(),
+            remedy: error
+                .remedy_text()
+                .unwrap_or("boot Linux 6.6 or later")
+                .into(),
+        },
+    };
+    Check {
+        name: name.into(),
+        finding,
+    }
+}
+
+fn bpffs_check(bpffs: &Path) -> Check {
+    let found = match (host::is_bpffs(bpffs), bpffs.is_dir()) {
+        (true, _) => Ok(format!("mounted on {}", bpffs.display())),
+        (false, true) => Ok(format!("`pktmeta up` will mount it on {}", bpffs.display())),
+        (false, false) => {
+            let tried = format!("find {}", bpffs.display());
+            Err(Error::new(tried, "no such directory")
+                .remedy("name a directory with --bpffs, or mount sysfs on /sys"))
+        }
+    };
+    needed("bpffs", found, "the datapath cannot outlive the command")
+}
+
+/// A place to attach to: a loopback interface and a cgroup that nobody else uses.
+struct Lab {
+    cgroup: std::path::PathBuf,
+    cgroup_file: fs::File,
+}
+
+impl Lab {
+    /// Index of the loopback interface of every network namespace (`LOOPBACK_IFINDEX`).
+    const LOOPBACK: i32 = 1;
+
+    fn new() -> Result<Self, Error> {
+        let cgroup = host::cgroup_root()?.join(format!("pktmeta-doctor-{}", std::process::id()));
+        fs::create_dir(&cgroup).context(|| format!("create {}", cgroup.display()))?;
+        match host::open_cgroup(&cgroup) {
+            Ok(cgroup_file) => Ok(Self {
+                cgroup,
+                cgroup_file,
+            }),
+            Err(error) => {
+                let _ = fs::remove_dir(&cgroup);
+                Err(error)
+            }
+        }
+    }
+
+    /// Loads and attaches a hook's programs; says what it took.
+    fn try_hook(&self, hook: &'static Hook) -> Result<String, Error> {
+        let options = ObjectOptions {
+            registry: None,
+            globals: Vec::new(),
+            max_entries: Vec::new(),
+            pins: Vec::new(),
+        };
+        let object = Object::load(hook.name, hook.object, &options)?;
+        let mut instructions = 0;
+        for program in hook.programs {
+            let loaded = object.program(program.name)?;
+            let stats = sys::ProgramStats::of(loaded).context(|| "ask for a program".into())?;
+            instructions += stats.verified_instructions;
+            let attach = |target, flags| {
+                sys::link_create(loaded, target, program.attach_type, flags)
+                    .map(drop)
+                    .context(|| format!("attach {}", program.name))
+            };
+            if hooks::INTERFACE.iter().any(|other| other.name == hook.name) {
+                let xdp = program.attach_type == libbpf_sys::BPF_XDP;
+                // Loopback has no XDP of its own.
+                let flags = if xdp {
+                    libbpf_sys::XDP_FLAGS_SKB_MODE
+                } else {
+                    0
+                };
+                in_new_network_namespace(|| attach(Self::LOOPBACK, flags))?;
+            } else {
+                attach(self.cgroup_file.as_raw_fd(), 0)?;
+            }
+        }
+        Ok(format!(
+            "loads ({instructions} instructions verified) and attaches"
+        ))
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.cgroup);
+    }
+}
+
+/// Runs `body` on a thread in a network namespace that ends with it.
+fn in_new_network_namespace<T: Send>(
+    body: impl FnOnce() -> Result<T, Error> + Send,
+) -> Result<T, Error> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // SAFETY: changes this new thread only.
+            if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+                let error = std::io::Error::last_os_error();
+                return Err(Error::new("make a network namespace", error));
+            }
+            body()
+        });
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn dynptr_check() -> Check {
+    let name = "bpf_dynptr_from_skb_meta";
+    let found = Btf::from_vmlinux().is_ok_and(|btf| btf.type_by_name::<Func<'_>>(name).is_some());
+    let finding = if found {
+        Finding::Present("TC writes through it".into())
+    } else {
+        Finding::Missing {
+            needed: false,
+            why: format!("the kernel has no {name}"),
+            consequence: "while tcpdump runs, TC loses the records it should add to".into(),
+            remedy: "boot Linux 6.18 or later".into(),
+        }
+    };
+    Check {
+        name: name.into(),
+        finding,
+    }
+}
+
+fn ticket_check(name: &str, option: i32, consequence: &str, remedy: &str) -> Check {
+    let tried = std::net::UdpSocket::bind(("127.0.0.1", 0)).and_then(|socket| {
+        let on = 1i32;
+        // SAFETY: the option's value is an int, of the size that is passed.
+        let result = unsafe {
+            libc::setsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                option,
+                (&raw const on).cast(),
+                size_of_val(&on) as u32,
+            )
+        };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    });
+    let finding = match tried {
+        Ok(()) => Finding::Present("available".into()),
+        Err(error) => Finding::Missing {
+            needed: false,
+            why: format!("setsockopt: {error}"),
+            consequence: consequence.into(),
+            remedy: remedy.into(),
+        },
+    };
+    Check {
+        name: name.into(),
+        finding,
+    }
+}

@@ -1,0 +1,263 @@
+//! `pktmeta up`, `down` and `status`
+
+use crate::output::{self, number, table};
+use anyhow::Context;
+use pktmeta_bpf::{AttachMode, Datapath, HookStatus, UpOptions, hooks::xdp::labels::Label};
+use pktmeta_core::{FieldInfo, schema::Schema};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Label the packets of an interface and deliver their records to sockets
+///
+/// It stays when the command ends, until `pktmeta down`. If something fails, nothing stays.
+#[derive(clap::Args)]
+#[command(after_help = "Example: pktmeta up --iface eth0 --schema edge.toml \
+    --label 192.0.2.0/24=tenant:7 --label 2001:db8::/32=tenant:8")]
+pub(crate) struct Up {
+    /// Interface whose packets are labelled
+    #[arg(long, value_name = "IF")]
+    iface: String,
+    /// Cgroup (v2) whose sockets get records [default: the root, that is all sockets]
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<PathBuf>,
+    /// Schema file with fields of yours; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    schema: Vec<PathBuf>,
+    /// Value for packets whose source address is in a prefix; may be given more than once
+    #[arg(long, value_name = "PREFIX=FIELD:VALUE")]
+    label: Vec<Label>,
+    /// Built-in fields to write, with commas between; those that differ from packet to packet
+    /// keep GRO from merging [default: all]
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    produce: Option<Vec<String>>,
+    /// How XDP attaches: in the driver, or after it [default: in the driver if it can]
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+    /// Slots for records of datagrams that wait to be read, a power of two
+    #[arg(long, default_value_t = UpOptions::SLOTS)]
+    slots: u32,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Mode {
+    /// In the driver
+    Native,
+    /// After the driver: works on every interface, slower
+    Generic,
+}
+
+impl Up {
+    pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
+        let Self {
+            iface,
+            cgroup,
+            schema,
+            label,
+            produce,
+            mode,
+            slots,
+        } = self;
+        let options = UpOptions {
+            interface: iface,
+            cgroup,
+            schemas: schema
+                .iter()
+                .map(|file| read_schema(file))
+                .collect::<Result<_, _>>()?,
+            labels: label,
+            produce: produce.map(|names| names.into_iter().filter(|n| !n.is_empty()).collect()),
+            mode: match mode {
+                None => AttachMode::Default,
+                Some(Mode::Native) => AttachMode::Native,
+                Some(Mode::Generic) => AttachMode::Generic,
+            },
+            slots,
+        };
+        let up = Datapath::new(bpffs).up(&options)?;
+        println!(
+            "{}: labels each packet with up to {} bytes of {} fields",
+            options.interface,
+            up.area,
+            up.fields.len()
+        );
+        println!("{}: its sockets get the records", up.delivery.cgroup);
+        if !up.seen_labelled {
+            println!("no packet has arrived yet; `pktmeta status` counts them when they do");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Detach from an interface, or from all
+///
+/// With the last interface everything of pktmeta goes. Applications that go on reading get
+/// "unavailable".
+#[derive(clap::Args)]
+pub(crate) struct Down {
+    /// Interface to detach from [default: all]
+    #[arg(long, value_name = "IF")]
+    iface: Option<String>,
+}
+
+impl Down {
+    pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
+        let down = Datapath::new(bpffs).down(self.iface.as_deref())?;
+        for interface in &down.interfaces {
+            println!("{interface}: detached");
+        }
+        match (down.everything, down.interfaces.is_empty()) {
+            (true, true) => println!("nothing was up"),
+            (true, false) => println!("everything of pktmeta is removed"),
+            (false, _) => println!("other interfaces stay: see `pktmeta status`"),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Show what is attached where, and what each hop counted
+#[derive(clap::Args)]
+pub(crate) struct Status {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
+        let status = Datapath::new(bpffs).status()?;
+        if self.json {
+            let json = status
+                .as_ref()
+                .map_or_else(|| json!({ "up": false }), to_json);
+            println!("{json:#}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        match status {
+            Some(status) => print(&status),
+            None => println!("nothing is up; `pktmeta up --iface IF` starts it"),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Reads a schema file.
+pub(crate) fn read_schema(file: &Path) -> anyhow::Result<Schema> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("read the schema {}", file.display()))?;
+    Ok(Schema::parse(&file.display().to_string(), &text)?)
+}
+
+fn print(status: &pktmeta_bpf::Status) {
+    let interfaces = status
+        .interfaces
+        .iter()
+        .map(|interface| (interface.label(), &interface.hooks));
+    let cgroup = match &status.delivery {
+        Some(delivery) => delivery.cgroup.clone(),
+        None => "a cgroup that is gone".into(),
+    };
+    let mut hops = table(["where", "hop", "counter", "count", "meaning"]);
+    for (place, hooks) in interfaces.chain([(cgroup, &status.cgroup)]) {
+        for hook in hooks {
+            add_counters(&mut hops, &place, hook);
+        }
+    }
+    output::print(&hops);
+    println!();
+    let mut fields = table(["field", "type", "owner", "number"]);
+    for field in &status.fields {
+        fields.add_row([
+            field.name.to_string().into(),
+            field.kind.to_string().into(),
+            field.owner.to_string().into(),
+            number(field.tlv),
+        ]);
+    }
+    output::print(&fields);
+}
+
+/// Losses only if there are any; the rest always.
+fn add_counters(hops: &mut comfy_table::Table, place: &str, status: &HookStatus) {
+    let attached = status.programs.len() == status.hook.programs.len();
+    if !attached {
+        let remedy = "not attached any more: run `pktmeta down`, then `pktmeta up`";
+        hops.add_row([place, status.hook.name, "", "", remedy]);
+    }
+    for (counter, &count) in status.hook.counters.iter().zip(&status.counters) {
+        if count == 0 && counter.loss {
+            continue;
+        }
+        let name = if counter.loss {
+            format!("{} (lost)", counter.name)
+        } else {
+            counter.name.into()
+        };
+        hops.add_row([
+            place.into(),
+            status.hook.name.into(),
+            name.into(),
+            number(count),
+            counter.meaning.into(),
+        ]);
+    }
+}
+
+fn to_json(status: &pktmeta_bpf::Status) -> Value {
+    let interfaces = status.interfaces.iter().map(|interface| {
+        json!({
+            "name": interface.name,
+            "ifindex": interface.ifindex,
+            "netns": interface.netns,
+            "attached": interface.attached,
+            "hops": hops_json(&interface.hooks),
+        })
+    });
+    json!({
+        "up": true,
+        "interfaces": interfaces.collect::<Vec<_>>(),
+        "cgroup": status.delivery.as_ref().map(|delivery| json!({
+            "path": delivery.cgroup,
+            "id": delivery.cgroup_id,
+        })),
+        "hops": hops_json(&status.cgroup),
+        "slots": status.slots,
+        "fields": status.fields.iter().map(field_json).collect::<Vec<_>>(),
+    })
+}
+
+fn hops_json(hooks: &[HookStatus]) -> Vec<Value> {
+    let hop = |status: &HookStatus| {
+        let counts = |losses| -> Value {
+            let counters = status.hook.counters.iter().zip(&status.counters);
+            let chosen = counters.filter(|(counter, _)| counter.loss == losses);
+            chosen
+                .map(|(counter, &count)| (counter.name.to_owned(), json!(count)))
+                .collect()
+        };
+        json!({
+            "hop": status.hook.name,
+            "attached": status.programs.len() == status.hook.programs.len(),
+            "counters": counts(false),
+            "lost": counts(true),
+            "programs": status.programs.iter().map(|program| json!({
+                "name": program.name,
+                "id": program.id,
+                "run_count": program.run_count,
+                "run_time_ns": program.run_time_ns,
+            })).collect::<Vec<_>>(),
+        })
+    };
+    hooks.iter().map(hop).collect()
+}
+
+fn field_json(field: &FieldInfo) -> Value {
+    json!({
+        "name": field.name.as_str(),
+        "owner": field.owner.as_str(),
+        "type": field.kind.to_string(),
+        "number": field.tlv.get(),
+    })
+}

@@ -1,0 +1,173 @@
+//! One packet's way: a single datagram, and what each hop did with it.
+
+use super::lab::{Family, Lab};
+use crate::output::{self, number, table};
+use anyhow::{Context, bail};
+use pktmeta::{PacketMeta, UdpMeta, builtin};
+use pktmeta_bpf::{HookStatus, StatsEnabled};
+use serde_json::{Value, json};
+use std::{net::UdpSocket, time::Duration};
+
+/// What each hop did with one packet.
+pub(super) struct Way {
+    hops: Vec<Hop>,
+    /// From XDP to the application.
+    elapsed_ns: u64,
+}
+
+struct Hop {
+    name: String,
+    read: String,
+    added: String,
+    /// Spent in its program; the kernel's count.
+    ns: Option<u64>,
+}
+
+impl Way {
+    pub(super) fn print(&self) {
+        let mut rows = table(["hop", "read", "added", "ns"]);
+        for Hop {
+            name,
+            read,
+            added,
+            ns,
+        } in &self.hops
+        {
+            let ns = ns.map_or_else(|| "".into(), number);
+            rows.add_row([name.into(), read.into(), added.into(), ns]);
+        }
+        println!("One datagram's way:\n");
+        output::print(&rows);
+        println!("\nFrom XDP to the application: {} ns\n", self.elapsed_ns);
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let hops = self.hops.iter().map(
+            |Hop {
+                 name,
+                 read,
+                 added,
+                 ns,
+             }| { json!({ "hop": name, "read": read, "added": added, "ns": ns }) },
+        );
+        json!({ "hops": hops.collect::<Vec<_>>(), "elapsed_ns": self.elapsed_ns })
+    }
+}
+
+/// Sends one datagram and looks at each hop before and after it.
+pub(super) fn follow_one_packet(lab: &Lab) -> anyhow::Result<Way> {
+    let family = Family::V4;
+    let socket = lab
+        .hosts
+        .server()
+        .run(|| UdpSocket::bind(lab.server(family)))?;
+    socket.enable_packet_meta()?;
+    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let client = lab
+        .hosts
+        .client()
+        .run(|| UdpSocket::bind(lab.client(family, 1)))?;
+    let _stats = StatsEnabled::new().context("count the programs' run time")?;
+    let before = hooks(lab)?;
+    client
+        .send_to(b"follow me", lab.server(family))
+        .context("send a datagram")?;
+    let received = socket
+        .recv_from_meta(&mut [0; 64])
+        .context("receive the datagram")?;
+    let now = monotonic_ns();
+    let meta = received.2?;
+    let after = hooks(lab)?;
+    let Some(record) = meta.record() else {
+        bail!("the datagram arrived without a record")
+    };
+    let bytes = record.as_bytes().len();
+    let tc = fields(&meta, |name| name == builtin::FLOW_HASH.name());
+    let xdp = fields(&meta, |name| name != builtin::FLOW_HASH.name());
+    let spent = |name| Some(mean_ns(&before, &after, name)).filter(|&ns| ns > 0);
+    let hop = |name: String, read: &str, added: String, ns| Hop {
+        name,
+        read: read.into(),
+        added,
+        ns,
+    };
+    let hops = vec![
+        hop(
+            format!("xdp {}", lab.interface),
+            "source address",
+            xdp,
+            spent("xdp"),
+        ),
+        hop(
+            format!("tc ingress {}", lab.interface),
+            "record",
+            tc,
+            spent("tc ingress"),
+        ),
+        hop(
+            "cgroup_skb ingress".into(),
+            "record",
+            format!("ticket for {bytes} bytes"),
+            spent("cgroup_skb ingress"),
+        ),
+        hop(
+            "application".into(),
+            "all fields, by name",
+            String::new(),
+            None,
+        ),
+    ];
+    let stamp = meta.get(builtin::RX_TIMESTAMP).unwrap_or(now);
+    Ok(Way {
+        hops,
+        elapsed_ns: now.saturating_sub(stamp),
+    })
+}
+
+fn hooks(lab: &Lab) -> anyhow::Result<Vec<HookStatus>> {
+    let status = lab.datapath.status()?.context("the datapath is down")?;
+    let interface = status
+        .interfaces
+        .into_iter()
+        .flat_map(|interface| interface.hooks);
+    Ok(interface.chain(status.cgroup).collect())
+}
+
+/// What a hop's program took for each packet in between: for one, unless a neighbour discovery
+/// came along.
+fn mean_ns(before: &[HookStatus], after: &[HookStatus], name: &str) -> u64 {
+    let sum = |hooks: &[HookStatus]| {
+        let programs = hooks.iter().filter(|status| status.hook.name == name);
+        programs
+            .flat_map(|status| &status.programs)
+            .fold((0, 0), |(ns, runs), program| {
+                (ns + program.run_time_ns, runs + program.run_count)
+            })
+    };
+    let (ns_before, runs_before) = sum(before);
+    let (ns_after, runs_after) = sum(after);
+    (ns_after - ns_before)
+        .checked_div(runs_after - runs_before)
+        .unwrap_or(0)
+}
+
+fn fields(meta: &PacketMeta, wanted: impl Fn(&str) -> bool) -> String {
+    let chosen = meta
+        .fields()
+        .filter(|(field, _)| wanted(field.name.as_str()));
+    let shown: Vec<_> = chosen
+        .map(|(field, value)| format!("{}={value}", field.name))
+        .collect();
+    shown.join(" ")
+}
+
+/// The clock of `rx_timestamp`.
+fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: now is a timespec to be written; the clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

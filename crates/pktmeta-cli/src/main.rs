@@ -1,0 +1,79 @@
+//! The `pktmeta` command: a thin layer over the crates.
+
+mod datapath;
+mod demo;
+mod doctor;
+mod output;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Packet metadata from XDP to applications.
+///
+/// Labels packets with named, typed fields as they arrive, and lets every later layer read them:
+/// TC, and the TCP or UDP application.
+#[derive(Parser)]
+#[command(name = "pktmeta", version, max_term_width = 100)]
+struct Arguments {
+    /// Where bpffs is mounted, or to be mounted
+    #[arg(long, global = true, env = "PKTMETA_BPFFS", default_value = pktmeta_bpf::host::BPFFS)]
+    bpffs: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(datapath::Up),
+    Down(datapath::Down),
+    Status(datapath::Status),
+    Doctor(doctor::Doctor),
+    Demo(demo::Demo),
+    /// Print the completions of a shell
+    #[command(after_help = "Example: pktmeta completions bash > /etc/bash_completion.d/pktmeta")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// Directory to write them to
+        directory: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { bpffs, command } = arguments;
+    match command {
+        Command::Up(up) => up.run(&bpffs),
+        Command::Down(down) => down.run(&bpffs),
+        Command::Status(status) => status.run(&bpffs),
+        Command::Doctor(doctor) => doctor.run(&bpffs),
+        Command::Demo(demo) => demo.run(&bpffs),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "pktmeta",
+                &mut std::io::stdout(),
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { directory } => {
+            std::fs::create_dir_all(&directory)?;
+            clap_mangen::generate_to(Arguments::command(), &directory)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,29 @@
+#!/usr/bin/env python3
+"""Accept one TCP connection and print what XDP and TC said of its SYN.
+
+No library: the numbers are those of docs/abi.md.
+"""
+import socket
+import struct
+import sys
+
+SOL_PKTMETA, RX_SYN, FIELD_INFO = 0x504D, 3, 0x100
+
+host, port = sys.argv[1], int(sys.argv[2])
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+with socket.create_server((host, port), family=family) as listener:
+    print("listening", flush=True)
+    connection, _ = listener.accept()
+
+record = connection.getsockopt(SOL_PKTMETA, RX_SYN, 256)
+at = 4  # after the header
+while at < len(record):
+    number, size = record[at], record[at + 1]
+    value = record[at + 2 : at + 2 + size]
+    at += 2 + size
+    if number:  # 0 is a void
+        info = connection.getsockopt(SOL_PKTMETA, FIELD_INFO + number, 64)
+        name, _owner, _number, kind = struct.unpack("28s28sBB6x", info)
+        unsigned = kind == 1
+        shown = int.from_bytes(value, "little") if unsigned else value.hex()
+        print(name.rstrip(b"\0").decode(), "=", shown)
