@@ -1,0 +1,298 @@
+//! The ring: where the records of datagrams wait, mapped from the kernel. `docs/abi.md` draws it.
+
+use crate::sys::{self, Mapping};
+use pktmeta_core::{
+    Record,
+    abi::{Info, SLOT_RECORD, SLOT_SIZE},
+};
+use std::{
+    env,
+    ffi::{CString, OsString},
+    io,
+    os::{fd::AsFd, unix::ffi::OsStringExt},
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Relaxed, fence},
+};
+
+/// Where bpffs is, if not at [`BPFFS`].
+const BPFFS_VARIABLE: &str = "PKTMETA_BPFFS";
+const BPFFS: &str = "/sys/fs/bpf";
+const PIN: &str = "pktmeta/maps/ring";
+
+const WORDS: usize = SLOT_SIZE / 4;
+type Slot = [AtomicU32; WORDS];
+
+// Words of a slot.
+const TICKET: usize = 0;
+const COOKIE: usize = 2;
+const RECORD: usize = SLOT_RECORD / 4;
+
+// Words of the header, which is the entry after the last slot.
+const INFO: usize = 0;
+const CLOSED: usize = 4;
+
+/// A datapath's ring. The kernel writes to it all the time.
+pub(crate) struct Ring {
+    memory: Mapping<WORDS>,
+}
+
+/// Why a slot does not hold the wanted record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missed {
+    /// Another datagram's record is there, or comes there just now.
+    Overrun,
+    /// The ticket is another socket's.
+    Foreign,
+}
+
+impl Ring {
+    /// Maps the pinned ring of the datapath that described itself by `info`.
+    pub(crate) fn open(info: &Info) -> io::Result<Self> {
+        let bpffs = env::var_os(BPFFS_VARIABLE).unwrap_or_else(|| OsString::from(BPFFS));
+        Self::open_pin(PathBuf::from(bpffs).join(PIN), info)
+    }
+
+    fn open_pin(path: PathBuf, info: &Info) -> io::Result<Self> {
+        const BPF_MAP_TYPE_ARRAY: u32 = 2;
+        let map = sys::open_map(&CString::new(path.into_os_string().into_vec())?)?;
+        let found = sys::map_info(map.as_fd())?;
+        if found.map_type != BPF_MAP_TYPE_ARRAY || found.value_size as usize != SLOT_SIZE {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let memory = Mapping::of_map(map.as_fd(), found.max_entries as usize)?;
+        Self::new(memory, info).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// The ring in `memory`; `None` if it is not that of the datapath with this `info`.
+    fn new(memory: Mapping<WORDS>, info: &Info) -> Option<Self> {
+        let (header, slots) = memory.split_last()?;
+        let mut bytes = [0; Info::SIZE];
+        load(&header[INFO..], &mut bytes);
+        let same = Info::from_bytes(&bytes)? == *info
+            && slots.len().is_power_of_two()
+            && slots.len() == info.slots as usize;
+        same.then_some(Self { memory })
+    }
+
+    /// True once the datapath is down.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.memory
+            .last()
+            .is_none_or(|header| header[CLOSED].load(Acquire) != 0)
+    }
+
+    /// The bytes of the record that was put aside for a datagram of the socket with this cookie.
+    pub(crate) fn read(&self, ticket: u32, cookie: u64) -> Result<[u8; Record::CAPACITY], Missed> {
+        let slot = self.slot(ticket).ok_or(Missed::Overrun)?;
+        // The writer clears the ticket, writes the rest, and sets the ticket, with full barriers
+        // between. What stands between two loads of the same ticket is whole.
+        if slot[TICKET].load(Acquire) != ticket {
+            return Err(Missed::Overrun);
+        }
+        let mut found_cookie = [0; 8];
+        load(&slot[COOKIE..], &mut found_cookie);
+        let mut record = [0; Record::CAPACITY];
+        let [header, values @ ..] = &slot[RECORD..] else {
+            return Err(Missed::Overrun);
+        };
+        let header = header.load(Relaxed).to_ne_bytes();
+        let length = usize::from(header[3]).clamp(Record::HEADER, Record::CAPACITY);
+        record[..Record::HEADER].copy_from_slice(&header);
+        load(values, &mut record[Record::HEADER..length]);
+        fence(Acquire);
+        if slot[TICKET].load(Relaxed) != ticket {
+            return Err(Missed::Overrun);
+        }
+        if u64::from_ne_bytes(found_cookie) != cookie {
+            return Err(Missed::Foreign);
+        }
+        Ok(record)
+    }
+
+    fn slot(&self, ticket: u32) -> Option<&Slot> {
+        let (_, slots) = self.memory.split_last()?;
+        slots.get(ticket as usize & (slots.len().checked_sub(1)?))
+    }
+}
+
+/// Fills `bytes` from words that may change meanwhile.
+fn load(words: &[AtomicU32], bytes: &mut [u8]) {
+    for (word, bytes) in words.iter().zip(bytes.chunks_mut(4)) {
+        bytes.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[..bytes.len()]);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering::SeqCst},
+        },
+        thread,
+    };
+
+    /// Writes to a ring as `deliver.bpf.c` does.
+    pub(crate) struct Kernel {
+        memory: Mapping<WORDS>,
+        pub(crate) info: Info,
+    }
+
+    impl Kernel {
+        /// A ring with so many slots and the kernel's view of it.
+        pub(crate) fn new(slots: u32) -> (Ring, Self) {
+            let info = Info {
+                version: 1,
+                instance: 42,
+                slots,
+            };
+            let [memory, view] = Mapping::anonymous_twice(slots as usize + 1).unwrap();
+            let kernel = Self { memory: view, info };
+            let header = kernel.memory.last().unwrap();
+            for (at, word) in [info.version, info.instance, info.slots]
+                .into_iter()
+                .enumerate()
+            {
+                header[INFO + at].store(word, SeqCst);
+            }
+            (Ring::new(memory, &info).unwrap(), kernel)
+        }
+
+        pub(crate) fn write(&self, ticket: u32, cookie: u64, record: &[u8]) {
+            let slot = &self.memory[ticket as usize % (self.memory.len() - 1)];
+            slot[TICKET].swap(0, SeqCst);
+            fence(SeqCst);
+            store(&slot[COOKIE..], &cookie.to_ne_bytes());
+            store(&slot[RECORD..], record);
+            fence(SeqCst);
+            slot[TICKET].swap(ticket, SeqCst);
+        }
+
+        pub(crate) fn close(&self) {
+            self.memory.last().unwrap()[CLOSED].store(1, SeqCst);
+        }
+    }
+
+    fn store(words: &[AtomicU32], bytes: &[u8]) {
+        for (word, bytes) in words.iter().zip(bytes.chunks(4)) {
+            let mut whole = [0; 4];
+            whole[..bytes.len()].copy_from_slice(bytes);
+            word.store(u32::from_ne_bytes(whole), Relaxed);
+        }
+    }
+
+    /// A record of `length` bytes that are all `fill`, but for the header.
+    fn record(length: usize, fill: u8) -> Vec<u8> {
+        let mut bytes = vec![fill; length];
+        bytes[..4].copy_from_slice(&[b'P', b'M', 0x10, length as u8]);
+        bytes
+    }
+
+    #[test]
+    fn a_slot_is_read_up_to_the_records_length() {
+        let (ring, kernel) = Kernel::new(4);
+        for length in 4..=Record::CAPACITY {
+            let bytes = record(length, 9);
+            kernel.write(4 + 2, 7, &bytes);
+            let read = ring.read(4 + 2, 7).unwrap();
+            assert_eq!(read[..length], bytes);
+            assert!(read[length..].iter().all(|&byte| byte == 0));
+        }
+        // A length that cannot be leads nowhere else.
+        for length in [0, 3, 217, 255] {
+            let mut bytes = record(Record::CAPACITY, 9);
+            bytes[3] = length;
+            kernel.write(4 + 2, 7, &bytes);
+            assert!(Record::parse(&ring.read(4 + 2, 7).unwrap()).is_err());
+        }
+    }
+
+    #[test]
+    fn only_the_ticket_that_stands_there_reads_a_slot() {
+        let (ring, kernel) = Kernel::new(4);
+        assert_eq!(ring.read(4 + 1, 7), Err(Missed::Overrun), "never written");
+        kernel.write(4 + 1, 7, &record(8, 1));
+        assert!(ring.read(4 + 1, 7).is_ok());
+        assert_eq!(ring.read(4 + 1, 8), Err(Missed::Foreign));
+        assert_eq!(ring.read(8 + 1, 7), Err(Missed::Overrun));
+        kernel.write(8 + 1, 7, &record(8, 2));
+        assert_eq!(ring.read(4 + 1, 7), Err(Missed::Overrun));
+        assert!(ring.read(u32::MAX, 7).is_err());
+    }
+
+    #[test]
+    fn a_racing_writer_never_mixes_records() {
+        const COOKIE_OF: fn(u32) -> u64 = |ticket| u64::from(ticket) << 32 | u64::from(!ticket);
+        let (ring, kernel) = Kernel::new(2);
+        let stop = Arc::new(AtomicBool::new(false));
+        let written = Arc::new(AtomicU32::new(0));
+        let writer = thread::spawn({
+            let (stop, written) = (Arc::clone(&stop), Arc::clone(&written));
+            move || {
+                let mut ticket = 2;
+                while !stop.load(Relaxed) {
+                    let length = 4 + ticket as usize * 7 % (Record::CAPACITY - 3);
+                    kernel.write(ticket, COOKIE_OF(ticket), &record(length, ticket as u8));
+                    written.store(ticket, SeqCst);
+                    ticket += 1;
+                }
+            }
+        });
+        let (mut whole, mut overrun) = (0, 0);
+        let start = std::time::Instant::now();
+        while start.elapsed().as_millis() < 500 || whole == 0 {
+            let ticket = written.load(SeqCst);
+            match ring.read(ticket, COOKIE_OF(ticket)) {
+                Ok(bytes) => {
+                    let length = 4 + ticket as usize * 7 % (Record::CAPACITY - 3);
+                    assert_eq!(bytes[..length], record(length, ticket as u8));
+                    whole += 1;
+                }
+                Err(Missed::Overrun) => overrun += 1,
+                Err(Missed::Foreign) => assert_eq!(ticket, 0, "a cookie of another ticket"),
+            }
+        }
+        stop.store(true, Relaxed);
+        writer.join().unwrap();
+        println!("{whole} whole, {overrun} overrun");
+    }
+
+    #[test]
+    fn a_closed_ring_says_so() {
+        let (ring, kernel) = Kernel::new(4);
+        assert!(!ring.is_closed());
+        kernel.close();
+        assert!(ring.is_closed());
+    }
+
+    #[test]
+    fn only_the_ring_of_this_datapath_is_taken() {
+        let kernel = || Kernel::new(4).1;
+        let info = kernel().info;
+        assert!(Ring::new(kernel().memory, &info).is_some());
+        for other in [
+            Info {
+                instance: 43,
+                ..info
+            },
+            Info { slots: 8, ..info },
+            Info { version: 2, ..info },
+        ] {
+            assert!(Ring::new(kernel().memory, &other).is_none());
+        }
+        let [five, kernel] = Mapping::anonymous_twice(6).unwrap();
+        for (word, value) in [(0, 1), (1, 42), (2, 5)] {
+            kernel[5][word].store(value, SeqCst);
+        }
+        assert!(Ring::new(five, &Info { slots: 5, ..info }).is_none());
+    }
+
+    #[test]
+    fn a_pin_that_is_not_there_is_an_error() {
+        let info = Kernel::new(4).1.info;
+        assert!(Ring::open_pin("/nonexistent/ring".into(), &info).is_err());
+        assert!(Ring::open_pin("/dev/null".into(), &info).is_err());
+        assert!(Ring::open_pin("a\0b".into(), &info).is_err());
+    }
+}

@@ -1,0 +1,219 @@
+//! The system calls: socket options, messages, pinned maps.
+
+use std::{
+    ffi::CStr,
+    io,
+    ops::Deref,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    ptr::{self, NonNull},
+    sync::atomic::AtomicU32,
+};
+
+// Not in every libc that this crate builds with.
+pub(crate) const SO_RCVMARK: i32 = 75;
+pub(crate) const SO_RCVPRIORITY: i32 = 82;
+
+/// The bytes of a socket option, stored at the front of `buffer`.
+pub(crate) fn get_option<'b>(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    buffer: &'b mut [u8],
+) -> io::Result<&'b [u8]> {
+    let mut length = buffer.len() as libc::socklen_t;
+    // SAFETY: The kernel writes at most `length` bytes to `buffer`, which has that many.
+    checked(i64::from(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            buffer.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    }))?;
+    Ok(buffer.get(..length as usize).unwrap_or(buffer))
+}
+
+/// The value of a socket option that is a number.
+pub(crate) fn get_number(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
+    let mut number = [0; 4];
+    get_option(socket, level, name, &mut number)?;
+    Ok(i32::from_ne_bytes(number))
+}
+
+/// Sets a socket option that is a number.
+pub(crate) fn set_number(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    value: i32,
+) -> io::Result<()> {
+    // SAFETY: The kernel reads `size_of::<i32>()` bytes of `value`.
+    checked(i64::from(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        )
+    }))
+    .map(drop)
+}
+
+/// Identity of a socket for as long as the host runs.
+pub(crate) fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut cookie = [0; 8];
+    get_option(socket, libc::SOL_SOCKET, libc::SO_COOKIE, &mut cookie)?;
+    Ok(u64::from_ne_bytes(cookie))
+}
+
+/// Repeats a system call until no signal interrupts it.
+pub(crate) fn uninterrupted(mut call: impl FnMut() -> i64) -> io::Result<usize> {
+    loop {
+        match checked(call()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Opens a pinned map, to be mapped. That takes permission to write, though nothing is written:
+/// `do_mmap` makes a mapping of a file without `FMODE_WRITE` private, and `bpf_map_mmap` maps
+/// nothing privately.
+pub(crate) fn open_map(path: &CStr) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct ObjGet {
+        path: u64,
+        unused: u32,
+        flags: u32,
+    }
+    const BPF_OBJ_GET: i32 = 7;
+    let mut attributes = ObjGet {
+        path: path.as_ptr().expose_provenance() as u64,
+        unused: 0,
+        flags: 0,
+    };
+    // SAFETY: These are BPF_OBJ_GET's attributes, and `path` ends with a NUL.
+    let fd = unsafe { bpf(BPF_OBJ_GET, &mut attributes)? };
+    // SAFETY: The kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// The first words of the kernel's `struct bpf_map_info`.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct MapInfo {
+    pub(crate) map_type: u32,
+    id: u32,
+    key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    map_flags: u32,
+}
+
+/// What an open map is.
+pub(crate) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+    #[repr(C)]
+    struct GetInfo {
+        map: i32,
+        size: u32,
+        info: u64,
+    }
+    const BPF_OBJ_GET_INFO_BY_FD: i32 = 15;
+    let mut info = MapInfo::default();
+    let mut attributes = GetInfo {
+        map: map.as_raw_fd(),
+        size: size_of::<MapInfo>() as u32,
+        info: (&raw mut info).expose_provenance() as u64,
+    };
+    // SAFETY: These are BPF_OBJ_GET_INFO_BY_FD's attributes; `info` has `size` bytes, and any bytes
+    // make a `MapInfo`.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attributes)? };
+    Ok(info)
+}
+
+/// # Safety
+/// `attributes` must be those of `command`, and what they point to must be fit for it.
+unsafe fn bpf<T>(command: i32, attributes: &mut T) -> io::Result<usize> {
+    // SAFETY: `attributes` has the size that is said; the rest is the caller's promise.
+    checked(unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            ptr::from_mut(attributes),
+            size_of::<T>(),
+        )
+    } as i64)
+}
+
+/// Memory that others write to, as words: any number of `[AtomicU32; N]`.
+pub(crate) struct Mapping<const N: usize> {
+    start: NonNull<[AtomicU32; N]>,
+    count: usize,
+}
+
+impl<const N: usize> Mapping<N> {
+    /// The first `count` entries of a map that can be mapped, read-only.
+    pub(crate) fn of_map(map: BorrowedFd<'_>, count: usize) -> io::Result<Self> {
+        // SAFETY: An array map cannot shrink, so that its pages stay readable.
+        unsafe { Self::new(count, libc::PROT_READ, libc::MAP_SHARED, map.as_raw_fd()) }
+    }
+
+    /// Memory in two places: as applications see it, and as the kernel does, which writes to it.
+    #[cfg(test)]
+    pub(crate) fn anonymous_twice(count: usize) -> io::Result<[Self; 2]> {
+        use std::os::fd::AsFd;
+        // SAFETY: The name ends with a NUL.
+        let fd = unsafe { libc::memfd_create(c"pktmeta".as_ptr(), libc::MFD_CLOEXEC) };
+        let fd = checked(fd.into())? as i32;
+        // SAFETY: The kernel just made this descriptor for us.
+        let memory = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        memory.set_len((count * size_of::<[AtomicU32; N]>()) as u64)?;
+        let writable = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: Nobody makes the file shorter.
+        let kernel = unsafe { Self::new(count, writable, libc::MAP_SHARED, fd)? };
+        Ok([Self::of_map(memory.as_fd(), count)?, kernel])
+    }
+
+    /// # Safety
+    /// The memory must be readable for as long as it is mapped.
+    unsafe fn new(count: usize, protection: i32, flags: i32, fd: i32) -> io::Result<Self> {
+        let bytes = count
+            .checked_mul(size_of::<[AtomicU32; N]>())
+            .ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: A new mapping, at an address that the kernel chooses, touches no memory of ours.
+        let start = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, flags, fd, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, count })
+    }
+}
+
+impl<const N: usize> Deref for Mapping<N> {
+    type Target = [[AtomicU32; N]];
+
+    fn deref(&self) -> &Self::Target {
+        // SAFETY: `start` is page-aligned and mapped for `count` entries until `self` is dropped.
+        // Any bits are an `AtomicU32`, and they may change under it.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
+    }
+}
+
+impl<const N: usize> Drop for Mapping<N> {
+    fn drop(&mut self) {
+        // SAFETY: This mapping is ours, and no reference into it outlives `self`.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), size_of_val(&**self)) };
+    }
+}
+
+// SAFETY: A mapping belongs to the process, not to a thread; its content is atomic.
+unsafe impl<const N: usize> Send for Mapping<N> {}
+// SAFETY: As above.
+unsafe impl<const N: usize> Sync for Mapping<N> {}
+
+fn checked(result: i64) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
