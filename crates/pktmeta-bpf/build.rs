@@ -53,8 +53,12 @@ fn compile(clang: &OsString, here: &Path, libbpf: &OsString, source: &Path, obje
         .status();
     match status {
         Ok(status) if status.success() => {}
-        Ok(_) => panic!("{} did not compile {}", clang.display(), source.display()),
-        Err(error) => panic!("{} did not start: {error}", clang.display()),
+        Ok(_) => fail(&format!(
+            "{} did not compile {}",
+            clang.display(),
+            source.display()
+        )),
+        Err(error) => fail(&format!("{} did not start: {error}", clang.display())),
     }
 }
 
@@ -70,10 +74,15 @@ fn find_clang() -> OsString {
         .chain(["clang".to_owned()])
         .find(|clang| Command::new(clang).arg("--version").output().is_ok_and(|o| o.status.success()))
         .unwrap_or_else(|| {
-            panic!(
+            fail(&format!(
                 "no clang in the path: the BPF programs need clang {CLANG_MIN} or newer; on Debian, \
                  `cargo xtask setup` or `apt-get install clang`; or name one in BPF_CLANG"
-            )
+            ))
         })
         .into()
+}
+
+fn fail(why: &str) -> ! {
+    println!("cargo::error={why}");
+    std::process::exit(1)
 }

@@ -42,137 +42,141 @@ static __always_inline int refuse(int error)
 	return 0;
 }
 
-static __always_inline int answered(struct bpf_sockopt *ctx, __u32 length)
+/* Gives the application length bytes. One loop for all answers: the verifier walks it once. */
+static __always_inline int answer(struct bpf_sockopt *ctx, const struct record_buffer *from,
+				  __u32 length)
 {
+	void *to = ctx->optval, *end = ctx->optval_end;
+	__u32 at = 0;
+	__u32 i;
+
+	if (length > sizeof(from->bytes) || to + length > end)
+		return refuse(EMSGSIZE);
+	for (i = 0; i < sizeof(from->bytes) / 8; i++, at += 8) {
+		if (at + 8 > length)
+			break;
+		barrier_var(at); /* the compiler knows that the next test holds, the verifier not */
+		if (at > sizeof(from->bytes) - 8 || to + at + 8 > end)
+			break;
+		*(__u64 *)(to + at) = *(const __u64 *)(from->bytes + at);
+	}
+	for (i = 0; i < 7; i++, at++) {
+		if (at >= length)
+			break;
+		barrier_var(at);
+		if (at >= sizeof(from->bytes) || to + at + 1 > end)
+			break;
+		*(__u8 *)(to + at) = from->bytes[at];
+	}
 	ctx->optlen = length;
 	barrier(); /* two stores: the verifier refuses one over both */
 	ctx->retval = 0;
 	return 1;
 }
 
-/* Answers with length bytes, at most a record's, from memory that has that much. */
-static __always_inline int answer(struct bpf_sockopt *ctx, const void *from, __u32 length)
-{
-	void *to = ctx->optval, *end = ctx->optval_end;
-	__u32 at;
+/*
+ * What follows puts answers into out, each of which is zeroed before and has room for it, and
+ * returns their length, or an error.
+ */
 
-	if (length > PKTMETA_RECORD_MAX || to + length > end)
-		return refuse(EMSGSIZE);
-	for (at = 0; at < PKTMETA_RECORD_MAX; at += 8) {
-		if (at + 8 > length)
-			break;
-		barrier_var(at); /* the compiler knows that the next test holds, the verifier not */
-		if (to + at + 8 > end)
-			break;
-		*(__u64 *)(to + at) = *(const __u64 *)(from + at);
-	}
-	for (; at < PKTMETA_RECORD_MAX; at++) {
-		if (at >= length)
-			break;
-		barrier_var(at);
-		if (to + at + 1 > end)
-			break;
-		*(__u8 *)(to + at) = *(const __u8 *)(from + at);
-	}
-	return answered(ctx, length);
-}
-
-static __always_inline int answer_record(struct bpf_sockopt *ctx, struct record_buffer *record)
-{
-	__u32 length = pktmeta_header_length((void *)record, PKTMETA_RECORD_MAX);
-
-	return length ? answer(ctx, record, length) : refuse(ENODATA);
-}
-
-static __always_inline int answer_info(struct bpf_sockopt *ctx)
+static __always_inline int read_info(struct record_buffer *out)
 {
 	struct pktmeta_ring_header *header = (void *)ring_slot_at(ring_slots);
 
-	return header ? answer(ctx, &header->info, sizeof(header->info)) : refuse(ENODATA);
+	if (!header)
+		return -ENODATA;
+	*(struct pktmeta_info *)out = header->info;
+	return sizeof(header->info);
 }
 
 /* The first field whose type is at least this. */
-static __always_inline int answer_field(struct bpf_sockopt *ctx, __u32 type)
+static __always_inline int read_field(struct record_buffer *out, __u32 type)
 {
 	struct pktmeta_field_info *field;
-	int i;
+	__u32 i;
 
 	for (i = 0; i < PKTMETA_FIELDS_MAX; i++, type++) {
 		field = bpf_map_lookup_elem(&registry, &type);
 		if (!field)
 			break;
-		if (field->type)
-			return answer(ctx, field, sizeof(*field));
+		if (field->type) {
+			*(struct pktmeta_field_info *)out = *field;
+			return sizeof(*field);
+		}
 	}
-	return refuse(ENODATA);
+	return -ENODATA;
 }
 
-static __always_inline int answer_connection(struct bpf_sockopt *ctx, struct bpf_sock *sk,
-					     int opening)
+static __always_inline int read_connection(struct record_buffer *out, struct bpf_sock *sk,
+					   int opening)
 {
-	struct record_buffer record;
 	struct connection *connection;
 
 	if (sk->protocol != IPPROTO_TCP)
-		return refuse(EPROTOTYPE);
+		return -EPROTOTYPE;
 	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 	if (!connection)
-		return refuse(ENODATA);
+		return -ENODATA;
 	bpf_spin_lock(&connection->lock);
-	record = opening ? connection->opening : connection->latest;
+	if (opening)
+		*out = connection->opening;
+	else
+		*out = connection->latest;
 	bpf_spin_unlock(&connection->lock);
-	return answer_record(ctx, &record);
+	return pktmeta_header_length((void *)out, sizeof(out->bytes)) ?: -ENODATA;
 }
 
 /* The record of a ticket, if the datagram was this socket's and the slot is still its. */
-static __always_inline int answer_ticket(struct bpf_sockopt *ctx, __u32 ticket)
+static __always_inline int read_ticket(struct record_buffer *out, struct bpf_sockopt *ctx,
+				       __u32 ticket)
 {
 	struct bpf_sockopt_kern___pktmeta *kernel_ctx = bpf_cast_to_kern_ctx(ctx);
 	struct pktmeta_slot *slot = ring_slot(ticket);
-	struct record_buffer record;
 	__u64 cookie;
 
 	if (!ticket || !slot)
-		return refuse(ENODATA);
+		return -ENODATA;
 	if (__sync_fetch_and_add(&slot->ticket, 0) != ticket)
-		return refuse(ESTALE);
+		return -ESTALE;
 	cookie = slot->cookie;
-	__builtin_memcpy(&record, slot->record, sizeof(record));
+	*out = *(struct record_buffer *)slot->record;
 	/* Atomic additions of nothing are the full barriers that every instruction set here has. */
 	if (__sync_fetch_and_add(&slot->ticket, 0) != ticket ||
 	    cookie != (__u64)kernel_ctx->sk->__sk_common.skc_cookie.counter)
-		return refuse(ESTALE);
-	return answer_record(ctx, &record);
+		return -ESTALE;
+	return pktmeta_header_length((void *)out, sizeof(out->bytes)) ?: -ENODATA;
 }
 
-static __always_inline int answer_tickets(struct bpf_sockopt *ctx, struct bpf_sock *sk)
+static __always_inline int read_tickets(struct record_buffer *out, struct bpf_sock *sk)
 {
-	__s32 *where, off = PKTMETA_TICKETS_OFF;
+	__s32 *where;
 
 	if (sk->protocol != IPPROTO_UDP)
-		return refuse(EPROTOTYPE);
+		return -EPROTOTYPE;
 	where = bpf_sk_storage_get(&tickets, sk, 0, 0);
-	return answer(ctx, where ?: &off, sizeof(off));
+	*(__s32 *)out = where ? *where : PKTMETA_TICKETS_OFF;
+	return sizeof(*where);
 }
 
-static __always_inline int answer_option(struct bpf_sockopt *ctx, struct bpf_sock *sk)
+static __always_inline int read_option(struct record_buffer *out, struct bpf_sockopt *ctx,
+				       struct bpf_sock *sk)
 {
+	__u32 option = ctx->optname;
+
 	if (ctx->level == SOL_PKTMETA_DGRAM)
-		return answer_ticket(ctx, ctx->optname);
-	switch (ctx->optname) {
+		return read_ticket(out, ctx, option);
+	switch (option) {
 	case PKTMETA_INFO:
-		return answer_info(ctx);
+		return read_info(out);
 	case PKTMETA_RX:
-		return answer_connection(ctx, sk, 0);
 	case PKTMETA_RX_SYN:
-		return answer_connection(ctx, sk, 1);
+		return read_connection(out, sk, option == PKTMETA_RX_SYN);
 	case PKTMETA_TICKETS:
-		return answer_tickets(ctx, sk);
+		return read_tickets(out, sk);
+	case PKTMETA_FIELD_INFO ... PKTMETA_FIELD_INFO + PKTMETA_FIELDS_MAX - 1:
+		return read_field(out, option - PKTMETA_FIELD_INFO);
 	}
-	if (ctx->optname >= PKTMETA_FIELD_INFO &&
-	    ctx->optname < PKTMETA_FIELD_INFO + PKTMETA_FIELDS_MAX)
-		return answer_field(ctx, ctx->optname - PKTMETA_FIELD_INFO);
-	return refuse(ENOPROTOOPT);
+	return -ENOPROTOOPT;
 }
 
 SEC("cgroup/getsockopt")
@@ -180,8 +184,9 @@ int pktmeta_get(struct bpf_sockopt *ctx)
 {
 	struct pktmeta_answer_counters *counters;
 	struct bpf_sock *sk = ctx->sk;
+	struct record_buffer out = {};
 	__u32 zero = 0;
-	int done;
+	int length;
 
 	if (ctx->level != SOL_PKTMETA && ctx->level != SOL_PKTMETA_DGRAM) {
 		/* A buffer that the kernel trimmed must be given up, or the call fails: EFAULT. */
@@ -191,11 +196,11 @@ int pktmeta_get(struct bpf_sockopt *ctx)
 	}
 	if (!sk)
 		return refuse(ENOPROTOOPT);
-	done = answer_option(ctx, sk);
+	length = read_option(&out, ctx, sk);
 	counters = bpf_map_lookup_elem(&answer_counters, &zero);
 	if (counters)
-		__sync_fetch_and_add(done ? &counters->answered : &counters->refused, 1);
-	return done;
+		__sync_fetch_and_add(length < 0 ? &counters->refused : &counters->answered, 1);
+	return length < 0 ? refuse(-length) : answer(ctx, &out, length);
 }
 
 SEC("cgroup/setsockopt")
