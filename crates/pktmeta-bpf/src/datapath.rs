@@ -261,23 +261,17 @@ impl Datapath {
                      contains both",
                 ));
                 }
-                registry.store(&pins.maps().join("registry"))?;
                 delivery
             };
-        let attached = if first {
-            label(&staging.pins()?.interface(id), id, options, &registry)
-        } else {
-            label(staging.pins()?, id, options, &registry)
+        let own = match first {
+            true => staging.pins()?.interface(id),
+            false => staging.pins()?.clone(),
         };
-        let seen_labelled = match attached {
-            Ok(seen) => seen,
-            Err(error) => {
-                if !first {
-                    registry.undo(&pins.maps().join("registry"));
-                }
-                return Err(error);
-            }
-        };
+        let seen_labelled = label(&own, id, options, &registry)?;
+        if !first {
+            // Last, so that nothing has to be taken back: readers skip types they do not know.
+            registry.store(&pins.maps().join("registry"))?;
+        }
         let to = if first {
             pins.directory.clone()
         } else {
@@ -478,14 +472,6 @@ impl Registration {
         let map = open_map(path)?;
         self.added()
             .try_for_each(|field| write_field(&map, field.tlv.get(), &field.to_bytes()))
-    }
-
-    fn undo(&self, path: &Path) {
-        if let Ok(map) = open_map(path) {
-            for field in self.added() {
-                let _ = write_field(&map, field.tlv.get(), &[0; FieldInfo::SIZE]);
-            }
-        }
     }
 }
 

@@ -86,12 +86,12 @@ pub fn examine(bpffs: &Path) -> Vec<Check> {
         "tickets in SO_RCVMARK",
         libc::SO_RCVMARK,
         "UDP applications get records through SO_RCVPRIORITY only",
-        "boot Linux 5.19 or later, and give the application CAP_NET_RAW",
+        "boot Linux 5.19 or later",
     ));
     checks.push(ticket_check(
         "tickets in SO_RCVPRIORITY",
         SO_RCVPRIORITY,
-        "UDP applications need CAP_NET_RAW or CAP_NET_ADMIN to get records",
+        "UDP applications that use SO_RCVMARK for something else cannot get records",
         "boot Linux 6.14 or later",
     ));
     checks

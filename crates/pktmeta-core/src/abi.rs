@@ -38,6 +38,10 @@ pub const PKTMETA_TICKETS_MARK: i32 = 1;
 /// (Linux 6.14), which needs no capability.
 pub const PKTMETA_TICKETS_PRIORITY: i32 = 2;
 
+/// The ticket of a datagram without a record. A datagram without a *ticket*, 0, is one that reached
+/// its socket before that asked for tickets.
+pub const TICKET_ABSENT: u32 = 1;
+
 /// Version of this ABI, in [`Info`] and in the ring's header.
 pub const VERSION: u32 = 1;
 

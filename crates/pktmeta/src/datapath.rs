@@ -221,10 +221,12 @@ impl Datapath {
             .ok_or(Unread::UnknownSocket)?;
         let ticket = tickets.of(carrier).ok_or(Error::from(Reason::NotEnabled))?;
         let Some(ring) = &self.ring else {
-            return Ok(ask_ticket(socket, carrier, ticket)?);
+            return Ok(ask_ticket(socket, ticket)?);
         };
-        if ticket == 0 {
-            return Ok(None);
+        match ticket {
+            NOT_LOOKED_AT => return Err(Error::from(Reason::NotEnabled).into()),
+            abi::TICKET_ABSENT => return Ok(None),
+            _ => {}
         }
         match ring.read(ticket, cookie) {
             Ok(bytes) => Ok(Some(Record::parse(&bytes).map_err(Error::from)?)),
@@ -443,17 +445,15 @@ fn ask_record(socket: BorrowedFd<'_>, level: i32, name: i32) -> Result<Option<Re
 }
 
 /// The record of a ticket, from the datapath; also of none, which may be from before this one.
-fn ask_ticket(
-    socket: BorrowedFd<'_>,
-    carrier: Carrier,
-    ticket: u32,
-) -> Result<Option<Record>, Error> {
-    if ticket != 0 {
-        return ask_record(socket, abi::SOL_PKTMETA_DGRAM, ticket as i32);
+fn ask_ticket(socket: BorrowedFd<'_>, ticket: u32) -> Result<Option<Record>, Error> {
+    if ticket == NOT_LOOKED_AT {
+        return Err(Reason::NotEnabled.into());
     }
-    let same = ask_carrier(socket)? == Some(carrier);
-    same.then_some(None).ok_or(Reason::NotEnabled.into())
+    ask_record(socket, abi::SOL_PKTMETA_DGRAM, ticket as i32)
 }
+
+/// The mark or priority of a datagram that reached the socket before tickets were asked for.
+const NOT_LOOKED_AT: u32 = 0;
 
 /// What the datapath answers; `None` if it has no such thing.
 fn ask<'b>(

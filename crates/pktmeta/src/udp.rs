@@ -30,8 +30,8 @@ pub trait UdpMeta {
     /// be once the datapath was replaced (then datagrams say [`crate::Reason::NotEnabled`]).
     ///
     /// Call it before datagrams can arrive, at best before `bind`: one that is already in the
-    /// socket's queue counts as absent, or has the mark of whoever else sets marks and counts as
-    /// [`Error::Overrun`].
+    /// socket's queue says [`crate::Reason::NotEnabled`], or has the mark of whoever else sets marks
+    /// and counts as [`Error::Overrun`].
     ///
     /// # Errors
     /// [`Error::Unavailable`] without a datapath (the socket is unchanged), without a capability

@@ -25,6 +25,9 @@
 #define PKTMETA_TICKETS_MARK 1	   /* in the SO_MARK cmsg of SO_RCVMARK */
 #define PKTMETA_TICKETS_PRIORITY 2 /* in the SO_PRIORITY cmsg of SO_RCVPRIORITY */
 
+/* The ticket of a datagram without a record; 0 is that of one which nobody looked at. */
+#define PKTMETA_TICKET_ABSENT 1
+
 /* A record: header, then TLVs up to length. Values of integers are little-endian. */
 #define PKTMETA_MAGIC_0 'P'
 #define PKTMETA_MAGIC_1 'M'

@@ -42,8 +42,8 @@ struct {
 } deliver_counters SEC(".maps");
 
 /*
- * A ticket: generation above, slot below. 0 is no ticket, so generation 0 is never issued: a
- * counter that reaches it goes on with generation 1.
+ * A ticket: generation above, slot below. Generation 0 is never issued, so that small numbers are
+ * free to mean that there is no record: a counter that reaches it goes on with generation 1.
  */
 static __always_inline __u32 next_ticket(void)
 {
@@ -94,17 +94,19 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb, struct bpf_s
 	if (!where || *where == PKTMETA_TICKETS_OFF)
 		return;
 	ticket = issue_ticket(skb, pktmeta_find_record(bpf_cast_to_kern_ctx(skb)));
-	/* No record, no ticket: what else stood there must not be taken for one. */
+	if (ticket) {
+		counters->datagrams++;
+	} else {
+		counters->datagrams_absent++;
+		/* What else stood there must not be taken for a ticket. */
+		ticket = PKTMETA_TICKET_ABSENT;
+	}
 	if (*where == PKTMETA_TICKETS_MARK) {
 		skb->mark = ticket;
 		barrier(); /* two stores, not one through a chosen pointer into the context */
 	} else {
 		skb->priority = ticket;
 	}
-	if (ticket)
-		counters->datagrams++;
-	else
-		counters->datagrams_absent++;
 }
 
 /* A SYN to a listener: its record waits for the connection to have a socket. */

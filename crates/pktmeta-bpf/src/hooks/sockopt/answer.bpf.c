@@ -134,7 +134,7 @@ static __always_inline int read_ticket(struct record_buffer *out, struct bpf_soc
 	struct pktmeta_slot *slot = ring_slot(ticket);
 	__u64 cookie;
 
-	if (!ticket || !slot)
+	if (ticket == PKTMETA_TICKET_ABSENT || !slot)
 		return -ENODATA;
 	if (__sync_fetch_and_add(&slot->ticket, 0) != ticket)
 		return -ESTALE;
