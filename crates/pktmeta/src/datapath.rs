@@ -565,7 +565,11 @@ pub(crate) mod tests {
         kernel.write(8 + 3, cookie, tenant(7).as_bytes());
         let record = datapath.record(fd, mark(8 + 3)).unwrap();
         assert_eq!(record, Some(tenant(7)));
-        assert_eq!(datapath.record(fd, mark(0)).unwrap(), None);
+        assert_eq!(datapath.record(fd, mark(abi::TICKET_ABSENT)).unwrap(), None);
+        assert!(matches!(
+            datapath.record(fd, mark(NOT_LOOKED_AT)),
+            Err(Unread::Because(Error::Unavailable(Reason::NotEnabled)))
+        ));
         kernel.write(16 + 3, cookie, tenant(8).as_bytes());
         assert!(matches!(
             datapath.record(fd, mark(8 + 3)),
