@@ -27,11 +27,17 @@ fn main() {
     println!("cargo::rerun-if-env-changed=BPF_CLANG");
     let variable = |name| env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"));
     let here = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
-    // For build scripts of crates that depend on this one: DEP_PKTMETA_INCLUDE.
-    println!("cargo::metadata=include={}", here.join("include").display());
     // libbpf-sys says where it put libbpf's headers.
     let libbpf = variable("DEP_BPF_INCLUDE");
     let clang = find_clang();
+    // For build scripts of crates that depend on this one: DEP_PKTMETA_INCLUDE and so on.
+    println!("cargo::metadata=include={}", here.join("include").display());
+    println!(
+        "cargo::metadata=uapi={}",
+        here.join("include/uapi").display()
+    );
+    println!("cargo::metadata=libbpf={}", libbpf.display());
+    println!("cargo::metadata=clang={}", clang.display());
     for (hook, source) in PROGRAMS {
         let object = Path::new(&variable("OUT_DIR")).join(format!("{hook}.bpf.o"));
         compile(&clang, &here, &libbpf, Path::new(source), &object);

@@ -231,7 +231,7 @@ impl Datapath {
         if let Some(program) = sys::xdp_program(id.ifindex).map_err(taken)? {
             return Err(taken_interface(&options.interface, program));
         }
-        let registry = Registration::new(&pins, options)?;
+        let registry = Registration::new(self, options)?;
         let staging = Staging::new(&self.bpffs)?;
         let first = !pins.exists();
         let delivery =
@@ -348,7 +348,7 @@ impl Datapath {
         }
         let here = host::network_namespace()?;
         let ids = pins.interface_ids();
-        let registry = read_registry(&pins.maps().join("registry"))?;
+        let registry = self.registry()?;
         Ok(Some(Status {
             interfaces: ids
                 .into_iter()
@@ -362,6 +362,18 @@ impl Datapath {
             fields: registry.fields().to_vec(),
             slots: ring_slots(&pins).unwrap_or(0),
         }))
+    }
+
+    /// The fields of this host and their numbers; none if nothing is up.
+    ///
+    /// # Errors
+    /// The pins cannot be read.
+    pub fn registry(&self) -> Result<Registry, Error> {
+        let pins = Pins::datapath(&self.bpffs);
+        match pins.exists() {
+            true => read_registry(&pins.maps().join("registry")),
+            false => Ok(Registry::new()),
+        }
     }
 
     fn lock(&self) -> Result<OwnedFd, Error> {
@@ -405,11 +417,8 @@ struct Registration {
 }
 
 impl Registration {
-    fn new(pins: &Pins, options: &UpOptions) -> Result<Self, Error> {
-        let before = match pins.exists() {
-            true => read_registry(&pins.maps().join("registry"))?,
-            false => Registry::new(),
-        };
+    fn new(datapath: &Datapath, options: &UpOptions) -> Result<Self, Error> {
+        let before = datapath.registry()?;
         let mut after = before.clone();
         let builtin = builtin_fields(options.produce.as_deref())?;
         let schemas = options.schemas.iter().flat_map(Schema::fields);
@@ -733,27 +742,7 @@ fn hook_status(hook: &'static Hook, links: &Path, maps: &Path) -> HookStatus {
 }
 
 fn read_counters(hook: &Hook, path: &Path) -> Result<Vec<u64>, Error> {
-    let map = open_map(path)?;
-    let tried = || format!("read {}", path.display());
-    let key = 0u32.to_ne_bytes();
-    let values = match map.map_type().is_percpu() {
-        true => map
-            .lookup_percpu(&key, MapFlags::ANY)
-            .context(tried)?
-            .unwrap_or_default(),
-        false => map
-            .lookup(&key, MapFlags::ANY)
-            .context(tried)?
-            .into_iter()
-            .collect(),
-    };
-    let mut sums = vec![0; hook.counters.len()];
-    for value in values {
-        for (sum, count) in sums.iter_mut().zip(value.chunks_exact(8)) {
-            *sum += u64::from_ne_bytes(count.try_into().unwrap_or_default());
-        }
-    }
-    Ok(sums)
+    hook.read_counters(&open_map(path)?)
 }
 
 fn read_registry(path: &Path) -> Result<Registry, Error> {

@@ -3,8 +3,10 @@
 //! [`Datapath`] attaches them to an interface and a cgroup, pins what it made under bpffs so that
 //! it outlives the caller, reports on it and removes it. [`doctor`] says what the
 //! host lacks.
-//! `include/pktmeta/` is the header library for other people's BPF programs; build scripts of
-//! dependent crates find it in `DEP_PKTMETA_INCLUDE`.
+//! `include/pktmeta/` is the header library for other people's BPF programs; [`Object`] loads them
+//! with the numbers that fields have on this host. Build scripts of dependent crates find the
+//! headers in `DEP_PKTMETA_INCLUDE`, `DEP_PKTMETA_UAPI` and `DEP_PKTMETA_LIBBPF`, and a clang in
+//! `DEP_PKTMETA_CLANG`.
 
 mod datapath;
 pub mod doctor;

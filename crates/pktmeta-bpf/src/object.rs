@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Context, Error},
+    hooks::Hook,
     sys,
 };
 use libbpf_rs::{
@@ -98,6 +99,14 @@ impl Object {
         let map = self.object.maps().find(|map| map.name() == name);
         let map = map.ok_or_else(|| Error::new(tried(), "not found"))?;
         libbpf_rs::MapHandle::try_from(&map).context(tried)
+    }
+
+    /// What the hook whose object this is has counted, in the order of its counters.
+    ///
+    /// # Errors
+    /// It is not that hook's object, or the kernel refuses.
+    pub fn counters(&self, hook: &Hook) -> Result<Vec<u64>, Error> {
+        hook.read_counters(&self.map(hook.counters_map)?)
     }
 
     /// Attaches the program `name` to an interface index or a cgroup fd and pins the link.

@@ -37,7 +37,7 @@ impl Schema {
             SchemaError::new(file, text, span, message, remedy)
         };
         let source: SchemaSource = toml::from_str(text).map_err(|error| {
-            let remedy = "see \"Schema files\" in the guide for the keys and their values";
+            let remedy = "docs/schema.md lists the keys and their values";
             fail(
                 error.span().unwrap_or(0..0),
                 error.message().to_owned(),

@@ -13,8 +13,8 @@
 #error "pktmeta: BPF programs for big-endian machines are not supported yet"
 #endif
 
-/* TLVs that a reader walks past before it gives up; the verifier wants a bound. */
-#define PKTMETA_TLVS_MAX 40
+/* Most TLVs that a record has room for, of one byte each; the verifier wants a bound. */
+#define PKTMETA_TLVS_MAX ((PKTMETA_RECORD_MAX - 4) / 3)
 
 /* Values that differ from errno.h's in no way, for programs that include no libc header. */
 #define PKTMETA_ENOENT 2
@@ -53,13 +53,15 @@ static __always_inline __u32 pktmeta_record_length(const void *record, const voi
 	return record + length > end ? 0 : length;
 }
 
-/* Offset of the TLV with this type in a record of this length; 0 if there is none. */
-static __always_inline __u32 pktmeta_record_find(const void *record, const void *end, __u32 length,
-						 __u8 type)
+/* Offset of the TLV with this type in the record that starts at record; 0 if there is none. */
+static __always_inline __u32 pktmeta_record_find(const void *record, const void *end, __u8 type)
 {
+	__u32 length = pktmeta_record_length(record, end);
 	__u32 at = sizeof(struct pktmeta_header);
 	int i;
 
+	if (type == PKTMETA_TYPE_VOID)
+		return 0;
 	for (i = 0; i < PKTMETA_TLVS_MAX; i++) {
 		const struct pktmeta_tlv *tlv;
 
@@ -74,7 +76,7 @@ static __always_inline __u32 pktmeta_record_find(const void *record, const void 
 		if ((const void *)(tlv + 1) > end)
 			return 0;
 		if (tlv->type == type)
-			return at;
+			return at + sizeof(*tlv) + tlv->size > length ? 0 : at;
 		at += sizeof(*tlv) + tlv->size;
 	}
 	return 0;

@@ -6,6 +6,8 @@ pub mod sockopt;
 pub mod tc;
 pub mod xdp;
 
+use crate::error::{Context, Error};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::fmt;
 
 /// A hook: one BPF object, its programs, and what it counts.
@@ -22,6 +24,32 @@ pub struct Hook {
     pub counters: &'static [Counter],
     /// What the user loses without it.
     pub purpose: &'static str,
+}
+
+impl Hook {
+    /// Reads the counters, summed over the CPUs.
+    pub(crate) fn read_counters(&self, map: &MapHandle) -> Result<Vec<u64>, Error> {
+        let tried = || format!("read {}", self.counters_map);
+        let key = 0u32.to_ne_bytes();
+        let values = match map.map_type().is_percpu() {
+            true => map
+                .lookup_percpu(&key, MapFlags::ANY)
+                .context(tried)?
+                .unwrap_or_default(),
+            false => map
+                .lookup(&key, MapFlags::ANY)
+                .context(tried)?
+                .into_iter()
+                .collect(),
+        };
+        let mut sums = vec![0; self.counters.len()];
+        for value in values {
+            for (sum, count) in sums.iter_mut().zip(value.chunks_exact(8)) {
+                *sum += u64::from_ne_bytes(count.try_into().unwrap_or_default());
+            }
+        }
+        Ok(sums)
+    }
 }
 
 impl fmt::Debug for Hook {

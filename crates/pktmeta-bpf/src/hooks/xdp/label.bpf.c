@@ -83,24 +83,27 @@ static __always_inline int source_address(struct xdp_md *ctx, struct pktmeta_lab
 	return 0;
 }
 
-/* One label at a time, called rather than inlined: its value's size is known only at run time. */
-static __noinline long set_label(struct xdp_md *ctx, const struct pktmeta_label *label)
+/* A function of its own, not static: the verifier walks it once, not once for each label. */
+__noinline long set_label(struct xdp_md *ctx, const struct pktmeta_label *label)
 {
-	switch (label->size) {
-	case 1:
-		return pktmeta_xdp_set_bytes(ctx, label->type, label->value, 1);
-	case 2:
-		return pktmeta_xdp_set_bytes(ctx, label->type, label->value, 2);
-	case 4:
-		return pktmeta_xdp_set_bytes(ctx, label->type, label->value, 4);
-	case 6:
-		return pktmeta_xdp_set_bytes(ctx, label->type, label->value, 6);
-	case 8:
-		return pktmeta_xdp_set_bytes(ctx, label->type, label->value, 8);
-	case 16:
-		return pktmeta_xdp_set_bytes(ctx, label->type, label->value, 16);
+	struct pktmeta_tlv *tlv;
+	__u8 *value;
+	__u32 i, size;
+	long err;
+
+	if (!label || label->size > sizeof(label->value))
+		return -PKTMETA_EINVAL;
+	size = label->size;
+	tlv = pktmeta_xdp_place(ctx, label->type, size, 1, &err);
+	if (!tlv)
+		return err;
+	value = (void *)(tlv + 1);
+	for (i = 0; i < sizeof(label->value); i++) {
+		if (i >= size || value + i + 1 > (__u8 *)(long)ctx->data)
+			break;
+		value[i] = label->value[i];
 	}
-	return -PKTMETA_EINVAL;
+	return 0;
 }
 
 static __always_inline long set_labels(struct xdp_md *ctx)
@@ -123,39 +126,61 @@ static __always_inline long set_labels(struct xdp_md *ctx)
 	return err;
 }
 
-/* Sets a field that the loader gave a number; others are not produced on this interface. */
-#define produce(ctx, field, value)                                                                 \
+/* Writes a field that the loader gave a number; others are not produced on this interface. */
+#define produce(ctx, fresh, field, value)                                                          \
 	({                                                                                         \
-		long __err = pktmeta_field_##field.type ? pktmeta_set(ctx, field, value) : 0;      \
+		long __err = 0;                                                                    \
+                                                                                                   \
+		if (pktmeta_field_##field.type)                                                    \
+			__err = fresh ? pktmeta_add(ctx, field, value)                             \
+				      : pktmeta_set(ctx, field, value);                            \
 		__err;                                                                             \
 	})
+
+static __always_inline long write_fields(struct xdp_md *ctx, int fresh)
+{
+	__u64 *last_number;
+	__u32 zero = 0;
+	long err;
+
+	last_number = bpf_map_lookup_elem(&xdp_numbers, &zero);
+	if (!last_number)
+		return -PKTMETA_ENOENT;
+	err = produce(ctx, fresh, rx_timestamp, bpf_ktime_get_ns());
+	err = err ?: produce(ctx, fresh, rx_ifindex, ctx->ingress_ifindex);
+	err = err ?: produce(ctx, fresh, rx_queue, ctx->rx_queue_index);
+	return err ?: produce(ctx, fresh, packet_number, __sync_fetch_and_add(last_number, 1) + 1);
+}
+
+/* A record that came with a redirected packet. Rare, so not inline. */
+__noinline long update_record(struct xdp_md *ctx)
+{
+	return write_fields(ctx, 0);
+}
 
 SEC("xdp")
 int pktmeta_xdp_label(struct xdp_md *ctx)
 {
 	struct pktmeta_xdp_counters *counters;
-	__u64 *last_number;
 	__u32 zero = 0;
 	long err;
 
 	counters = bpf_map_lookup_elem(&xdp_counters, &zero);
-	last_number = bpf_map_lookup_elem(&xdp_numbers, &zero);
-	if (!counters || !last_number)
+	if (!counters)
 		return XDP_PASS;
 	counters->packets++;
-	if (ctx->data_meta < ctx->data) {
-		if (!pktmeta_has_record(ctx)) {
-			counters->foreign++;
+	if (ctx->data_meta >= ctx->data) {
+		if (pktmeta_xdp_reserve(ctx)) {
+			counters->no_area++;
 			return XDP_PASS;
 		}
-	} else if (pktmeta_xdp_reserve(ctx)) {
-		counters->no_area++;
+		err = write_fields(ctx, 1);
+	} else if (pktmeta_has_record(ctx)) {
+		err = update_record(ctx);
+	} else {
+		counters->foreign++;
 		return XDP_PASS;
 	}
-	err = produce(ctx, rx_timestamp, bpf_ktime_get_ns());
-	err = err ?: produce(ctx, rx_ifindex, ctx->ingress_ifindex);
-	err = err ?: produce(ctx, rx_queue, ctx->rx_queue_index);
-	err = err ?: produce(ctx, packet_number, __sync_fetch_and_add(last_number, 1) + 1);
 	if (labels_used)
 		err = err ?: set_labels(ctx);
 	if (err)

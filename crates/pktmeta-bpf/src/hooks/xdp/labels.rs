@@ -94,8 +94,7 @@ const VALUE_SIZE: usize = LABELS_MAX * LABEL_SIZE;
 const LABELS_MAX: usize = 4;
 const LABEL_SIZE: usize = 24;
 const LABEL_VALUE_AT: usize = 8;
-/// The sizes that the XDP program can copy.
-const LABEL_SIZES: [u8; 6] = [1, 2, 4, 6, 8, 16];
+const LABEL_VALUE_MAX: u8 = 16;
 
 fn resolve(label: &Label, registry: &Registry) -> Result<(TlvType, Vec<u8>), Error> {
     let wrong = |why: String| Error::new(format!("label \"{label}\""), why);
@@ -117,10 +116,11 @@ fn resolve(label: &Label, registry: &Registry) -> Result<(TlvType, Vec<u8>), Err
         ))
         .remedy("add \"xdp\" to the field's writers"));
     }
-    if !LABEL_SIZES.contains(&field.kind.size()) {
+    if field.kind.size() > LABEL_VALUE_MAX {
         return Err(
-            wrong(format!("a label cannot set a field of type {}", field.kind))
-                .remedy("labels set fields of 1, 2, 4, 6, 8 or 16 bytes"),
+            wrong(format!("a label cannot set a field of type {}", field.kind)).remedy(format!(
+                "labels set fields of at most {LABEL_VALUE_MAX} bytes"
+            )),
         );
     }
     let value = Value::parse(field.kind, &label.value).map_err(|wanted| {
@@ -231,7 +231,7 @@ mod tests {
         let schema = "owner = \"edge\"\n\
              [[field]]\nname = \"tenant\"\ntype = \"u32\"\n\
              [[field]]\nname = \"zone\"\ntype = \"u8\"\n\
-             [[field]]\nname = \"odd\"\ntype = \"bytes[3]\"\n\
+             [[field]]\nname = \"odd\"\ntype = \"bytes[17]\"\n\
              [[field]]\nname = \"app_only\"\ntype = \"u8\"\nwriters = [\"app\"]\n";
         for field in Schema::parse("edge.toml", schema).unwrap().fields() {
             registry.register(&field.wanted).unwrap();
@@ -288,7 +288,7 @@ mod tests {
                 "\"x\" is no value for tenant: u32",
                 "0 to 4294967295",
             ),
-            ("192.0.2.0/24=odd:010203", "bytes[3]", "1, 2, 4, 6, 8 or 16"),
+            ("192.0.2.0/24=odd:01", "bytes[17]", "at most 16 bytes"),
             ("192.0.2.0/24=app_only:1", "no XDP program", "add \"xdp\""),
         ] {
             let error = all(&[label]).unwrap_err().to_string();

@@ -1,0 +1,268 @@
+//! The programs one by one, by BPF_PROG_TEST_RUN where the kernel has it for their type.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use pktmeta_bpf::{
+    Object, ObjectOptions, ProgramStats,
+    hooks::{self, Hook},
+};
+use pktmeta_core::{Record, Registry, builtin, schema::Schema};
+use pktmeta_testkit::{
+    packet::{self, Frame},
+    prog_run::{SkbRun, XdpOutcome, XdpRun, XdpVerdict},
+    sandbox::in_sandbox,
+};
+use std::os::fd::AsFd;
+
+const AREA: u32 = 48;
+
+#[test]
+fn xdp_writes_the_built_in_fields_and_leaves_the_packet_as_it_was() {
+    in_sandbox(|_| {
+        let registry = registry();
+        let xdp = Xdp::load(&registry, AREA);
+        let frame = udp("192.0.2.1:1", "192.0.2.2:2");
+        let first = xdp.run(&frame, &[]);
+        let record = Record::parse(&first.metadata).unwrap();
+        assert_eq!(first.metadata.len(), AREA as usize);
+        // The rest of the area says nothing: GRO compares it.
+        assert!(
+            first.metadata[record.as_bytes().len()..]
+                .iter()
+                .all(|&byte| byte == 0)
+        );
+        assert_eq!(registry.get(&record, builtin::PACKET_NUMBER), Some(1));
+        assert_eq!(registry.get(&record, builtin::RX_QUEUE), Some(0));
+        assert!(registry.get(&record, builtin::RX_TIMESTAMP).unwrap() > 0);
+        assert!(registry.get(&record, builtin::RX_IFINDEX).is_some());
+
+        let second = Record::parse(&xdp.run(&frame, &[]).metadata).unwrap();
+        assert_eq!(registry.get(&second, builtin::PACKET_NUMBER), Some(2));
+        assert_eq!(xdp.counters(), [2, 2, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn xdp_adds_to_a_record_that_another_program_began() {
+    in_sandbox(|_| {
+        let registry = registry();
+        let xdp = Xdp::load(&registry, AREA);
+        let tenant = registry.by_name("tenant").unwrap().tlv;
+        let mut theirs = Record::new();
+        theirs.set(tenant, &9u32.to_le_bytes()).unwrap();
+        let mut area = [0; AREA as usize];
+        area[..theirs.as_bytes().len()].copy_from_slice(theirs.as_bytes());
+        let ran = xdp.run(&udp("192.0.2.1:1", "192.0.2.2:2"), &area);
+        let record = Record::parse(&ran.metadata).unwrap();
+        assert_eq!(record.get(tenant), Some(&9u32.to_le_bytes()[..]));
+        assert_eq!(registry.get(&record, builtin::PACKET_NUMBER), Some(1));
+        assert_eq!(xdp.counters(), [1, 1, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn xdp_leaves_somebody_elses_metadata_alone_and_counts_it() {
+    in_sandbox(|_| {
+        let xdp = Xdp::load(&registry(), AREA);
+        let frame = udp("192.0.2.1:1", "192.0.2.2:2");
+        let almost_ours = [b'P', b'M', 0x20, 8, 1, 2, 0, 0];
+        let too_long = [b'P', b'M', 0x10, 16, 0, 0, 0, 0];
+        for theirs in [[0xff; 8], almost_ours, too_long] {
+            let ran = xdp.run(&frame, &theirs);
+            assert_eq!(ran.metadata, theirs);
+        }
+        assert_eq!(xdp.counters(), [3, 0, 3, 0, 0]);
+    });
+}
+
+#[test]
+fn xdp_counts_a_record_that_a_field_does_not_fit() {
+    in_sandbox(|_| {
+        let registry = registry();
+        // Room for the header and rx_timestamp, but not for rx_ifindex.
+        let xdp = Xdp::load(&registry, 16);
+        let ran = xdp.run(&udp("192.0.2.1:1", "192.0.2.2:2"), &[]);
+        let record = Record::parse(&ran.metadata).unwrap();
+        assert!(registry.get(&record, builtin::RX_TIMESTAMP).is_some());
+        assert_eq!(registry.get(&record, builtin::RX_IFINDEX), None);
+        assert_eq!(xdp.counters(), [1, 0, 0, 0, 1]);
+    });
+}
+
+#[test]
+fn xdp_counts_packets_in_front_of_which_there_is_no_room() {
+    in_sandbox(|_| {
+        // More than test runs, and most drivers, have.
+        let xdp = Xdp::load(&registry(), 252);
+        let ran = xdp.run(&udp("192.0.2.1:1", "192.0.2.2:2"), &[]);
+        assert_eq!(ran.metadata, []);
+        assert_eq!(xdp.counters(), [1, 0, 0, 1, 0]);
+    });
+}
+
+#[test]
+fn xdp_passes_every_malformed_packet() {
+    in_sandbox(|_| {
+        let xdp = Xdp::load_with_labels(&registry(), AREA);
+        let vlan = Frame::new(
+            "192.0.2.1:1".parse().unwrap(),
+            "192.0.2.2:2".parse().unwrap(),
+        )
+        .vlan(5)
+        .udp(b"payload");
+        let ipv6 = udp("[2001:db8::1]:1", "[2001:db8::2]:2");
+        let mut frames = 0;
+        for frame in [vlan, ipv6, udp("192.0.2.1:1", "192.0.2.2:2")] {
+            // Shorter than an Ethernet header the kernel refuses to run.
+            for length in 14..frame.len() {
+                xdp.run(&frame[..length], &[]);
+                frames += 1;
+            }
+        }
+        assert_eq!(xdp.counters(), [frames, frames, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn tc_passes_packets_without_a_record_and_counts_them() {
+    in_sandbox(|_| {
+        let object = load(&hooks::tc::HOOK, &registry(), AREA, false);
+        let frame = udp("192.0.2.1:1", "192.0.2.2:2");
+        let program = object.program(hooks::tc::HOOK.programs[0].name).unwrap();
+        let ran = SkbRun::new(program).packet(&frame).run().unwrap();
+        assert_eq!(ran.retval, u32::MAX, "TCX_NEXT");
+        assert_eq!(ran.packet, frame);
+        assert_eq!(counters(&object, &hooks::tc::HOOK)[..4], [1, 0, 0, 1]);
+    });
+}
+
+#[test]
+fn cgroup_skb_lets_every_packet_pass() {
+    in_sandbox(|_| {
+        let object = load(&hooks::cgroup_skb::HOOK, &registry(), AREA, false);
+        let program = object
+            .program(hooks::cgroup_skb::HOOK.programs[0].name)
+            .unwrap();
+        for frame in [
+            udp("192.0.2.1:1", "192.0.2.2:2"),
+            udp("[2001:db8::1]:1", "[2001:db8::2]:2"),
+        ] {
+            let ran = SkbRun::new(program)
+                .packet(&frame)
+                .mark(0x1234)
+                .run()
+                .unwrap();
+            assert_eq!((ran.retval, ran.mark), (1, 0x1234));
+        }
+    });
+}
+
+/// Most instructions that the verifier may look at, a good third above what it does today. More
+/// would show that a loop or a branch got out of hand.
+const BUDGETS: [(&str, u32); 6] = [
+    ("pktmeta_xdp_label", 25_000),
+    ("pktmeta_tc_ingress", 2_500),
+    ("pktmeta_deliver", 1_500),
+    ("pktmeta_establish", 800),
+    ("pktmeta_get", 18_000),
+    ("pktmeta_set", 150),
+];
+
+#[test]
+fn every_program_stays_within_its_instruction_budget() {
+    in_sandbox(|_| {
+        let registry = registry();
+        let mut budgets = BUDGETS.into_iter();
+        for hook in hooks::INTERFACE.into_iter().chain(hooks::CGROUP) {
+            let object = load(hook, &registry, AREA, true);
+            for program in hook.programs {
+                let loaded = object.program(program.name).unwrap();
+                let stats = ProgramStats::of(loaded.as_fd()).unwrap();
+                let (name, budget) = budgets.next().expect("a budget for each program");
+                assert_eq!(name, program.name);
+                println!("{name}: {} of {budget}", stats.verified_instructions);
+                assert!(
+                    stats.verified_instructions <= budget,
+                    "{stats:?} is over {budget}"
+                );
+                assert!(
+                    stats.verified_instructions * 3 > budget,
+                    "{stats:?}: lower its budget"
+                );
+            }
+        }
+        assert_eq!(budgets.next(), None);
+    });
+}
+
+/// The built-in fields and a `tenant`.
+fn registry() -> Registry {
+    let mut registry = Registry::new();
+    let tenant = "owner = \"edge\"\n[[field]]\nname = \"tenant\"\ntype = \"u32\"\n";
+    for schema in [builtin::SCHEMA, tenant] {
+        for field in Schema::parse("test.toml", schema).unwrap().fields() {
+            registry.register(&field.wanted).unwrap();
+        }
+    }
+    registry
+}
+
+fn udp(from: &str, to: &str) -> Vec<u8> {
+    packet::udp(from.parse().unwrap(), to.parse().unwrap(), b"payload")
+}
+
+fn load(hook: &'static Hook, registry: &Registry, area: u32, labels_used: bool) -> Object {
+    let options = ObjectOptions {
+        registry: Some(registry),
+        globals: vec![
+            ("pktmeta_area", area.to_ne_bytes().into()),
+            ("labels_used", vec![labels_used.into()]),
+            ("ring_slots", 1024u32.to_ne_bytes().into()),
+            ("ring_bits", 10u32.to_ne_bytes().into()),
+            ("ring_cpu_bits", 9u32.to_ne_bytes().into()),
+        ],
+        ..Default::default()
+    };
+    Object::load(hook.name, hook.object, &options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn counters(object: &Object, hook: &Hook) -> Vec<u64> {
+    object.counters(hook).unwrap()
+}
+
+/// The XDP program.
+struct Xdp {
+    object: Object,
+}
+
+impl Xdp {
+    fn load(registry: &Registry, area: u32) -> Self {
+        Self {
+            object: load(&hooks::xdp::HOOK, registry, area, false),
+        }
+    }
+
+    fn load_with_labels(registry: &Registry, area: u32) -> Self {
+        Self {
+            object: load(&hooks::xdp::HOOK, registry, area, true),
+        }
+    }
+
+    fn run(&self, frame: &[u8], metadata: &[u8]) -> XdpOutcome {
+        let program = self
+            .object
+            .program(hooks::xdp::HOOK.programs[0].name)
+            .unwrap();
+        let ran = XdpRun::new(program)
+            .packet(frame)
+            .metadata(metadata)
+            .run()
+            .unwrap();
+        assert_eq!(ran.verdict, XdpVerdict::Pass);
+        assert_eq!(ran.packet, frame);
+        ran
+    }
+
+    fn counters(&self) -> Vec<u64> {
+        counters(&self.object, &hooks::xdp::HOOK)
+    }
+}
