@@ -1,0 +1,291 @@
+//! Runs each example on real traffic.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use pktmeta_bpf::{Datapath, Object, ObjectOptions, UpOptions};
+use pktmeta_core::{Record, schema::Schema};
+use pktmeta_testkit::{
+    link::TwoHosts,
+    packet,
+    prog_run::{XdpRun, XdpVerdict},
+    sandbox::{Sandbox, in_sandbox},
+};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpStream, UdpSocket},
+    os::fd::{AsRawFd, BorrowedFd},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+const STEER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
+const SCHEMA: &str = "owner = \"edge\"\n[[field]]\nname = \"tenant\"\ntype = \"u32\"\n";
+
+#[test]
+fn the_rust_server_says_what_came_with_a_datagram_and_with_a_connection() {
+    in_sandbox(|sandbox| {
+        let hosts = labelled_hosts(sandbox);
+        let mut command = hosts.server().command(env!("CARGO_BIN_EXE_echo"));
+        let mut server = Server::start(command.arg("192.0.2.2:7000"));
+        send_datagram(&hosts);
+        let said = server.line();
+        assert!(
+            said.contains(&came_in(&hosts)) && said.contains("tenant"),
+            "{said}"
+        );
+        let mut stream = connect(&hosts);
+        stream.write_all(b"hi").unwrap();
+        let said = server.line();
+        assert!(said.starts_with("connection from 192.0.2.1"), "{said}");
+        assert!(
+            said.contains(&came_in(&hosts)) && said.contains("tenant"),
+            "{said}"
+        );
+    });
+}
+
+#[test]
+fn the_python_server_reads_a_connections_record_without_a_library() {
+    in_sandbox(|sandbox| {
+        let hosts = labelled_hosts(sandbox);
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python/read_record.py");
+        let mut command = hosts.server().command("python3");
+        let mut server = Server::start(command.args([script, "192.0.2.2", "7000"]));
+        let _stream = connect(&hosts);
+        let said = server.rest();
+        assert!(
+            said.contains(&format!("rx_ifindex = {}\n", hosts.server_ifindex())),
+            "{said}"
+        );
+        assert!(said.contains("tenant = 7\n"), "{said}");
+    });
+}
+
+#[test]
+fn the_c_server_reads_a_datagrams_record_without_a_library() {
+    in_sandbox(|sandbox| {
+        let hosts = labelled_hosts(sandbox);
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/c/read_record.c");
+        let binary = std::env::temp_dir().join(format!("read_record-{}", std::process::id()));
+        let compiled = Command::new("cc")
+            .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", source, "-o"])
+            .arg(&binary)
+            .status();
+        assert!(
+            compiled
+                .expect("cc: `cargo xtask setup` installs it")
+                .success()
+        );
+        let mut command = hosts.server().command(&binary);
+        let mut server = Server::start(command.args(["192.0.2.2", "7000"]));
+        send_datagram(&hosts);
+        let said = server.rest();
+        std::fs::remove_file(&binary).unwrap();
+        assert!(said.contains("tenant = 07 00 00 00\n"), "{said}");
+        assert!(said.contains("rx_timestamp ="), "{said}");
+    });
+}
+
+#[test]
+fn the_bpf_programs_set_and_get_a_field_by_its_name() {
+    in_sandbox(|sandbox| {
+        let hosts = labelled_hosts(sandbox);
+        let registry = hosts
+            .server()
+            .run(|| Datapath::default().registry())
+            .unwrap();
+        let options = ObjectOptions {
+            registry: Some(&registry),
+            ..Default::default()
+        };
+        let object = Object::load("steer", STEER, &options).unwrap();
+
+        let frame = packet::udp(
+            "192.0.2.1:1".parse().unwrap(),
+            "192.0.2.2:2".parse().unwrap(),
+            b"payload",
+        );
+        let run = XdpRun::new(object.program("label").unwrap())
+            .packet(&frame)
+            .run()
+            .unwrap();
+        assert_eq!(run.verdict, XdpVerdict::Pass);
+        assert_eq!(run.packet, frame);
+        let tenant = registry.by_name("tenant").unwrap().tlv;
+        let record = Record::parse(&run.metadata).unwrap();
+        assert_eq!(record.get(tenant), Some(&7u32.to_le_bytes()[..]));
+
+        // TC, behind the programs of `up` on the same interface: the socket sees the priority.
+        let steer = object.program("steer").unwrap();
+        hosts
+            .server()
+            .run(|| attach_tcx(steer, hosts.server_ifindex()));
+        let socket = hosts
+            .server()
+            .run(|| UdpSocket::bind("192.0.2.2:7000"))
+            .unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        receive_priority(&socket);
+        send_datagram(&hosts);
+        assert_eq!(priority(&socket), Some(7));
+    });
+}
+
+#[test]
+fn a_bpf_program_that_was_not_bound_touches_no_field() {
+    in_sandbox(|_| {
+        let object = Object::load("steer", STEER, &ObjectOptions::default()).unwrap();
+        let frame = [0; 64];
+        let run = XdpRun::new(object.program("label").unwrap())
+            .packet(&frame)
+            .run()
+            .unwrap();
+        assert_eq!(run.verdict, XdpVerdict::Aborted);
+        assert_eq!(run.metadata, []);
+    });
+}
+
+#[test]
+fn a_bpf_program_that_disagrees_about_a_fields_size_does_not_load() {
+    in_sandbox(|_| {
+        let schema = SCHEMA.replace("u32", "u64");
+        let mut registry = pktmeta_core::Registry::new();
+        for field in Schema::parse("edge.toml", &schema).unwrap().fields() {
+            registry.register(&field.wanted).unwrap();
+        }
+        let options = ObjectOptions {
+            registry: Some(&registry),
+            ..Default::default()
+        };
+        let error = Object::load("steer", STEER, &options)
+            .unwrap_err()
+            .to_string();
+        for part in ["steer", "tenant", "4 bytes", "edge", "u64", "8"] {
+            assert!(error.contains(part), "{error}");
+        }
+    });
+}
+
+/// Two hosts, of which the server labels what it receives from the client with tenant 7.
+fn labelled_hosts(sandbox: &Sandbox) -> TwoHosts {
+    let hosts = TwoHosts::new().unwrap();
+    let mut options = UpOptions::new(TwoHosts::SERVER_LINK);
+    options.cgroup = Some(sandbox.cgroup().into());
+    options.schemas = vec![Schema::parse("edge.toml", SCHEMA).unwrap()];
+    options.labels = vec!["192.0.2.0/24=tenant:7".parse().unwrap()];
+    hosts
+        .server()
+        .run(|| Datapath::default().up(&options))
+        .unwrap();
+    hosts
+}
+
+fn came_in(hosts: &TwoHosts) -> String {
+    format!("came in by interface {};", hosts.server_ifindex())
+}
+
+fn send_datagram(hosts: &TwoHosts) {
+    let socket = hosts
+        .client()
+        .run(|| UdpSocket::bind("192.0.2.1:0"))
+        .unwrap();
+    socket.send_to(b"hello", "192.0.2.2:7000").unwrap();
+}
+
+fn connect(hosts: &TwoHosts) -> TcpStream {
+    hosts
+        .client()
+        .run(|| TcpStream::connect("192.0.2.2:7000"))
+        .unwrap()
+}
+
+/// An example that serves until it is dropped.
+struct Server {
+    process: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Server {
+    fn start(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut server = Self { process, stdout };
+        assert_eq!(server.line(), "listening\n");
+        server
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        rest
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The link lives as long as the sandbox.
+fn attach_tcx(program: BorrowedFd<'_>, ifindex: u32) {
+    // SAFETY: no options are passed.
+    let link = unsafe {
+        libbpf_sys::bpf_link_create(
+            program.as_raw_fd(),
+            ifindex as i32,
+            libbpf_sys::BPF_TCX_INGRESS,
+            std::ptr::null(),
+        )
+    };
+    assert!(link >= 0, "{}", std::io::Error::last_os_error());
+}
+
+const SO_RCVPRIORITY: i32 = 82;
+
+fn receive_priority(socket: &UdpSocket) {
+    let on = 1i32;
+    // SAFETY: the option's value is an int, of the size that is passed.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_RCVPRIORITY,
+            (&raw const on).cast(),
+            size_of_val(&on) as u32,
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// The priority of the next datagram.
+fn priority(socket: &UdpSocket) -> Option<u32> {
+    let mut control = [0u64; 8];
+    let mut payload = [0u8; 64];
+    let mut part = libc::iovec {
+        iov_base: payload.as_mut_ptr().cast(),
+        iov_len: size_of_val(&payload),
+    };
+    // SAFETY: zeros are a valid msghdr.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    // SAFETY: message points to buffers of the lengths it says, which outlive the call.
+    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, 0) };
+    assert!(received >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the kernel filled the control buffer, which has room for one aligned message.
+    let header = unsafe { libc::CMSG_FIRSTHDR(&message).as_ref() }?;
+    let found = (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SO_PRIORITY);
+    // SAFETY: a priority's data is a u32, which may be unaligned.
+    found.then(|| unsafe { libc::CMSG_DATA(header).cast::<u32>().read_unaligned() })
+}
