@@ -1,0 +1,33 @@
+//! Programs of the workspace that take the place of this one.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+
+use crate::error::{Error, Result};
+use crate::{setup, tool};
+
+/// Becomes the demo.
+pub(crate) fn demo(arguments: &[OsString]) -> Result {
+    setup::to_build()?;
+    become_binary(&["--package", "pktmeta-cli", "--bin", "pktmeta"], arguments)
+}
+
+/// Becomes the benchmarks.
+pub(crate) fn bench(arguments: &[OsString]) -> Result {
+    setup::to_test()?;
+    become_binary(&["--package", "pktmeta-benches"], arguments)
+}
+
+/// Builds a binary and becomes it: `cargo run` prints to stderr only, and is itself replaced by
+/// what it runs. So standard output, the exit status and Ctrl-C are the binary's own, and nobody
+/// is left in between who could end before it has cleaned up.
+fn become_binary(which: &[&str], arguments: &[OsString]) -> Result {
+    let mut command = tool::cargo();
+    command
+        .args(["run", "--release"])
+        .args(which)
+        .arg("--")
+        .args(arguments);
+    let refused = command.exec();
+    Err(Error::new(format!("cannot start cargo: {refused}")))
+}

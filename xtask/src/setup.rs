@@ -1,0 +1,197 @@
+//! Installs what is missing on the machine.
+//!
+//! Needs are looked for where they are used, in the path and by the C compiler, and not in a
+//! package database: a machine that has them from elsewhere is left alone.
+
+mod apt;
+mod probe;
+
+use std::process::Command;
+
+use crate::error::{Error, Result};
+use crate::tool;
+use probe::Sign;
+
+/// Something the machine must have.
+#[derive(Debug, PartialEq)]
+struct Need {
+    what: &'static str,
+    sign: Sign,
+    package: Package,
+}
+
+/// What brings it on Debian.
+#[derive(Debug, PartialEq)]
+enum Package {
+    Named(&'static str),
+    Clang,
+}
+
+/// To build the workspace and to run the demo.
+const BUILD: [Need; 8] = [
+    program("cc", "gcc"),
+    header("stdio.h", "libc6-dev"),
+    program("make", "make"),
+    program("pkg-config", "pkg-config"),
+    header("libelf.h", "libelf-dev"),
+    header("zlib.h", "zlib1g-dev"),
+    Need {
+        what: "clang 14 or newer",
+        sign: Sign::Clang,
+        package: Package::Clang,
+    },
+    program("python3", "python3"),
+];
+
+/// What tests and benchmarks need on top.
+const TEST: [Need; 4] = [
+    program("ip", "iproute2"),
+    program("iperf3", "iperf3"),
+    program("tcpdump", "tcpdump"),
+    program("curl", "curl"),
+];
+
+const fn program(name: &'static str, package: &'static str) -> Need {
+    Need {
+        what: name,
+        sign: Sign::Program(name),
+        package: Package::Named(package),
+    }
+}
+
+const fn header(name: &'static str, package: &'static str) -> Need {
+    Need {
+        what: name,
+        sign: Sign::Header(name),
+        package: Package::Named(package),
+    }
+}
+
+/// What `setup` alone does: all that any command needs.
+pub(crate) fn everything() -> Result {
+    to_test()?;
+    eprintln!("everything needed is there");
+    Ok(())
+}
+
+/// Ready to build the workspace and to run the demo.
+pub(crate) fn to_build() -> Result {
+    provide(&[&BUILD])
+}
+
+/// Ready to run tests and benchmarks too.
+pub(crate) fn to_test() -> Result {
+    provide(&[&BUILD, &TEST])
+}
+
+/// Installs what is missing of `needs`, and looks again.
+fn provide(needs: &[&[Need]]) -> Result {
+    probe::usable_override()?;
+    let missing = missing(needs, Sign::is_seen);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    apt::usable().map_err(|why| advice(&missing, why))?;
+    eprintln!("missing: {}", names(&missing));
+    apt::update()?;
+    apt::install(&packages(&missing, apt::knows))?;
+    let still = self::missing(needs, Sign::is_seen);
+    if still.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::new(format!(
+            "apt-get installed its packages, but these are still not found: {}\n\
+             Programs are looked for in PATH, headers by cc. Install them by hand.",
+            names(&still)
+        )))
+    }
+}
+
+fn missing<'a>(needs: &[&'a [Need]], is_seen: impl Fn(&Sign) -> bool) -> Vec<&'a Need> {
+    let needs = needs.iter().copied().flatten();
+    needs.filter(|need| !is_seen(&need.sign)).collect()
+}
+
+/// The packages to install, given which ones apt knows.
+fn packages(missing: &[&Need], apt_knows: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    // The version we test with; without a number it may be older, but Debian's is new enough.
+    const CLANG: &str = "clang-22";
+    let package = |need: &&Need| match need.package {
+        Package::Named(name) => name,
+        Package::Clang if apt_knows(CLANG) => CLANG,
+        Package::Clang => "clang",
+    };
+    missing.iter().map(package).collect()
+}
+
+fn names(needs: &[&Need]) -> String {
+    let names: Vec<_> = needs.iter().map(|need| need.what).collect();
+    names.join(", ")
+}
+
+/// What a person can do where this program cannot.
+fn advice(missing: &[&Need], why: &str) -> Error {
+    Error::new(format!(
+        "cannot install what is missing ({}): {why}\n\
+         On Debian and Ubuntu, as root: apt-get install --no-install-recommends {}\n\
+         Elsewhere: install the same by the names it has there, then run this command again.",
+        names(missing),
+        packages(missing, |_| false).join(" "),
+    ))
+}
+
+/// Ready to format and lint.
+pub(crate) fn components() -> Result {
+    let has = |component| tool::succeeds(tool::cargo().args([component, "--version"]));
+    if has("fmt") && has("clippy") {
+        return Ok(());
+    }
+    eprintln!("installing with rustup: rustfmt clippy");
+    let mut rustup = Command::new("rustup");
+    tool::run(rustup.args(["component", "add", "rustfmt", "clippy"])).map_err(|error| {
+        Error::new(format!(
+            "{error}\nInstall rustfmt and clippy in the way your Rust was installed."
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn everything_missing() -> Vec<&'static Need> {
+        missing(&[&BUILD, &TEST], |_| false)
+    }
+
+    #[test]
+    fn only_what_is_not_seen_is_missing() {
+        let seen = |sign: &Sign| !matches!(sign, Sign::Header("libelf.h") | Sign::Clang);
+        let missing = missing(&[&BUILD], seen);
+        assert_eq!(names(&missing), "libelf.h, clang 14 or newer");
+        assert_eq!(packages(&missing, |_| true), ["libelf-dev", "clang-22"]);
+    }
+
+    #[test]
+    fn a_clang_without_number_is_taken_where_apt_has_no_other() {
+        let clang = missing(&[&BUILD], |sign| *sign != Sign::Clang);
+        assert_eq!(packages(&clang, |_| false), ["clang"]);
+        assert_eq!(packages(&clang, |name| name == "clang-22"), ["clang-22"]);
+    }
+
+    #[test]
+    fn a_bare_machine_gets_everything() {
+        let packages = packages(&everything_missing(), |_| true);
+        assert_eq!(
+            packages.join(" "),
+            "gcc libc6-dev make pkg-config libelf-dev zlib1g-dev clang-22 python3 \
+             iproute2 iperf3 tcpdump curl"
+        );
+    }
+
+    #[test]
+    fn the_advice_names_reason_and_packages() {
+        let advice = advice(&everything_missing(), "only root may").to_string();
+        assert!(advice.contains("only root may"), "{advice}");
+        assert!(advice.contains("libelf-dev zlib1g-dev clang "), "{advice}");
+    }
+}

@@ -1,0 +1,132 @@
+//! The commands and their arguments.
+
+use std::ffi::OsString;
+
+use crate::error::{Error, Result};
+
+pub(crate) const HELP: &str = "\
+cargo xtask COMMAND
+
+  demo  [-- ARGS]      build and run the demo (`pktmeta` with ARGS)
+  test  [-- ARGS]      run all tests, as root; ARGS go to cargo test
+  bench [NAME] [ARGS]  build and run the benchmarks
+  check                formatting, lints, documentation, licences of dependencies
+  setup                only install what these need
+  help                 this text
+
+demo, test, bench and check install what they need themselves: with apt-get, as root.
+";
+
+/// What to do.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Task {
+    Help,
+    Setup,
+    Check,
+    Test(Vec<OsString>),
+    Demo(Vec<OsString>),
+    Bench(Vec<OsString>),
+}
+
+impl Task {
+    /// Understands the arguments after the name of the program. None at all ask for help.
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
+        let mut arguments = arguments.into_iter();
+        let Some(command) = arguments.next() else {
+            return Ok(Self::Help);
+        };
+        let arguments = passed_on(arguments);
+        match command.to_str() {
+            Some("test") => Ok(Self::Test(arguments)),
+            Some("demo") => Ok(Self::Demo(arguments)),
+            Some("bench") => Ok(Self::Bench(arguments)),
+            Some("check") => Self::Check.without(&arguments),
+            Some("setup") => Self::Setup.without(&arguments),
+            Some("help" | "--help" | "-h") => Ok(Self::Help),
+            _ => Err(Error::new(format!(
+                "there is no command `{}`; this is what there is:\n\n{HELP}",
+                command.display()
+            ))),
+        }
+    }
+
+    /// Refuses arguments: they would be lost.
+    fn without(self, arguments: &[OsString]) -> Result<Self> {
+        match arguments.first() {
+            None => Ok(self),
+            Some(first) => Err(Error::new(format!(
+                "this command takes no arguments, but got `{}`; see `cargo xtask help`",
+                first.display()
+            ))),
+        }
+    }
+}
+
+/// What a command hands to another program. The `--` before it may be left out; a second one is
+/// that program's own.
+fn passed_on(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments = arguments.peekable();
+    arguments.next_if(|first| first == "--");
+    arguments.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Task> {
+        Task::parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn nothing_asks_for_help() {
+        assert_eq!(parse("").unwrap(), Task::Help);
+        assert_eq!(parse("--help").unwrap(), Task::Help);
+    }
+
+    #[test]
+    fn arguments_go_to_the_demo_with_and_without_dashes() {
+        let demo = Task::Demo(words("--datagrams 1000 --json"));
+        assert_eq!(parse("demo -- --datagrams 1000 --json").unwrap(), demo);
+        assert_eq!(parse("demo --datagrams 1000 --json").unwrap(), demo);
+        assert_eq!(parse("demo").unwrap(), Task::Demo(Vec::new()));
+    }
+
+    #[test]
+    fn only_the_first_dashes_are_taken() {
+        assert_eq!(
+            parse("test -- -p pktmeta-core -- --nocapture").unwrap(),
+            Task::Test(words("-p pktmeta-core -- --nocapture"))
+        );
+        assert_eq!(
+            parse("test -- -- --nocapture").unwrap(),
+            Task::Test(words("-- --nocapture"))
+        );
+    }
+
+    #[test]
+    fn a_benchmark_is_named() {
+        assert_eq!(
+            parse("bench xdp --seconds 1").unwrap(),
+            Task::Bench(words("xdp --seconds 1"))
+        );
+    }
+
+    #[test]
+    fn an_unknown_command_is_answered_with_all_there_are() {
+        let error = parse("dmeo").unwrap_err().to_string();
+        assert!(error.contains("`dmeo`"), "{error}");
+        assert!(error.contains(HELP), "{error}");
+    }
+
+    #[test]
+    fn arguments_are_not_lost_silently() {
+        let error = parse("check --fix").unwrap_err().to_string();
+        assert!(error.contains("`--fix`"), "{error}");
+        assert!(parse("setup all").is_err());
+    }
+}
