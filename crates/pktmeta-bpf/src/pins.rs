@@ -11,6 +11,7 @@ use crate::{
     error::{Context, Error},
     sys,
 };
+use libbpf_rs::MapHandle;
 use std::{
     fs, io,
     os::fd::AsFd,
@@ -140,6 +141,17 @@ impl std::fmt::Display for InterfaceId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.netns, self.ifindex)
     }
+}
+
+/// Opens a pinned map.
+pub(crate) fn open_map(path: &Path) -> Result<MapHandle, Error> {
+    MapHandle::from_pinned_path(path).map_err(|error| {
+        Error::new(
+            format!("open the map {}", path.display()),
+            format!("{error:#}"),
+        )
+        .remedy("the datapath is damaged: run `pktmeta down`, then `pktmeta up`")
+    })
 }
 
 /// Creates a directory in bpffs, where there is no `create_dir_all` for want of permission bits

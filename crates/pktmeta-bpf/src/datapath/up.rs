@@ -1,0 +1,412 @@
+//! `up`: everything is made aside, and put in place when all of it works.
+
+use super::{
+    Datapath, find_interface,
+    registration::{self, Registration},
+    ring,
+    status::{self, Delivery},
+};
+use crate::{
+    error::{Context, Error},
+    hooks::{
+        self,
+        xdp::labels::{self, Label},
+    },
+    host,
+    object::{Object, ObjectOptions},
+    pins::{self, InterfaceId, Pins, Staging},
+    sys::{self, ProgramStats},
+};
+use libbpf_rs::{MapCore, MapFlags};
+use pktmeta_core::{FieldInfo, Registry, schema::Schema};
+use std::{
+    fs::File,
+    os::fd::{AsFd, AsRawFd},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// What to attach, and where.
+#[derive(Clone, Debug)]
+pub struct UpOptions {
+    /// The interface, in the network namespace of the calling thread.
+    pub interface: String,
+    /// The cgroup whose sockets get records; the root if `None`.
+    pub cgroup: Option<PathBuf>,
+    /// Schemas to register next to the built-in fields.
+    pub schemas: Vec<Schema>,
+    /// Values by source address.
+    pub labels: Vec<Label>,
+    /// The built-in fields to write, by name; all if `None`.
+    pub produce: Option<Vec<String>>,
+    /// How XDP attaches.
+    pub mode: AttachMode,
+    /// Slots for the records of datagrams that wait for their readers, a power of two.
+    pub slots: u32,
+}
+
+impl UpOptions {
+    /// Everything by default on `interface`.
+    #[must_use]
+    pub fn new(interface: &str) -> Self {
+        Self {
+            interface: interface.into(),
+            cgroup: None,
+            schemas: Vec::new(),
+            labels: Vec::new(),
+            produce: None,
+            mode: AttachMode::Default,
+            slots: Self::SLOTS,
+        }
+    }
+
+    /// Slots unless told otherwise: 4 MiB, some sixty times what a socket with the default receive
+    /// buffer can have waiting.
+    pub const SLOTS: u32 = 16384;
+
+    /// Fewest and most slots.
+    pub const SLOTS_RANGE: std::ops::RangeInclusive<u32> = 64..=1 << 22;
+}
+
+/// How an XDP program attaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AttachMode {
+    /// In the driver if it can, else generic.
+    #[default]
+    Default,
+    /// In the driver, or not at all.
+    Native,
+    /// After the driver has made an skb: works everywhere, slower.
+    Generic,
+}
+
+/// What `up` did.
+#[derive(Clone, Debug)]
+pub struct Up {
+    /// Bytes reserved in front of each packet.
+    pub area: usize,
+    /// The cgroup whose sockets get records.
+    pub delivery: Delivery,
+    /// Every field of the host.
+    pub fields: Vec<FieldInfo>,
+    /// True if a packet has been labelled already; false if none has arrived yet.
+    pub seen_labelled: bool,
+}
+
+pub(super) fn up(datapath: &Datapath, options: &UpOptions) -> Result<Up, Error> {
+    host::check_capabilities()?;
+    host::check_btf()?;
+    let id = find_interface(&options.interface)?;
+    let cgroup = Cgroup::open(options)?;
+    host::mount_bpffs(&datapath.bpffs)?;
+    let up = up_mounted(datapath, options, id, &cgroup);
+    if up.is_err() {
+        // Unless somebody uses it by now.
+        let _ = host::unmount_own_bpffs(&datapath.bpffs);
+    }
+    up
+}
+
+fn up_mounted(
+    datapath: &Datapath,
+    options: &UpOptions,
+    id: InterfaceId,
+    cgroup: &Cgroup,
+) -> Result<Up, Error> {
+    let _lock = datapath.lock()?;
+
+    let pins = datapath.pins();
+    check_not_up(&pins, id, &options.interface)?;
+    let taken = |error| {
+        Error::new(
+            format!("look for XDP programs of {}", options.interface),
+            error,
+        )
+    };
+    if let Some(program) = sys::xdp_program(id.ifindex).map_err(taken)? {
+        return Err(taken_interface(&options.interface, program));
+    }
+    let registry = Registration::new(datapath, options)?;
+    let staging = Staging::new(&datapath.bpffs)?;
+    let staged = staging.pins()?.clone();
+    let first = !pins.exists();
+    let (own, place, delivery) = if first {
+        let cgroup_fd = cgroup.file.as_raw_fd();
+        deliver(&staged, cgroup_fd, options.slots, &registry.after)?;
+        (
+            staged.interface(id),
+            pins.directory.clone(),
+            cgroup.delivery(),
+        )
+    } else {
+        let delivery = join_delivery(&pins, options, cgroup)?;
+        (staged, pins.interface(id).directory, delivery)
+    };
+    let seen_labelled = label(&own, id, options, &registry)?;
+    if !first {
+        // Last, so that nothing has to be taken back: readers skip types they do not know.
+        registry.store(&pins.maps().join("registry"))?;
+    }
+    staging.commit(&place)?;
+    Ok(Up {
+        area: registry.area,
+        delivery,
+        fields: registry.after.fields().to_vec(),
+        seen_labelled,
+    })
+}
+
+/// Where the datapath that is up delivers, if that is where this interface's records may go.
+fn join_delivery(pins: &Pins, options: &UpOptions, cgroup: &Cgroup) -> Result<Delivery, Error> {
+    let delivery = status::delivery(pins).ok_or_else(|| {
+        Error::new("use the datapath that is up", "its cgroup is gone")
+            .remedy("run `pktmeta down`, then `pktmeta up` for each interface")
+    })?;
+    if options.cgroup.is_none() || delivery.cgroup_id == cgroup.id {
+        return Ok(delivery);
+    }
+    let why = format!("the datapath delivers to {} already", delivery.cgroup);
+    let remedy = "leave --cgroup out, or run `pktmeta down` first and name one that contains both";
+    Err(Error::new(format!("deliver to {}", cgroup.path.display()), why).remedy(remedy))
+}
+
+/// The cgroup to deliver to.
+struct Cgroup {
+    path: PathBuf,
+    file: File,
+    id: u64,
+}
+
+impl Cgroup {
+    fn open(options: &UpOptions) -> Result<Self, Error> {
+        let path = match &options.cgroup {
+            Some(path) => path.clone(),
+            None => host::cgroup_root()?,
+        };
+        let file = host::open_cgroup(&path)?;
+        let id = status::cgroup_id(&file)?;
+        Ok(Self { path, file, id })
+    }
+
+    fn delivery(&self) -> Delivery {
+        Delivery {
+            cgroup_id: self.id,
+            cgroup: self.path.display().to_string(),
+        }
+    }
+}
+
+fn check_not_up(pins: &Pins, id: InterfaceId, name: &str) -> Result<(), Error> {
+    let own = pins.interface(id);
+    if !own.exists() {
+        return Ok(());
+    }
+    let here = host::network_namespace()?;
+    if !status::interface(pins, id, here).attached {
+        // An interface that is gone had this index before.
+        return own.remove();
+    }
+    Err(Error::new(
+        format!("label the packets of {name}"),
+        "pktmeta does that already",
+    )
+    .remedy(format!(
+        "see `pktmeta status`; to change something, `pktmeta down --iface {name}` first"
+    )))
+}
+
+/// Attaches the cgroup's hooks.
+fn deliver(pins: &Pins, cgroup: i32, slots: u32, registry: &Registry) -> Result<(), Error> {
+    if !slots.is_power_of_two() || !UpOptions::SLOTS_RANGE.contains(&slots) {
+        let (min, max) = UpOptions::SLOTS_RANGE.into_inner();
+        return Err(Error::new(
+            format!("make a ring of {slots} slots"),
+            "not a size that it can have",
+        )
+        .remedy(format!("give a power of two from {min} to {max}")));
+    }
+    for directory in [pins.maps(), pins.links(), pins.interfaces()] {
+        pins::create(&directory)?;
+    }
+    let cpus = libbpf_rs::num_possible_cpus().context(|| "count the CPUs".into())?;
+    let cpus = u32::try_from(cpus.next_power_of_two()).unwrap_or(u32::MAX);
+    if slots / cpus == 0 {
+        return Err(Error::new(
+            format!("make a ring of {slots} slots"),
+            "each CPU needs one",
+        )
+        .remedy(format!("give at least {cpus}")));
+    }
+    let maps = pins.maps();
+    let shared = [
+        "ring",
+        "issued",
+        "registry",
+        "connections",
+        "tickets",
+        "syns",
+    ];
+    let counters = hooks::CGROUP.iter().map(|hook| hook.counters_map);
+    let options = ObjectOptions {
+        registry: None,
+        globals: vec![
+            ("ring_slots", slots.to_ne_bytes().into()),
+            ("ring_bits", slots.ilog2().to_ne_bytes().into()),
+            ("ring_cpu_bits", (slots / cpus).ilog2().to_ne_bytes().into()),
+        ],
+        max_entries: vec![("ring", slots + 1)],
+        pins: shared
+            .into_iter()
+            .chain(counters)
+            .map(|name| maps.join(name))
+            .collect(),
+    };
+    // All maps have to be ready before the first program runs.
+    let mut objects = Vec::new();
+    for hook in hooks::CGROUP {
+        objects.push((hook, Object::load(hook.name, hook.object, &options)?));
+    }
+    ring::start(&maps, slots)?;
+    registration::write(&maps.join("registry"), registry.fields())?;
+    for (hook, object) in &objects {
+        for program in hook.programs {
+            let pin = pins.links().join(program.name);
+            object.attach(program.name, cgroup, program.attach_type, 0, &pin)?;
+        }
+    }
+    Ok(())
+}
+
+/// Attaches an interface's hooks, XDP last: nothing is labelled before all can deal with it. True
+/// if a packet has been labelled.
+fn label(
+    pins: &Pins,
+    id: InterfaceId,
+    options: &UpOptions,
+    registration: &Registration,
+) -> Result<bool, Error> {
+    let entries = labels::entries(&options.labels, &registration.after)?;
+    pins::create(&pins.directory)?;
+    let maps = ["xdp_labels", "xdp_numbers"].into_iter();
+    let maps = maps.chain(hooks::INTERFACE.iter().map(|hook| hook.counters_map));
+    let object_options = ObjectOptions {
+        registry: Some(&registration.bound),
+        globals: vec![
+            (
+                "pktmeta_area",
+                (registration.area as u32).to_ne_bytes().into(),
+            ),
+            ("labels_used", vec![u8::from(!entries.is_empty())]),
+        ],
+        max_entries: vec![("xdp_labels", entries.len().max(1) as u32)],
+        pins: maps.map(|name| pins.directory.join(name)).collect(),
+    };
+    for hook in hooks::INTERFACE.iter().rev() {
+        let object = Object::load(hook.name, hook.object, &object_options)?;
+        if hook.name == hooks::xdp::HOOK.name {
+            let map = object.map("xdp_labels")?;
+            for (key, value) in &entries {
+                map.update(key, value, MapFlags::ANY)
+                    .context(|| "store the labels".into())?;
+            }
+        }
+        for program in hook.programs {
+            let flags = match (program.attach_type, options.mode) {
+                (libbpf_sys::BPF_XDP, AttachMode::Native) => libbpf_sys::XDP_FLAGS_DRV_MODE,
+                (libbpf_sys::BPF_XDP, AttachMode::Generic) => libbpf_sys::XDP_FLAGS_SKB_MODE,
+                _ => 0,
+            };
+            let pin = pins.directory.join(program.name);
+            let target = id.ifindex as i32;
+            object
+                .attach(program.name, target, program.attach_type, flags, &pin)
+                .map_err(|error| {
+                    Error::new(
+                        format!("{} of {}", error.tried(), options.interface),
+                        error.why(),
+                    )
+                    .remedy("`pktmeta doctor` says what this host can attach")
+                })?;
+        }
+    }
+    let counters_map = pins.directory.join(hooks::xdp::HOOK.counters_map);
+    wait_for_label(&options.interface, || {
+        status::read_counters(&hooks::xdp::HOOK, &counters_map).unwrap_or_default()
+    })
+}
+
+/// How long `up` waits for a first packet, to see whether the driver can reserve the area. No
+/// kernel interface says so: `bpf_xdp_adjust_meta` fails on each packet.
+const FIRST_PACKET: Duration = Duration::from_millis(250);
+
+/// Waits for a first packet; an error if packets come and the driver reserves no area for any.
+fn wait_for_label(interface: &str, mut counters: impl FnMut() -> Vec<u64>) -> Result<bool, Error> {
+    let hook = &hooks::xdp::HOOK;
+    let at = |name| {
+        hook.counters
+            .iter()
+            .position(|counter| counter.name == name)
+    };
+    let started = Instant::now();
+    loop {
+        let counters = counters();
+        let count = |name| {
+            at(name)
+                .and_then(|at| counters.get(at).copied())
+                .unwrap_or(0)
+        };
+        if count("labelled") > 0 {
+            return Ok(true);
+        }
+        if count("no_area") > 0 {
+            let why = "its driver cannot reserve metadata in front of packets";
+            return Err(Error::new(format!("label the packets of {interface}"), why)
+                .remedy("attach after the driver: add --mode generic"));
+        }
+        if started.elapsed() >= FIRST_PACKET {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn taken_interface(interface: &str, program: u32) -> Error {
+    let name = sys::program_by_id(program)
+        .and_then(|program| ProgramStats::of(program.as_fd()))
+        .map_or_else(|_| String::new(), |stats| format!(" \"{}\"", stats.name));
+    Error::new(
+        format!("attach to {interface}"),
+        format!("it has the XDP program{name} (id {program}) of somebody else"),
+    )
+    .remedy(format!(
+        "an interface takes one XDP program: detach that one (`ip link set {interface} xdp off`, \
+         or with the tool that attached it)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_that_reserves_no_area_is_an_error_with_a_remedy() {
+        let error = wait_for_label("eth0", || vec![3, 0, 0, 3, 0])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("eth0") && error.contains("--mode generic"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_labelled_packet_ends_the_wait_and_silence_is_no_error() {
+        let mut calls = 0;
+        let seen = wait_for_label("eth0", || {
+            calls += 1;
+            vec![calls / 3, calls / 3, 0, 0, 0]
+        });
+        assert!(seen.unwrap());
+        assert!(!wait_for_label("eth0", Vec::new).unwrap());
+    }
+}
