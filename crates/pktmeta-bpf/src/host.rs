@@ -121,18 +121,19 @@ pub fn cgroup_root() -> Result<PathBuf, Error> {
 /// # Errors
 /// It is not a directory of cgroup v2.
 pub fn open_cgroup(path: &Path) -> Result<fs::File, Error> {
-    let tried = || format!("open cgroup {}", path.display());
-    let cgroup = fs::File::open(path).context(tried)?;
-    if sys::file_system(path).is_ok_and(|magic| magic == CGROUP2_SUPER_MAGIC) {
-        return Ok(cgroup);
+    let refuse = |why: String| {
+        let root = cgroup_root().map(|root| root.display().to_string());
+        let root = root.unwrap_or_else(|_| "/sys/fs/cgroup".into());
+        Error::new(format!("open cgroup {}", path.display()), why)
+            .remedy(format!("name a directory below {root}"))
+    };
+    let cgroup = fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
+    match sys::file_system(path) {
+        Ok(CGROUP2_SUPER_MAGIC) => Ok(cgroup),
+        _ => Err(refuse(
+            "it is not a directory of the cgroup v2 file system".into(),
+        )),
     }
-    let root = cgroup_root().map(|root| root.display().to_string());
-    let root = root.unwrap_or_else(|_| "/sys/fs/cgroup".into());
-    Err(Error::new(
-        tried(),
-        "it is not a directory of the cgroup v2 file system",
-    )
-    .remedy(format!("name a directory below {root}")))
 }
 
 /// Inode of this thread's network namespace: its number.

@@ -79,10 +79,9 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    /// An empty place. What a killed `up` left there is removed.
+    /// An empty place.
     pub(crate) fn new(bpffs: &Path) -> Result<Self, Error> {
         let pins = Self::leftover(bpffs);
-        pins.remove()?;
         create(&pins.directory)?;
         Ok(Self { pins: Some(pins) })
     }

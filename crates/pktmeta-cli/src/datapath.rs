@@ -1,7 +1,7 @@
 //! `pktmeta up`, `down` and `status`
 
 use crate::output::{self, number, table};
-use anyhow::Context;
+use anyhow::anyhow;
 use pktmeta_bpf::{AttachMode, Datapath, HookStatus, UpOptions, hooks::xdp::labels::Label};
 use pktmeta_core::{FieldInfo, schema::Schema};
 use serde_json::{Value, json};
@@ -145,8 +145,10 @@ impl Status {
 
 /// Reads a schema file.
 pub(crate) fn read_schema(file: &Path) -> anyhow::Result<Schema> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("read the schema {}", file.display()))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let file = file.display();
+        anyhow!("read the schema {file}: {error}\n  = docs/schema.md says what such a file holds")
+    })?;
     Ok(Schema::parse(&file.display().to_string(), &text)?)
 }
 

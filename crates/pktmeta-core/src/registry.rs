@@ -243,15 +243,25 @@ impl RegisterError {
         match self {
             Self::Taken { taken } => alloc::format!(
                 "field {name}: owner {owner} wants it as {kind}, but owner {} has it as {} on this \
-                 host; rename one of the two, or make both schemas say the same",
+                 host",
                 taken.owner,
                 taken.kind
             ),
             Self::Full => alloc::format!(
-                "field {name} of owner {owner}: all {} field numbers of this host are given away; \
-                 take fields that nobody uses out of the schemas, then `pktmeta down` and `up`",
+                "field {name} of owner {owner}: all {} field numbers of this host are given away",
                 abi::FIELDS_MAX - 1
             ),
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Taken { .. } => "rename one of the two, or make both schemas say the same",
+            Self::Full => {
+                "take fields that nobody uses out of the schemas, then `pktmeta down` and `up`"
+            }
         }
     }
 }

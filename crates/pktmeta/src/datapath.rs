@@ -51,8 +51,12 @@ pub(crate) fn segment(socket: BorrowedFd<'_>, option: i32) -> Result<PacketMeta,
     if !datapath.answered(socket)? {
         // It was replaced before it answered: the record's numbers are another's.
         drop(datapath);
+        refresh(socket)?;
         datapath = current(socket)?;
         record = ask_record(socket, abi::SOL_PKTMETA, option)?;
+        if !datapath.answered(socket)? {
+            return Err(Reason::Closed.into());
+        }
     }
     Ok(finish(socket, datapath, record).0)
 }

@@ -29,10 +29,8 @@ impl Registration {
         let schemas = options.schemas.iter().flat_map(Schema::fields);
         for field in builtin.iter().chain(schemas) {
             after.register(&field.wanted).map_err(|error| {
-                Error::new(
-                    "register the schemas' fields",
-                    error.describe(&field.wanted),
-                )
+                let why = error.describe(&field.wanted);
+                Error::new("register the schemas' fields", why).remedy(error.remedy())
             })?;
         }
         let area = schema::area(after.fields().iter().map(|field| field.kind));

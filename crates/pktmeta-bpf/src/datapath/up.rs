@@ -114,7 +114,8 @@ fn up_mounted(
     cgroup: &Cgroup,
 ) -> Result<Up, Error> {
     let _lock = datapath.lock()?;
-
+    // Before anything is looked at: what a killed `up` left may be attached.
+    Staging::leftover(&datapath.bpffs).remove()?;
     let pins = datapath.pins();
     check_not_up(&pins, id, &options.interface)?;
     let taken = |error| {

@@ -172,6 +172,7 @@ fn counts_json(datagrams: &Datagrams, connections: &Connections) -> Value {
 
 /// Runs this same command in a sandbox: what the demo makes goes with it, even if it is killed.
 fn run_in_sandbox() -> anyhow::Result<ExitCode> {
+    pktmeta_bpf::host::check_capabilities().context("start the demo")?;
     pktmeta_testkit::root::require().context("start the demo")?;
     let this = std::env::current_exe().context("find this program")?;
     let status = Sandbox::run(std::process::Command::new(this).args(std::env::args_os().skip(1)))

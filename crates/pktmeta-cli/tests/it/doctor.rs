@@ -1,0 +1,75 @@
+//! `pktmeta doctor`
+
+use crate::{
+    command::{Run, pktmeta},
+    errors::without_root,
+    lab::{Lab, pins},
+};
+use pktmeta_testkit::{netns::Netns, sandbox::in_sandbox};
+use serde_json::Value;
+use std::path::Path;
+
+const HOOKS: [&str; 5] = [
+    "xdp",
+    "tc ingress",
+    "cgroup_skb ingress",
+    "sockops",
+    "sockopt",
+];
+
+#[test]
+fn this_host_has_all_that_is_needed_and_doctor_leaves_nothing_behind() {
+    in_sandbox(|sandbox| {
+        let mut doctor = pktmeta(&Netns::current().unwrap(), &["doctor"]);
+        let said = doctor.ran().succeeds();
+        for hook in HOOKS {
+            let line = format!("ok       hook {hook}: loads (");
+            assert!(said.contains(&line), "no {line:?} in {said}");
+        }
+        assert!(!said.contains("MISSING"), "{said}");
+        assert_eq!(pins(sandbox.bpffs()), [] as [&Path; 0]);
+    });
+}
+
+#[test]
+fn the_json_lists_each_hook() {
+    in_sandbox(|_| {
+        let mut doctor = pktmeta(&Netns::current().unwrap(), &["doctor", "--json"]);
+        let json: Value = serde_json::from_str(&doctor.ran().succeeds()).unwrap();
+        assert_eq!(json["works"], true);
+        let checks = json["checks"].as_array().unwrap();
+        for hook in HOOKS {
+            let name = format!("hook {hook}");
+            let check = checks.iter().find(|check| check["name"] == name);
+            assert_eq!(check.unwrap()["present"], true, "{json:#}");
+        }
+    });
+}
+
+#[test]
+fn doctor_does_not_disturb_a_datapath_that_is_up() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        lab.pktmeta(&["doctor"]).succeeds();
+        lab.assert_works();
+    });
+}
+
+#[test]
+fn without_root_doctor_fails_and_names_the_capabilities() {
+    in_sandbox(|_| {
+        let ran = without_root(&["doctor"]);
+        assert_eq!(ran.code, Some(1), "{ran:#?}");
+        for part in [
+            "MISSING  capabilities: ",
+            "lacks CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF",
+            "= run it as root",
+        ] {
+            assert!(ran.stdout.contains(part), "no {part:?} in {}", ran.stdout);
+        }
+        let ran = without_root(&["doctor", "--json"]);
+        assert_eq!(ran.code, Some(1), "{ran:#?}");
+        let json: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(json["works"], false);
+    });
+}

@@ -1,0 +1,14 @@
+//! The `pktmeta` command on real interfaces, each test in a sandbox of its own. Needs root.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod bpf;
+mod coexistence;
+mod command;
+mod demo;
+mod doctor;
+mod down;
+mod errors;
+mod lab;
+mod status;
+mod stress;
+mod up;

@@ -1,0 +1,116 @@
+//! `pktmeta status`
+
+use crate::{
+    command::{Run, pktmeta, text},
+    lab::{INTERFACE, Lab, Status},
+};
+use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
+use serde_json::json;
+
+#[test]
+fn status_says_that_nothing_is_up() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::new(sandbox);
+        assert_eq!(lab.status().0, json!({ "up": false }));
+        let said = lab.pktmeta(&["status"]).succeeds();
+        assert!(said.contains("`pktmeta up --iface IF` starts it"), "{said}");
+    });
+}
+
+#[test]
+fn status_shows_the_interface_the_cgroup_every_hop_and_the_fields() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up_with(sandbox, &["--slots", "128"]);
+        let Status(status) = lab.status();
+        assert_eq!(status["up"], true);
+        assert_eq!(status["slots"], 128);
+        assert_eq!(status["cgroup"]["path"], text(sandbox.cgroup()));
+        let interface = &status["interfaces"][0];
+        assert_eq!(interface["name"], INTERFACE);
+        assert_eq!(interface["ifindex"], lab.ifindex());
+        assert_eq!(interface["netns"], lab.hosts.server().id());
+        assert_eq!(interface["attached"], true);
+        let hops = |hops: &serde_json::Value| -> Vec<_> {
+            let hops = hops.as_array().unwrap();
+            hops.iter()
+                .map(|hop| (hop["hop"].clone(), hop["attached"].clone()))
+                .collect()
+        };
+        let all = |names: &[&str]| -> Vec<_> {
+            names
+                .iter()
+                .map(|&name| (name.into(), true.into()))
+                .collect()
+        };
+        assert_eq!(hops(&interface["hops"]), all(&["xdp", "tc ingress"]));
+        assert_eq!(
+            hops(&status["hops"]),
+            all(&["cgroup_skb ingress", "sockops", "sockopt"])
+        );
+        let tenant = json!({ "name": "tenant", "owner": "edge", "type": "u32", "number": 6 });
+        assert!(
+            status["fields"].as_array().unwrap().contains(&tenant),
+            "{status:#}"
+        );
+
+        let table = lab.pktmeta(&["status"]).succeeds();
+        for part in [
+            INTERFACE,
+            &text(sandbox.cgroup()),
+            "tc ingress",
+            "tenant",
+            "labelled",
+        ] {
+            assert!(table.contains(part), "no {part} in:\n{table}");
+        }
+    });
+}
+
+#[test]
+fn an_interface_of_another_namespace_is_shown_by_its_number() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let table = pktmeta(lab.hosts.client(), &["status"]).ran().succeeds();
+        let index = lab.ifindex();
+        let id = lab.hosts.server().id();
+        let place = format!("interface {index} of network namespace {id}");
+        assert!(table.contains(&place) && !table.contains("gone"), "{table}");
+    });
+}
+
+#[test]
+fn counters_move_with_traffic() {
+    in_sandbox(|sandbox| {
+        const COUNTERS: [(&str, &str); 8] = [
+            ("xdp", "packets"),
+            ("xdp", "labelled"),
+            ("tc ingress", "packets"),
+            ("tc ingress", "records"),
+            ("tc ingress", "labelled"),
+            ("cgroup_skb ingress", "datagrams"),
+            ("cgroup_skb ingress", "segments"),
+            ("sockopt", "answered"),
+        ];
+        const ONCE: [(&str, &str); 3] = [
+            ("cgroup_skb ingress", "syns"),
+            ("sockops", "opened"),
+            ("cgroup_skb ingress", "syns_absent"),
+        ];
+        let lab = Lab::up(sandbox);
+        let before = lab.status();
+        for tenant in Lab::TENANTS {
+            lab.datagram(IpVersion::V4, tenant).unwrap();
+            lab.datagram(IpVersion::V6, tenant).unwrap();
+        }
+        lab.connection(IpVersion::V4, 1);
+        let after = lab.status();
+        let moved = |(hop, name)| after.counter(hop, name) - before.counter(hop, name);
+        for counter in COUNTERS {
+            assert!(moved(counter) > 0, "{counter:?} in {after:#?}");
+        }
+        assert_eq!(moved(("cgroup_skb ingress", "datagrams")), 8);
+        assert_eq!(ONCE.map(moved), [1, 1, 0]);
+        let losses = [("xdp", "foreign"), ("xdp", "no_area"), ("xdp", "no_room")];
+        assert_eq!(losses.map(moved), [0; 3]);
+    });
+}
