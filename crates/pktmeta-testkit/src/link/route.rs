@@ -74,12 +74,11 @@ pub(super) async fn add_address(
     address: IpAddr,
     prefix_len: u8,
 ) -> Result<()> {
-    handle
-        .address()
-        .add(index, address, prefix_len)
-        .execute()
-        .await
-        .map_err(refused)
+    let mut request = handle.address().add(index, address, prefix_len);
+    // With this flag an IPv6 address can be used at once: even where detection of duplicates is
+    // off, another is tentative until a kernel worker has looked at it (addrconf_dad_work).
+    request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+    request.execute().await.map_err(refused)
 }
 
 pub(super) async fn add_neighbour(
