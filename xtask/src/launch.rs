@@ -9,7 +9,12 @@ use crate::{setup, tool};
 /// Becomes the demo.
 pub(crate) fn demo(arguments: &[OsString]) -> Result {
     setup::to_build()?;
-    become_binary(&["--package", "pktmeta-cli", "--bin", "pktmeta"], arguments)
+    let demo = [OsString::from("demo")];
+    let arguments = [&demo, arguments].concat();
+    become_binary(
+        &["--package", "pktmeta-cli", "--bin", "pktmeta"],
+        &arguments,
+    )
 }
 
 /// Becomes the benchmarks.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 pub(crate) const HELP: &str = "\
 cargo xtask COMMAND
 
-  demo  [-- ARGS]      build and run the demo (`pktmeta` with ARGS)
+  demo  [-- ARGS]      build and run `pktmeta demo ARGS`
   test  [-- ARGS]      run all tests, as root; ARGS go to cargo test
   bench [NAME] [ARGS]  build and run the benchmarks
   check                formatting, lints, documentation, licences of dependencies

@@ -9,6 +9,7 @@ use crate::{
     sys,
 };
 use libbpf_rs::btf::{Btf, types::Func};
+use pktmeta_core::{Registry, builtin, schema::Schema};
 use std::{
     fs,
     os::fd::{AsFd, AsRawFd},
@@ -100,6 +101,9 @@ pub fn examine(bpffs: &Path) -> Vec<Check> {
 const ALL: &str = "nothing of pktmeta works";
 const SOCKETS: &str = "no record reaches a socket";
 
+/// Where the kernel refuses a program, and nothing else is known to be missing.
+const OLD_KERNEL: &str = "boot Linux 6.12 or later; if this is one, report what `pktmeta up` says";
+
 /// Linux's `SO_RCVPRIORITY`, not yet in libc.
 const SO_RCVPRIORITY: i32 = 82;
 
@@ -110,10 +114,7 @@ fn needed(name: &str, tried: Result<String, Error>, consequence: &str) -> Check 
             needed: true,
             why: format!("{}: {}", error.tried(), error.why()),
             consequence: consequence.into(),
-            remedy: error
-                .remedy_text()
-                .unwrap_or("boot Linux 6.6 or later")
-                .into(),
+            remedy: error.remedy_text().unwrap_or(OLD_KERNEL).into(),
         },
     };
     Check {
@@ -162,9 +163,11 @@ impl Lab {
 
     /// Loads and attaches a hook's programs; says what it took.
     fn try_hook(&self, hook: &'static Hook) -> Result<String, Error> {
+        // The verifier does not look at the code of fields that have no number, nor of labels.
+        let registry = builtin_registry()?;
         let options = ObjectOptions {
-            registry: None,
-            globals: Vec::new(),
+            registry: Some(&registry),
+            globals: vec![("labels_used", vec![1])],
             max_entries: Vec::new(),
             pins: Vec::new(),
         };
@@ -202,6 +205,18 @@ impl Drop for Lab {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.cgroup);
     }
+}
+
+fn builtin_registry() -> Result<Registry, Error> {
+    let tried = || "read the built-in fields".to_owned();
+    let schema = Schema::parse("builtin.toml", builtin::SCHEMA).context(tried)?;
+    let mut registry = Registry::new();
+    for field in schema.fields() {
+        registry
+            .register(&field.wanted)
+            .map_err(|error| Error::new(tried(), error.describe(&field.wanted)))?;
+    }
+    Ok(registry)
 }
 
 /// Runs `body` on a thread in a network namespace that ends with it.

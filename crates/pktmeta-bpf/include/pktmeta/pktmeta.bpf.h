@@ -251,7 +251,8 @@ static __always_inline long pktmeta_xdp_add_bytes(struct xdp_md *ctx, __u8 type,
  * metadata is gone (bpf_unclone_prologue). The verifier never sees the stores of a branch that it
  * knows is not taken.
  */
-static __always_inline long pktmeta_skb_store(struct __sk_buff *skb, __u32 at, const void *from,
+static __always_inline long pktmeta_skb_store(struct __sk_buff *skb, const void *record,
+					      const void *end, __u32 at, const void *from,
 					      __u32 size)
 {
 	if (bpf_ksym_exists(bpf_dynptr_from_skb_meta)) {
@@ -263,14 +264,11 @@ static __always_inline long pktmeta_skb_store(struct __sk_buff *skb, __u32 at, c
 			return err;
 		return bpf_dynptr_write(&area, at, (void *)from, size, 0);
 	} else {
-		void *to = (void *)(long)skb->data_meta + at;
-		__u32 i;
+		__u8 *to = (void *)pktmeta_tlv_at((void *)record, at);
 
-		for (i = 0; i < size; i++) {
-			if (to + i + 1 > (void *)(long)skb->data)
-				return -PKTMETA_ENOSPC;
-			((__u8 *)to)[i] = ((const __u8 *)from)[i];
-		}
+		if (!to || (const void *)(to + size) > end)
+			return -PKTMETA_ENOSPC;
+		__builtin_memcpy(to, from, size);
 		return 0;
 	}
 }
@@ -301,15 +299,16 @@ static __always_inline long pktmeta_skb_set_bytes(struct __sk_buff *skb, __u8 ty
 	if (at) {
 		if (tlv->size != size)
 			return -PKTMETA_EINVAL;
-		return pktmeta_skb_store(skb, at + sizeof(*tlv), value, size);
+		return pktmeta_skb_store(skb, record, end, at + sizeof(*tlv), value, size);
 	}
 	new.tlv = (struct pktmeta_tlv){ .type = type, .size = size };
 	__builtin_memcpy(new.value, value, size);
-	err = pktmeta_skb_store(skb, length, &new, sizeof(new.tlv) + size);
+	err = pktmeta_skb_store(skb, record, end, length, &new, sizeof(new.tlv) + size);
 	if (err)
 		return err;
 	length += sizeof(new.tlv) + size;
-	return pktmeta_skb_store(skb, offsetof(struct pktmeta_header, length), &length, 1);
+	return pktmeta_skb_store(skb, record, end, offsetof(struct pktmeta_header, length), &length,
+				 1);
 }
 
 #endif

@@ -31,7 +31,10 @@ static __always_inline long copy_record(struct record_buffer *to, struct pktmeta
 {
 	__u32 length = place.length;
 
-	if (!length || length > sizeof(to->bytes))
+	if (!length)
+		return -PKTMETA_ENODATA;
+	barrier_var(length); /* two tests: many verifiers learn nothing from both in one */
+	if (length > sizeof(to->bytes))
 		return -PKTMETA_ENODATA;
 	return bpf_probe_read_kernel(to->bytes, length, place.address);
 }

@@ -67,10 +67,14 @@ static __always_inline __u32 next_ticket(void)
 /* Puts a record in the ring; 0 if there is none, or it could not be read. */
 static __always_inline __u32 issue_ticket(struct __sk_buff *skb, struct pktmeta_place place)
 {
+	__u32 length = place.length;
 	struct pktmeta_slot *slot;
 	__u32 ticket;
 
-	if (!place.length || place.length > sizeof(slot->record))
+	if (!length)
+		return 0;
+	barrier_var(length); /* two tests: many verifiers learn nothing from both in one */
+	if (length > sizeof(slot->record))
 		return 0;
 	ticket = next_ticket();
 	slot = ring_slot(ticket);
@@ -79,7 +83,7 @@ static __always_inline __u32 issue_ticket(struct __sk_buff *skb, struct pktmeta_
 	/* Exchanges are full barriers: no reader finds a ticket beside a record that is not its. */
 	__sync_lock_test_and_set(&slot->ticket, 0);
 	slot->cookie = bpf_get_socket_cookie(skb);
-	if (bpf_probe_read_kernel(slot->record, place.length, place.address))
+	if (bpf_probe_read_kernel(slot->record, length, place.address))
 		return 0;
 	__sync_lock_test_and_set(&slot->ticket, ticket);
 	return ticket;
