@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::{Context, Error},
     hooks::{
-        self,
+        self, Hook,
         xdp::labels::{self, Label},
     },
     host,
@@ -265,7 +265,7 @@ fn deliver(pins: &Pins, cgroup: i32, slots: u32, registry: &Registry) -> Result<
     // All maps have to be ready before the first program runs.
     let mut objects = Vec::new();
     for hook in hooks::CGROUP {
-        objects.push((hook, Object::load(hook.name, hook.object, &options)?));
+        objects.push((hook, load(hook, &options)?));
     }
     ring::start(&maps, slots)?;
     registration::write(&maps.join("registry"), registry.fields())?;
@@ -277,6 +277,13 @@ fn deliver(pins: &Pins, cgroup: i32, slots: u32, registry: &Registry) -> Result<
     }
     Ok(())
 }
+
+/// Loads a hook's programs.
+fn load(hook: &Hook, options: &ObjectOptions<'_>) -> Result<Object, Error> {
+    Object::load(hook.name, hook.object, options).map_err(|error| error.remedy(ASK_THE_DOCTOR))
+}
+
+const ASK_THE_DOCTOR: &str = "`pktmeta doctor` says what this host lacks, and what to do";
 
 /// Attaches an interface's hooks, XDP last: nothing is labelled before all can deal with it. True
 /// if a packet has been labelled.
@@ -303,7 +310,7 @@ fn label(
         pins: maps.map(|name| pins.directory.join(name)).collect(),
     };
     for hook in hooks::INTERFACE.iter().rev() {
-        let object = Object::load(hook.name, hook.object, &object_options)?;
+        let object = load(hook, &object_options)?;
         if hook.name == hooks::xdp::HOOK.name {
             let map = object.map("xdp_labels")?;
             for (key, value) in &entries {
@@ -326,7 +333,7 @@ fn label(
                         format!("{} of {}", error.tried(), options.interface),
                         error.why(),
                     )
-                    .remedy("`pktmeta doctor` says what this host can attach")
+                    .remedy(ASK_THE_DOCTOR)
                 })?;
         }
     }
