@@ -5,6 +5,7 @@ mod ring;
 mod status;
 mod up;
 
+pub(crate) use registration::builtin_fields;
 pub use status::{Delivery, HookStatus, InterfaceStatus, Status};
 pub use up::{AttachMode, Up, UpOptions};
 

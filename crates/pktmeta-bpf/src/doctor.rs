@@ -2,6 +2,7 @@
 //! versions say little.
 
 use crate::{
+    datapath::builtin_fields,
     error::{Context, Error},
     hooks::{self, Hook},
     host,
@@ -9,7 +10,7 @@ use crate::{
     sys,
 };
 use libbpf_rs::btf::{Btf, types::Func};
-use pktmeta_core::{Registry, builtin, schema::Schema};
+use pktmeta_core::Registry;
 use std::{
     fs,
     os::fd::{AsFd, AsRawFd},
@@ -208,13 +209,11 @@ impl Drop for Lab {
 }
 
 fn builtin_registry() -> Result<Registry, Error> {
-    let tried = || "read the built-in fields".to_owned();
-    let schema = Schema::parse("builtin.toml", builtin::SCHEMA).context(tried)?;
     let mut registry = Registry::new();
-    for field in schema.fields() {
+    for field in builtin_fields(None)? {
         registry
             .register(&field.wanted)
-            .map_err(|error| Error::new(tried(), error.describe(&field.wanted)))?;
+            .context(|| "number the built-in fields".into())?;
     }
     Ok(registry)
 }

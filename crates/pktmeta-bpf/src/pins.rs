@@ -75,7 +75,7 @@ impl Pins {
 /// What an `up` makes until all of it works: dropped before that, it undoes everything.
 #[derive(Debug)]
 pub(crate) struct Staging {
-    pins: Option<Pins>,
+    pub(crate) pins: Pins,
 }
 
 impl Staging {
@@ -83,7 +83,7 @@ impl Staging {
     pub(crate) fn new(bpffs: &Path) -> Result<Self, Error> {
         let pins = Self::leftover(bpffs);
         create(&pins.directory)?;
-        Ok(Self { pins: Some(pins) })
+        Ok(Self { pins })
     }
 
     /// What a killed `up` may have left.
@@ -93,27 +93,16 @@ impl Staging {
         }
     }
 
-    pub(crate) fn pins(&self) -> Result<&Pins, Error> {
-        self.pins
-            .as_ref()
-            .ok_or_else(|| Error::new("use the staging directory", "it is gone"))
-    }
-
-    /// Makes it all permanent: the directory becomes `to`.
-    pub(crate) fn commit(mut self, to: &Path) -> Result<(), Error> {
-        let from = self.pins()?.directory.clone();
-        fs::rename(&from, to)
-            .context(|| format!("rename {} to {}", from.display(), to.display()))?;
-        self.pins = None;
-        Ok(())
+    /// Makes it all permanent: the directory becomes `to`, and nothing is left to undo.
+    pub(crate) fn commit(self, to: &Path) -> Result<(), Error> {
+        let from = &self.pins.directory;
+        fs::rename(from, to).context(|| format!("rename {} to {}", from.display(), to.display()))
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if let Some(pins) = &self.pins
-            && let Err(error) = pins.remove()
-        {
+        if let Err(error) = self.pins.remove() {
             eprintln!("pktmeta: {error}");
         }
     }

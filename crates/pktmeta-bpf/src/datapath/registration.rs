@@ -114,7 +114,8 @@ pub(super) fn write<'a>(
     })
 }
 
-fn builtin_fields(produce: Option<&[String]>) -> Result<Vec<SchemaField>, Error> {
+/// The built-in fields, or those of them that `produce` names.
+pub(crate) fn builtin_fields(produce: Option<&[String]>) -> Result<Vec<SchemaField>, Error> {
     let schema = Schema::parse("builtin.toml", builtin::SCHEMA)
         .context(|| "read the built-in fields".into())?;
     let Some(produce) = produce else {

@@ -129,7 +129,7 @@ fn up_mounted(
     }
     let registry = Registration::new(datapath, options)?;
     let staging = Staging::new(&datapath.bpffs)?;
-    let staged = staging.pins()?.clone();
+    let staged = staging.pins.clone();
     let first = !pins.exists();
     let (own, place, delivery) = if first {
         let cgroup_fd = cgroup.file.as_raw_fd();
