@@ -91,7 +91,7 @@ fn the_bpf_programs_set_and_get_a_field_by_its_name() {
         let hosts = labelled_hosts(sandbox);
         let registry = hosts
             .server()
-            .run(|| Datapath::default().registry())
+            .run(|| Datapath::default().registry().read())
             .unwrap();
         let options = ObjectOptions {
             registry: Some(&registry),
@@ -110,7 +110,7 @@ fn the_bpf_programs_set_and_get_a_field_by_its_name() {
             .unwrap();
         assert_eq!(run.verdict, XdpVerdict::Pass);
         assert_eq!(run.packet, frame);
-        let tenant = registry.by_name("tenant").unwrap().tlv;
+        let tenant = registry.by_name("tenant").unwrap().tag();
         let record = Record::parse(&run.metadata).unwrap();
         assert_eq!(record.get(tenant), Some(&7u32.to_le_bytes()[..]));
 

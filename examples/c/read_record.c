@@ -80,7 +80,7 @@ int main(int argc, char **argv)
 {
 	unsigned char record[256];
 	socklen_t length = sizeof(record);
-	unsigned int at;
+	unsigned int at, start, code, size;
 	int fd;
 
 	if (argc != 3) {
@@ -93,8 +93,12 @@ int main(int argc, char **argv)
 	/* ENODATA: it had no record. ESTALE: we were too slow. */
 	if (getsockopt(fd, SOL_PKTMETA_DGRAM, receive_ticket(fd), record, &length))
 		fail("the datagram's record");
-	for (at = 4; at + 2 <= length; at += 2 + record[at + 1])
-		if (record[at]) /* 0 is a void */
-			print_field(fd, record[at], record + at + 2, record[at + 1]);
+	for (at = 4; at + 1 < length; at = start + size) {
+		code = record[at] >> 6;
+		start = at + (code ? 1 : 2);
+		size = code ? 1u << code : record[at + 1];
+		if (start + size <= length && record[at] & 0x3f) /* else a void */
+			print_field(fd, record[at] & 0x3f, record + start, size);
+	}
 	return 0;
 }

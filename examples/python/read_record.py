@@ -18,12 +18,13 @@ with socket.create_server((host, port), family=family) as listener:
 record = connection.getsockopt(SOL_PKTMETA, RX_SYN, 256)
 at = 4  # after the header
 while at < len(record):
-    number, size = record[at], record[at + 1]
-    value = record[at + 2 : at + 2 + size]
-    at += 2 + size
+    number, code = record[at] & 63, record[at] >> 6
+    start, size = (at + 1, 1 << code) if code else (at + 2, record[at + 1])
+    value = record[start : start + size]
+    at = start + size
     if number:  # 0 is a void
         info = connection.getsockopt(SOL_PKTMETA, FIELD_INFO + number, 64)
         name, _owner, _number, kind = struct.unpack("28s28sBB6x", info)
-        unsigned = kind == 1
-        shown = int.from_bytes(value, "little") if unsigned else value.hex()
+        number = kind in (1, 10)  # unsigned integers and timestamps
+        shown = int.from_bytes(value, "little") if number else value.hex()
         print(name.rstrip(b"\0").decode(), "=", shown)

@@ -14,7 +14,7 @@ use pktmeta_bpf::{
     Object, ObjectOptions,
     hooks::{tc, xdp},
 };
-use pktmeta_core::schema::{self, Schema};
+use pktmeta_core::{FieldName, schema::Schema};
 use pktmeta_testkit::{
     packet,
     prog_run::{SkbRun, XdpRun, XdpVerdict},
@@ -199,18 +199,16 @@ enum Labels {
 /// pktmeta's XDP program, with some of its fields.
 fn xdp_program<const N: usize>(produced: [&str; N], labels: Labels) -> anyhow::Result<OwnedFd> {
     let registry = registry()?;
-    let bound = registry.fields().iter();
-    let bound = bound.filter(|field| produced.contains(&field.name.as_str()));
-    let bound = Registry::from_bytes(&bound.flat_map(FieldInfo::to_bytes).collect::<Vec<_>>());
-    // As large as for all fields, whichever are written.
-    let area = schema::area(registry.fields().iter().map(|field| field.kind)) as u32;
-    let used = u8::from(labels != Labels::Unused);
+    let produces = |name: &FieldName| produced.contains(&name.as_str());
+    let unbound = registry.fields().iter().map(|field| field.name);
+    let unbound: Vec<_> = unbound
+        .filter(|name| !produces(name))
+        .map(|name| name.to_string())
+        .collect();
     let options = ObjectOptions {
-        registry: Some(&bound),
-        globals: vec![
-            ("pktmeta_area", area.to_ne_bytes().into()),
-            ("labels_used", vec![used]),
-        ],
+        registry: Some(&registry),
+        unbound: &unbound,
+        globals: vec![("labels_used", vec![u8::from(labels != Labels::Unused)])],
         ..ObjectOptions::default()
     };
     let object = Object::load(xdp::HOOK.name, xdp::HOOK.object, &options)?;
@@ -268,7 +266,16 @@ fn label_key(address: Ipv4Addr) -> Vec<u8> {
 /// `struct pktmeta_labels` with one value.
 fn label(field: &FieldInfo, value: u32) -> Vec<u8> {
     const LABELS_SIZE: usize = 4 * 24;
-    let mut bytes = vec![field.tlv.get(), size_of_val(&value) as u8, 0, 0, 0, 0, 0, 0];
+    let mut bytes = vec![
+        field.tag().byte(),
+        size_of_val(&value) as u8,
+        field.place.unwrap_or(0),
+        0,
+        0,
+        0,
+        0,
+        0,
+    ];
     bytes.extend(value.to_ne_bytes());
     bytes.resize(LABELS_SIZE, 0);
     bytes

@@ -12,13 +12,12 @@ pub use up::{AttachMode, Up, UpOptions};
 use crate::{
     error::{Context, Error},
     host,
-    pins::{InterfaceId, Pins, Staging},
+    pins::{self, InterfaceId, Pins, Staging},
+    registry::HostRegistry,
     sys,
 };
-use pktmeta_core::Registry;
 use std::{
-    fs,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
@@ -92,6 +91,7 @@ impl Datapath {
         if everything {
             ring::close(&pins);
             pins.remove()?;
+            self.registry().forget_unkept()?;
             drop(lock);
             host::unmount_own_bpffs(&self.bpffs)
                 .context(|| format!("unmount {}", self.bpffs.display()))?;
@@ -110,16 +110,10 @@ impl Datapath {
         status::status(self)
     }
 
-    /// The fields of this host and their numbers; none if nothing is up.
-    ///
-    /// # Errors
-    /// The pins cannot be read.
-    pub fn registry(&self) -> Result<Registry, Error> {
-        let pins = self.pins();
-        match pins.exists() {
-            true => registration::read(&pins.maps().join("registry")),
-            false => Ok(Registry::new()),
-        }
+    /// The fields of this host and their numbers.
+    #[must_use]
+    pub fn registry(&self) -> HostRegistry {
+        HostRegistry::new(&self.bpffs)
     }
 
     fn pins(&self) -> Pins {
@@ -127,10 +121,7 @@ impl Datapath {
     }
 
     fn lock(&self) -> Result<OwnedFd, Error> {
-        let tried = || format!("lock {}", self.bpffs.display());
-        let directory = fs::File::open(&self.bpffs).context(tried)?;
-        sys::lock(directory.as_fd()).context(tried)?;
-        Ok(directory.into())
+        pins::lock(&self.bpffs)
     }
 }
 

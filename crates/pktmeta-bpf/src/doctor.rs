@@ -169,8 +169,7 @@ impl Lab {
         let options = ObjectOptions {
             registry: Some(&registry),
             globals: vec![("labels_used", vec![1])],
-            max_entries: Vec::new(),
-            pins: Vec::new(),
+            ..ObjectOptions::default()
         };
         let object = Object::load(hook.name, hook.object, &options)?;
         let mut instructions = 0;

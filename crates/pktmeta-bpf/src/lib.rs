@@ -8,6 +8,7 @@
 //! headers in `DEP_PKTMETA_INCLUDE`, `DEP_PKTMETA_UAPI` and `DEP_PKTMETA_LIBBPF`, and a clang in
 //! `DEP_PKTMETA_CLANG`.
 
+pub mod bind;
 mod datapath;
 pub mod doctor;
 mod error;
@@ -15,6 +16,7 @@ pub mod hooks;
 pub mod host;
 mod object;
 mod pins;
+mod registry;
 mod sys;
 
 pub use datapath::{
@@ -22,6 +24,7 @@ pub use datapath::{
 };
 pub use error::Error;
 pub use object::{Object, ObjectOptions};
+pub use registry::{HostRegistry, Removal, User};
 pub use sys::ProgramStats;
 
 /// Counts the run time of every BPF program on the host while it lives; costs each program run two

@@ -1,14 +1,12 @@
 //! Loading an object: fields get their numbers, globals their values, maps their places.
 
 use crate::{
+    bind::Image,
     error::{Context, Error},
     hooks::Hook,
     sys,
 };
-use libbpf_rs::{
-    AsRawLibbpf, MapCore, ObjectBuilder, OpenObject,
-    btf::{Btf, types::DataSec},
-};
+use libbpf_rs::{MapCore, ObjectBuilder};
 use pktmeta_core::Registry;
 use std::{
     ffi::OsStr,
@@ -23,12 +21,14 @@ pub struct ObjectOptions<'a> {
     /// Where the object's fields get their numbers. Fields that are not in it stay unbound: the
     /// programs then neither read nor write them.
     pub registry: Option<&'a Registry>,
+    /// Names of fields that stay unbound although they are registered.
+    pub unbound: &'a [String],
     /// Values of `const volatile` globals.
     pub globals: Vec<(&'static str, Vec<u8>)>,
     /// Numbers of entries that differ from those in the source.
     pub max_entries: Vec<(&'static str, u32)>,
     /// Where maps are pinned, or taken from if they are there already.
-    pub pins: Vec<PathBuf>,
+    pub pins: Vec<(&'static str, PathBuf)>,
 }
 
 /// A loaded object.
@@ -46,10 +46,16 @@ impl Object {
     pub fn load(name: &str, elf: &[u8], options: &ObjectOptions<'_>) -> Result<Self, Error> {
         let tried = || format!("load the BPF programs of {name}");
         LIBBPF_SAYS.with_lines(|| {
+            let mut image = Image::parse(name, elf.into())?;
+            if let Some(registry) = options.registry {
+                image.bind(registry, options.unbound)?;
+            }
+            for (global, value) in &options.globals {
+                image.set(global, value)?;
+            }
             let mut object = ObjectBuilder::default()
-                .open_memory(elf)
+                .open_memory(&image.into_bytes())
                 .map_err(|error| Error::new(tried(), format!("{error:#}")))?;
-            set_constants(&mut object, options).map_err(|why| Error::new(tried(), why))?;
             for mut map in object.maps_mut() {
                 let map_name = map.name().to_owned();
                 let named = |name: &OsStr| name == map_name;
@@ -63,8 +69,8 @@ impl Object {
                 let pin = options
                     .pins
                     .iter()
-                    .find(|pin| pin.file_name().is_some_and(named));
-                if let Some(pin) = pin {
+                    .find(|(name, _)| named(OsStr::new(name)));
+                if let Some((_, pin)) = pin {
                     map.set_pin_path(pin).context(tried)?;
                 }
             }
@@ -124,82 +130,6 @@ impl Object {
         sys::pin(link.as_fd(), pin).context(|| format!("pin {}", pin.display()))?;
         Ok(link)
     }
-}
-
-/// Prefix of the globals by which the header library names fields.
-const FIELD_PREFIX: &str = "pktmeta_field_";
-
-/// Writes field numbers and globals into `.rodata`, where BTF says they are.
-fn set_constants(object: &mut OpenObject, options: &ObjectOptions<'_>) -> Result<(), String> {
-    let constants = constants(object)?;
-    let mut maps = object.maps_mut();
-    let rodata = maps.find(|map| map.name().to_string_lossy().ends_with(".rodata"));
-    let Some(mut rodata) = rodata else {
-        return Ok(());
-    };
-    let Some(bytes) = rodata.initial_value_mut() else {
-        return Ok(());
-    };
-    for Constant { name, offset, size } in &constants {
-        let place = bytes
-            .get_mut(*offset..offset + size)
-            .ok_or("its BTF and .rodata differ")?;
-        if let Some((_, value)) = options.globals.iter().find(|(global, _)| global == name) {
-            if value.len() != place.len() {
-                return Err(format!(
-                    "global {name} has {size} bytes, not {}",
-                    value.len()
-                ));
-            }
-            place.copy_from_slice(value);
-        }
-        let field = name.strip_prefix(FIELD_PREFIX);
-        let info = field.and_then(|field| options.registry?.by_name(field));
-        // struct pktmeta_binding
-        if let (Some(info), [tlv, value_size]) = (info, place) {
-            if info.kind.size() != *value_size {
-                return Err(format!(
-                    "field {} has {value_size} bytes in the program, but owner {} registered it \
-                     as {} with {}",
-                    info.name,
-                    info.owner,
-                    info.kind,
-                    info.kind.size()
-                ));
-            }
-            *tlv = info.tlv.get();
-        }
-    }
-    Ok(())
-}
-
-struct Constant {
-    name: String,
-    offset: usize,
-    size: usize,
-}
-
-fn constants(object: &OpenObject) -> Result<Vec<Constant>, String> {
-    // SAFETY: the pointer is that of an open object, which outlives this borrow.
-    let raw = unsafe { object.as_libbpf_object().as_ref() };
-    let btf = Btf::from_bpf_object(raw).map_err(|error| format!("{error:#}"))?;
-    let Some(btf) = btf else {
-        return Ok(Vec::new());
-    };
-    let Some(section) = btf.type_by_name::<DataSec<'_>>(".rodata") else {
-        return Ok(Vec::new());
-    };
-    let constants = section.iter().filter_map(|variable| {
-        let name = btf
-            .type_by_id::<libbpf_rs::btf::BtfType<'_>>(variable.ty)?
-            .name()?;
-        Some(Constant {
-            name: name.to_string_lossy().into_owned(),
-            offset: variable.offset as usize,
-            size: variable.size,
-        })
-    });
-    Ok(constants.collect())
 }
 
 /// What libbpf printed while an object was loaded: the verifier's reasons are nowhere else.

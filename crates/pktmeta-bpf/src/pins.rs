@@ -5,6 +5,7 @@
 //! BPFFS/pktmeta/links/...                   of the cgroup
 //! BPFFS/pktmeta/interfaces/NETNS-IFINDEX/   links and maps of one interface
 //! BPFFS/pktmeta-new/...                     what an `up` under way has made so far
+//! BPFFS/pktmeta-registry                    the fields, see registry.rs
 //! ```
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 use libbpf_rs::MapHandle;
 use std::{
     fs, io,
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -129,6 +130,14 @@ impl std::fmt::Display for InterfaceId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.netns, self.ifindex)
     }
+}
+
+/// Keeps other commands from changing anything in a bpffs while the result lives.
+pub(crate) fn lock(bpffs: &Path) -> Result<OwnedFd, Error> {
+    let tried = || format!("lock {}", bpffs.display());
+    let directory = fs::File::open(bpffs).context(tried)?;
+    sys::lock(directory.as_fd()).context(tried)?;
+    Ok(directory.into())
 }
 
 /// Opens a pinned map.

@@ -1,8 +1,12 @@
 //! `docs/abi.md`, `abi.h` and `pktmeta_core::abi` say the same.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use pktmeta_core::{FieldInfo, Kind, Record, TlvType, abi, field::FieldName};
-use std::{collections::BTreeMap, process::Command};
+use pktmeta_core::{
+    FieldInfo, Kind, Record, Tag, TlvType, VarBytes, abi,
+    field::FieldName,
+    registry::{GroMerge, Policy},
+};
+use std::{collections::BTreeMap, net::SocketAddr, process::Command};
 
 const HEADER: &str = include_str!("../include/pktmeta/abi.h");
 const DOCUMENT: &str = include_str!("../../../docs/abi.md");
@@ -38,7 +42,8 @@ fn the_document_has_every_number_that_an_application_needs() {
         "PKTMETA_MAGIC_",
         "PKTMETA_VERSION",
         "PKTMETA_RECORD_",
-        "PKTMETA_TYPE_VOID",
+        "PKTMETA_TAG_",
+        "PKTMETA_SIZE_",
         "PKTMETA_VALUE_MAX",
         "PKTMETA_FIELDS_MAX",
         "PKTMETA_NAME_SIZE",
@@ -55,19 +60,35 @@ fn the_document_has_every_number_that_an_application_needs() {
 }
 
 #[test]
-fn the_documents_golden_vector_is_the_record_that_it_describes() {
+fn the_documents_golden_vectors_are_the_records_that_it_describes() {
+    let tlv = |number| TlvType::new(number).unwrap();
     let mut record = Record::new();
-    record
-        .set(TlvType::new(6).unwrap(), &7u32.to_le_bytes())
-        .unwrap();
-    record.set(TlvType::new(7).unwrap(), &[0xaa, 0xbb]).unwrap();
-    let hex: Vec<_> = record
-        .as_bytes()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let squeezed = DOCUMENT.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(squeezed.contains(&hex.join(" ")), "{hex:?}");
+    let documented = |record: &Record| {
+        let hex: Vec<_> = record
+            .as_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let squeezed = DOCUMENT.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(squeezed.contains(&hex.join(" ")), "{hex:?}");
+    };
+    documented(&record);
+    record.set_value(tlv(6), &7u32).unwrap();
+    record.set_value(tlv(7), &true).unwrap();
+    let cookie: VarBytes<8> = VarBytes::new(&[0xaa, 0xbb]).unwrap();
+    record.set_value(tlv(8), &cookie).unwrap();
+    documented(&record);
+    assert!(record.delete(Tag::fixed(tlv(6), 4)));
+    documented(&record);
+    record.compact();
+    documented(&record);
+    let mut every = Record::new();
+    every.set_value(tlv(1), &()).unwrap();
+    every.set_value(tlv(2), &0x0102u16).unwrap();
+    every.set_value(tlv(3), &-2i64).unwrap();
+    let address: SocketAddr = "192.0.2.1:53".parse().unwrap();
+    every.set_value(tlv(63), &address).unwrap();
+    documented(&every);
 }
 
 #[test]
@@ -82,7 +103,7 @@ fn the_headers_structs_have_the_layout_that_rust_reads() {
          _Static_assert(sizeof(struct pktmeta_ring_header) == {slot}, \"\");\n\
          _Static_assert(offsetof(struct pktmeta_ring_header, closed) == {closed}, \"\");\n\
          _Static_assert(sizeof(struct pktmeta_header) == {header}, \"\");\n\
-         _Static_assert(sizeof(struct pktmeta_tlv) == {tlv}, \"\");\n",
+         _Static_assert(offsetof(struct pktmeta_field_info, policy) == {policy_at}, \"\");\n",
         info = abi::Info::SIZE,
         field = FieldInfo::SIZE,
         type_at = 2 * FieldName::CAPACITY,
@@ -90,7 +111,7 @@ fn the_headers_structs_have_the_layout_that_rust_reads() {
         record = abi::SLOT_RECORD,
         closed = abi::RING_CLOSED,
         header = Record::HEADER,
-        tlv = Record::TLV_HEADER,
+        policy_at = FieldInfo::SIZE - 4,
     );
     // A plain C compiler with the system's headers, as an application's author has.
     let source = std::env::temp_dir().join(format!("pktmeta-abi-{}.c", std::process::id()));
@@ -114,6 +135,11 @@ fn the_headers_structs_have_the_layout_that_rust_reads() {
 
 fn rust() -> Vec<(&'static str, i64)> {
     let kind = |name| i64::from(Kind::parse(name).unwrap().code());
+    let policy = |set: fn(&mut Policy)| {
+        let mut policy = Policy::default();
+        set(&mut policy);
+        i64::from(policy.bits())
+    };
     vec![
         ("SOL_PKTMETA", abi::SOL_PKTMETA.into()),
         ("SOL_PKTMETA_DGRAM", abi::SOL_PKTMETA_DGRAM.into()),
@@ -137,13 +163,55 @@ fn rust() -> Vec<(&'static str, i64)> {
         ("PKTMETA_RECORD_VERSION", i64::from(Record::MAGIC[2] >> 4)),
         ("PKTMETA_RECORD_MAX", Record::CAPACITY as i64),
         ("PKTMETA_VALUE_MAX", Kind::BYTES_MAX.into()),
-        ("PKTMETA_TYPE_VOID", 0),
+        ("PKTMETA_TAG_TYPE", TlvType::MAX.into()),
         ("PKTMETA_KIND_UNSIGNED", kind("u8")),
         ("PKTMETA_KIND_BOOL", kind("bool")),
         ("PKTMETA_KIND_IPV4", kind("ipv4")),
         ("PKTMETA_KIND_IPV6", kind("ipv6")),
         ("PKTMETA_KIND_MAC", kind("mac")),
         ("PKTMETA_KIND_BYTES", kind("bytes[1]")),
+        ("PKTMETA_KIND_SIGNED", kind("i8")),
+        ("PKTMETA_KIND_ENUM", kind("enum8")),
+        ("PKTMETA_KIND_BITS", kind("bits8")),
+        ("PKTMETA_KIND_TIMESTAMP", kind("timestamp")),
+        ("PKTMETA_KIND_SOCKET", kind("socket")),
+        ("PKTMETA_KIND_VARIABLE", kind("bytes[..1]")),
+        ("PKTMETA_KIND_FLAG", kind("flag")),
+        ("PKTMETA_POLICY_HOT", policy(|policy| policy.hot = true)),
+        ("PKTMETA_POLICY_WIRE", policy(|policy| policy.wire = true)),
+        (
+            "PKTMETA_POLICY_XDP",
+            policy(|policy| policy.writers.xdp = true),
+        ),
+        (
+            "PKTMETA_POLICY_TC",
+            policy(|policy| policy.writers.tc = true),
+        ),
+        (
+            "PKTMETA_POLICY_APP",
+            policy(|policy| policy.writers.app = true),
+        ),
+        (
+            "PKTMETA_POLICY_TRUSTED",
+            policy(|policy| policy.trusted = true),
+        ),
+        (
+            "PKTMETA_POLICY_GRO",
+            policy(|policy| policy.gro = GroMerge::Sum),
+        ),
+        (
+            "PKTMETA_POLICY_DROP_ON_CLONE",
+            policy(|policy| policy.drop_on_clone = true),
+        ),
+        (
+            "PKTMETA_POLICY_DROP_ON_NETNS",
+            policy(|policy| policy.drop_on_netns = true),
+        ),
+        ("PKTMETA_POLICY_KEPT", policy(|policy| policy.kept = true)),
+        (
+            "PKTMETA_POLICY_RETIRED",
+            policy(|policy| policy.retired = true),
+        ),
     ]
 }
 

@@ -1,12 +1,12 @@
 //! The fields that pktmeta's own programs write, so that it is useful before anyone writes BPF.
 
-use crate::field::Field;
+use crate::field::{Field, Timestamp};
 
 /// Schema of these fields.
 pub const SCHEMA: &str = include_str!("builtin.toml");
 
-/// When XDP saw the packet: nanoseconds of `CLOCK_MONOTONIC`.
-pub const RX_TIMESTAMP: Field<u64> = Field::new("rx_timestamp");
+/// When XDP saw the packet: `CLOCK_MONOTONIC`.
+pub const RX_TIMESTAMP: Field<Timestamp> = Field::new("rx_timestamp");
 
 /// Index of the interface whose XDP program saw the packet.
 pub const RX_IFINDEX: Field<u32> = Field::new("rx_ifindex");

@@ -4,7 +4,7 @@
 //!
 //! Nothing here does I/O. The crate is `no_std` (with `alloc`) unless the feature `schema` is on.
 
-#![cfg_attr(not(feature = "schema"), no_std)]
+#![cfg_attr(not(any(feature = "schema", test)), no_std)]
 
 extern crate alloc;
 
@@ -15,7 +15,8 @@ pub mod record;
 pub mod registry;
 #[cfg(feature = "schema")]
 pub mod schema;
+pub mod traits;
 
-pub use field::{Field, FieldName, FieldType, Kind, MacAddr, Value};
-pub use record::{Record, TlvType};
+pub use field::{Field, FieldName, FieldType, Kind, MacAddr, Timestamp, Value, VarBytes};
+pub use record::{Record, Tag, TlvType};
 pub use registry::{FieldInfo, Registry};

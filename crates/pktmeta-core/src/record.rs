@@ -1,13 +1,13 @@
 //! The record: the TLV bytes that carry one packet's fields. `docs/abi.md` draws them.
 
-use crate::field::{Field, FieldType};
+use crate::field::FieldType;
 use core::{fmt, num::NonZeroU8};
 
 /// One packet's fields, copied out of their carrier.
 ///
 /// ```
-/// use pktmeta_core::{Record, TlvType};
-/// let tenant = TlvType::new(6).ok_or("no such type")?;
+/// use pktmeta_core::{Kind, Record, TlvType};
+/// let tenant = Kind::Unsigned { size: 4 }.tag(TlvType::new(6).ok_or("no such type")?);
 /// let mut record = Record::new();
 /// record.set(tenant, &7u32.to_le_bytes())?;
 /// let same = Record::parse(record.as_bytes())?;
@@ -16,6 +16,7 @@ use core::{fmt, num::NonZeroU8};
 /// ```
 #[derive(Clone, Copy)]
 pub struct Record {
+    /// Zero from the record's length on.
     bytes: [u8; Record::CAPACITY],
 }
 
@@ -26,9 +27,6 @@ impl Record {
 
     /// Bytes before the first TLV: magic (2), version and flags (1), length (1).
     pub const HEADER: usize = 4;
-
-    /// Bytes before each value: type (1), length (1).
-    pub const TLV_HEADER: usize = 2;
 
     /// The first three bytes: "PM", version 1 in the high half, no flags in the low half.
     pub const MAGIC: [u8; 3] = [b'P', b'M', 1 << 4];
@@ -72,7 +70,7 @@ impl Record {
         record.bytes[..length].copy_from_slice(source);
         let mut at = Self::HEADER;
         while at < length {
-            at = record.next_tlv(at).ok_or(ParseError::Tlv { at })?;
+            at = record.tlv(at).ok_or(ParseError::Tlv { at })?.end;
         }
         Ok(record)
     }
@@ -89,97 +87,148 @@ impl Record {
         self.iter().next().is_none()
     }
 
-    /// The bytes of the field with this type.
+    /// The bytes of the field with this tag.
     #[must_use]
-    pub fn get(&self, tlv: TlvType) -> Option<&[u8]> {
-        self.iter()
-            .find_map(|(found, value)| (found == tlv).then_some(value))
+    pub fn get(&self, tag: Tag) -> Option<&[u8]> {
+        self.find(tag).map(|tlv| self.value(tlv))
     }
 
-    /// Sets a field: overwrites its value if one of that size is there, else takes it out and
-    /// appends the new one.
+    /// Sets a field: overwrites its value if one of that size is there, else deletes that and adds
+    /// the new one at the end.
     ///
     /// # Errors
-    /// The record would grow past [`Record::CAPACITY`]; it is unchanged.
-    pub fn set(&mut self, tlv: TlvType, value: &[u8]) -> Result<(), NoRoom> {
-        if let Some(at) = self
-            .find(tlv)
-            .filter(|&at| self.value(at).len() == value.len())
-        {
-            let start = at + Self::TLV_HEADER;
-            self.bytes[start..start + value.len()].copy_from_slice(value);
+    /// The record would grow past [`Record::CAPACITY`], or no field with this tag has a value of
+    /// this size. The record is unchanged.
+    pub fn set(&mut self, tag: Tag, value: &[u8]) -> Result<(), SetError> {
+        let header = tag.header(value.len()).ok_or(SetError::Size)?;
+        let old = self.find(tag);
+        if let Some(old) = old.filter(|old| old.value_size() == value.len()) {
+            self.bytes[old.value..old.end].copy_from_slice(value);
             return Ok(());
         }
-        let start = self.len();
-        let end = start + Self::TLV_HEADER + value.len();
+        // The last makes room itself.
+        let at = match old {
+            Some(old) if old.end == self.len() => old.at,
+            _ => self.len(),
+        };
+        let start = at + header.as_bytes().len();
+        let end = start + value.len();
         if end > Self::CAPACITY {
-            return Err(NoRoom { needed: end });
+            return Err(SetError::NoRoom { needed: end });
         }
-        self.remove(tlv);
-        // end <= CAPACITY, so the length and the value's size fit their bytes.
-        self.bytes[start] = tlv.get();
-        self.bytes[start + 1] = value.len() as u8;
-        self.bytes[start + Self::TLV_HEADER..end].copy_from_slice(value);
-        self.bytes[Self::LENGTH_AT] = end as u8;
+        if let Some(old) = old {
+            self.delete_at(old);
+        }
+        self.bytes[at..start].copy_from_slice(header.as_bytes());
+        self.bytes[start..end].copy_from_slice(value);
+        self.bytes[Self::LENGTH_AT] = end as u8; // <= CAPACITY
         Ok(())
     }
 
-    /// Sets a field to a typed value.
+    /// Sets the field numbered `tlv` to a typed value.
     ///
     /// # Errors
     /// As [`Record::set`].
-    pub fn set_value<T: FieldType>(
-        &mut self,
-        tlv: TlvType,
-        _field: Field<T>,
-        value: &T,
-    ) -> Result<(), NoRoom> {
-        value.encode(|bytes| self.set(tlv, bytes))
+    pub fn set_value<T: FieldType>(&mut self, tlv: TlvType, value: &T) -> Result<(), SetError> {
+        value.encode(|bytes| self.set(T::KIND.tag(tlv), bytes))
     }
 
-    /// Takes a field out, leaving a void; true if it was there.
-    pub fn remove(&mut self, tlv: TlvType) -> bool {
-        let at = self.find(tlv);
-        if let Some(at) = at {
-            self.bytes[at] = 0;
-            let end = at + Self::TLV_HEADER + self.value(at).len();
-            self.bytes[at + Self::TLV_HEADER..end].fill(0);
+    /// Takes a field out; true if it was there. It leaves a void, unless it was the last.
+    pub fn delete(&mut self, tag: Tag) -> bool {
+        let mut found = false;
+        // All: of one that is there twice the other would come back.
+        while let Some(tlv) = self.find(tag) {
+            self.delete_at(tlv);
+            found = true;
         }
-        at.is_some()
+        found
+    }
+
+    /// Closes the voids that deleted fields left; the others keep their order.
+    pub fn compact(&mut self) {
+        let mut compact = Self::new();
+        let mut end = Self::HEADER;
+        for tlv in self.tlvs().filter(|tlv| !self.is_void(tlv)) {
+            let bytes = &self.bytes[tlv.at..tlv.end];
+            compact.bytes[end..end + bytes.len()].copy_from_slice(bytes);
+            end += bytes.len();
+        }
+        compact.bytes[..Self::LENGTH_AT].copy_from_slice(&self.bytes[..Self::LENGTH_AT]);
+        compact.bytes[Self::LENGTH_AT] = end as u8; // no more than before
+        *self = compact;
+    }
+
+    /// Sets every field of `other`, in its order.
+    ///
+    /// # Errors
+    /// A field has no room; those before it are set.
+    pub fn merge(&mut self, other: &Self) -> Result<(), SetError> {
+        let mut fields = other.iter();
+        // Of a field that is there twice the first counts.
+        fields.try_for_each(|(tag, value)| self.set(tag, other.get(tag).unwrap_or(value)))
     }
 
     /// The fields in the order in which they stand, voids left out.
-    pub fn iter(&self) -> impl Iterator<Item = (TlvType, &[u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (Tag, &[u8])> {
         self.tlvs()
-            .filter_map(|at| Some((TlvType::new(self.bytes[at])?, self.value(at))))
+            .filter_map(|tlv| Some((Tag::from_byte(self.bytes[tlv.at])?, self.value(tlv))))
+    }
+
+    /// Keeps room at the end for a field with this tag, whose values have this size.
+    pub(crate) fn append_void(&mut self, tag: Tag, size: u8) -> Result<(), SetError> {
+        let void = tag.header(size.into()).ok_or(SetError::Size)?.void();
+        let start = self.len();
+        let value = start + void.as_bytes().len();
+        let end = value + usize::from(size);
+        let place = self.bytes.get_mut(start..end);
+        let place = place.ok_or(SetError::NoRoom { needed: end })?;
+        place[..value - start].copy_from_slice(void.as_bytes());
+        self.bytes[Self::LENGTH_AT] = end as u8; // <= CAPACITY
+        Ok(())
     }
 
     fn len(&self) -> usize {
         self.bytes[Self::LENGTH_AT].into()
     }
 
-    fn find(&self, tlv: TlvType) -> Option<usize> {
-        self.tlvs().find(|&at| self.bytes[at] == tlv.get())
+    fn delete_at(&mut self, tlv: Tlv) {
+        let kept = if tlv.end == self.len() {
+            self.bytes[Self::LENGTH_AT] = tlv.at as u8; // < CAPACITY
+            tlv.at
+        } else {
+            self.bytes[tlv.at] &= !TlvType::MAX;
+            tlv.value
+        };
+        self.bytes[kept..tlv.end].fill(0);
     }
 
-    /// Where each TLV starts, voids included.
-    fn tlvs(&self) -> impl Iterator<Item = usize> {
-        let end = self.len();
-        core::iter::successors(Some(Self::HEADER), |&at| self.next_tlv(at))
-            .take_while(move |&at| at < end)
+    fn find(&self, tag: Tag) -> Option<Tlv> {
+        self.tlvs().find(|tlv| self.bytes[tlv.at] == tag.byte())
     }
 
-    /// The end of the TLV at `at`, if it lies within the record.
-    fn next_tlv(&self, at: usize) -> Option<usize> {
-        let size = *self.bytes.get(at + 1)?;
-        let end = at + Self::TLV_HEADER + usize::from(size);
-        (end <= self.len()).then_some(end)
+    /// Every TLV, voids included.
+    fn tlvs(&self) -> impl Iterator<Item = Tlv> {
+        core::iter::successors(self.tlv(Self::HEADER), |tlv| self.tlv(tlv.end))
     }
 
-    /// The value of the TLV at `at`, which one of the walks found to lie within the record.
-    fn value(&self, at: usize) -> &[u8] {
-        let start = at + Self::TLV_HEADER;
-        &self.bytes[start..start + usize::from(self.bytes[at + 1])]
+    /// The TLV at `at`, if one starts there and lies within the record.
+    fn tlv(&self, at: usize) -> Option<Tlv> {
+        let bytes = self.as_bytes();
+        let (value, size) = match bytes.get(at)? >> Tag::SIZE_CODE_AT {
+            0 => (at + 2, usize::from(*bytes.get(at + 1)?)),
+            code => (at + 1, 1 << code),
+        };
+        let end = value + size;
+        (end <= bytes.len()).then_some(Tlv { at, value, end })
+    }
+
+    /// The value of a TLV that one of the walks found.
+    fn value(&self, tlv: Tlv) -> &[u8] {
+        &self.bytes[tlv.value..tlv.end]
+    }
+
+    fn is_void(&self, tlv: &Tlv) -> bool {
+        Tag::from_byte(self.bytes[tlv.at]).is_none()
     }
 }
 
@@ -203,18 +252,35 @@ impl fmt::Debug for Record {
     }
 }
 
-/// The number by which a record names a field, 1 to 255; 0 marks a void. The registry of the host
+/// Where a TLV lies in its record.
+#[derive(Clone, Copy)]
+struct Tlv {
+    at: usize,
+    value: usize,
+    end: usize,
+}
+
+impl Tlv {
+    fn value_size(self) -> usize {
+        self.end - self.value
+    }
+}
+
+/// The number by which a record names a field, 1 to 63; 0 marks a void. The registry of the host
 /// hands them out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TlvType(NonZeroU8);
 
 impl TlvType {
-    /// The type numbered `number`; `None` for 0.
+    /// The highest number.
+    pub const MAX: u8 = 63;
+
+    /// The type numbered `number`; `None` for 0, and beyond [`TlvType::MAX`].
     #[must_use]
     pub const fn new(number: u8) -> Option<Self> {
         match NonZeroU8::new(number) {
-            Some(number) => Some(Self(number)),
-            None => None,
+            Some(number) if number.get() <= Self::MAX => Some(Self(number)),
+            _ => None,
         }
     }
 
@@ -228,6 +294,94 @@ impl TlvType {
 impl fmt::Display for TlvType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The first byte of a TLV: the type below, and above it, in two bits, a code for the value's size.
+/// Codes 1, 2 and 3 stand for 2, 4 and 8 bytes; 0 says that the size is in the byte that follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(NonZeroU8);
+
+impl Tag {
+    const SIZE_CODE_AT: u32 = 6;
+
+    /// Of a field whose values all have this size in bytes.
+    #[must_use]
+    pub const fn fixed(tlv: TlvType, size: u8) -> Self {
+        let code = match size {
+            2 | 4 | 8 => size.ilog2() as u8,
+            _ => 0,
+        };
+        match NonZeroU8::new(tlv.get() | code << Self::SIZE_CODE_AT) {
+            Some(byte) => Self(byte),
+            None => Self::sized(tlv),
+        }
+    }
+
+    /// Of a field whose values say their sizes.
+    #[must_use]
+    pub const fn sized(tlv: TlvType) -> Self {
+        Self(tlv.0)
+    }
+
+    /// The tag that is this byte; `None` if it is a void's.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match NonZeroU8::new(byte) {
+            Some(tag) if byte & TlvType::MAX != 0 => Some(Self(tag)),
+            _ => None,
+        }
+    }
+
+    /// The byte.
+    #[must_use]
+    pub const fn byte(self) -> u8 {
+        self.0.get()
+    }
+
+    /// The field's number.
+    #[must_use]
+    pub fn tlv(self) -> Option<TlvType> {
+        TlvType::new(self.byte() & TlvType::MAX)
+    }
+
+    /// Bytes before a value of this size, in a field whose values all have it: 1 or 2.
+    #[must_use]
+    pub const fn header_size(size: u8) -> usize {
+        if matches!(size, 2 | 4 | 8) { 1 } else { 2 }
+    }
+
+    /// What stands before a value of `size` bytes; `None` if none of this tag has that size.
+    fn header(self, size: usize) -> Option<TlvHeader> {
+        let long = match self.byte() >> Self::SIZE_CODE_AT {
+            0 => true,
+            code if size == 1 << code => false,
+            _ => return None,
+        };
+        Some(TlvHeader {
+            bytes: [self.byte(), u8::try_from(size).ok()?],
+            long,
+        })
+    }
+}
+
+/// The bytes of a TLV before its value.
+struct TlvHeader {
+    bytes: [u8; 2],
+    long: bool,
+}
+
+impl TlvHeader {
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..1 + usize::from(self.long)]
+    }
+
+    fn void(&self) -> Self {
+        let [tag, size] = self.bytes;
+        Self {
+            bytes: [tag & !TlvType::MAX, size],
+            ..*self
+        }
     }
 }
 
@@ -261,70 +415,116 @@ impl fmt::Display for ParseError {
 
 impl core::error::Error for ParseError {}
 
-/// A record cannot grow as far as a new field needs.
+/// Why a field was not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoRoom {
-    /// Bytes the record would have had.
-    pub needed: usize,
+#[non_exhaustive]
+pub enum SetError {
+    /// The record cannot grow as far; [`Record::compact`] may help.
+    NoRoom {
+        /// Bytes the record would have had.
+        needed: usize,
+    },
+    /// No value of a field with this tag has so many bytes.
+    Size,
 }
 
-impl fmt::Display for NoRoom {
+impl fmt::Display for SetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the record would have {} bytes, {} are the limit",
-            self.needed,
-            Record::CAPACITY
-        )
+        match self {
+            Self::NoRoom { needed } => write!(
+                f,
+                "the record would have {needed} bytes, {} are the limit",
+                Record::CAPACITY
+            ),
+            Self::Size => f.write_str("the field has no values of that size"),
+        }
     }
 }
 
-impl core::error::Error for NoRoom {}
+impl core::error::Error for SetError {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::{collection::vec, prelude::*};
+    use std::{collections::BTreeMap, vec::Vec};
 
-    const TENANT: TlvType = TlvType::new(6).unwrap();
-    const ZONE: TlvType = TlvType::new(7).unwrap();
+    const TENANT: Tag = Tag::fixed(TlvType::new(6).unwrap(), 4);
+    const ZONE: Tag = Tag::fixed(TlvType::new(7).unwrap(), 1);
+    const COOKIE: Tag = Tag::sized(TlvType::new(8).unwrap());
 
     #[test]
     fn a_record_has_the_bytes_that_the_abi_prints() {
         let mut record = Record::new();
-        record
-            .set_value(TENANT, Field::new("tenant"), &7u32)
-            .unwrap();
-        record.set(ZONE, &[0xaa, 0xbb]).unwrap();
-        let golden = [b'P', b'M', 0x10, 14, 6, 4, 7, 0, 0, 0, 7, 2, 0xaa, 0xbb];
+        record.set_value(TlvType::new(6).unwrap(), &7u32).unwrap();
+        record.set_value(TlvType::new(7).unwrap(), &true).unwrap();
+        record.set(COOKIE, &[0xaa, 0xbb]).unwrap();
+        let golden = [
+            b'P', b'M', 0x10, 16, 0x86, 7, 0, 0, 0, 7, 1, 1, 8, 2, 0xaa, 0xbb,
+        ];
         assert_eq!(record.as_bytes(), golden);
+        assert!(record.delete(TENANT));
+        let golden = [
+            b'P', b'M', 0x10, 16, 0x80, 0, 0, 0, 0, 7, 1, 1, 8, 2, 0xaa, 0xbb,
+        ];
+        assert_eq!(record.as_bytes(), golden);
+        record.compact();
+        assert_eq!(
+            record.as_bytes(),
+            [&[b'P', b'M', 0x10, 11], &golden[9..]].concat()
+        );
     }
 
     #[test]
-    fn a_removed_field_leaves_a_void_that_readers_skip() {
+    fn a_deleted_field_leaves_a_void_unless_it_was_the_last() {
         let mut record = Record::new();
         record.set(TENANT, &[1, 2, 3, 4]).unwrap();
         record.set(ZONE, &[5]).unwrap();
-        assert!(record.remove(TENANT));
-        assert!(!record.remove(TENANT));
-        assert_eq!(&record.as_bytes()[4..10], [0, 4, 0, 0, 0, 0]);
-        assert_eq!(
-            record.iter().collect::<alloc::vec::Vec<_>>(),
-            [(ZONE, &[5][..])]
-        );
-        assert_eq!(Record::parse(record.as_bytes()), Ok(record));
+        let both = record.as_bytes().len();
+        for (tag, length) in [(TENANT, both), (ZONE, both - 3)] {
+            assert!(record.delete(tag));
+            assert!(!record.delete(tag));
+            assert_eq!(record.get(tag), None);
+            assert_eq!(record.as_bytes().len(), length);
+            assert_eq!(Record::parse(record.as_bytes()), Ok(record));
+        }
+        record.set(COOKIE, &[7; 2]).unwrap();
+        record.set(COOKIE, &[8; 3]).unwrap();
+        assert_eq!(record.as_bytes().len(), both - 3 + 5);
+        record.compact();
+        assert_eq!(record.as_bytes(), [b'P', b'M', 0x10, 9, 8, 3, 8, 8, 8]);
+    }
+
+    #[test]
+    fn a_field_that_is_there_twice_counts_once_and_is_deleted_twice() {
+        let twice = [b'P', b'M', 0x10, 13, 7, 1, 1, 7, 1, 2, 9, 1, 3];
+        let mut record = Record::parse(&twice).unwrap();
+        assert_eq!(record.get(ZONE), Some(&[1][..]));
+        let mut merged = Record::new();
+        merged.merge(&record).unwrap();
+        assert_eq!(merged.get(ZONE), Some(&[1][..]));
+        assert!(record.delete(ZONE));
+        assert_eq!(record.get(ZONE), None);
     }
 
     #[test]
     fn a_full_record_refuses_a_field_and_keeps_what_it_has() {
         let mut record = Record::new();
-        record.set(TENANT, &[0; 200]).unwrap();
+        record.set(COOKIE, &[0; 200]).unwrap();
+        record.set(TENANT, &[0; 4]).unwrap();
         let before = record;
-        assert_eq!(record.set(ZONE, &[0; 9]), Err(NoRoom { needed: 217 }));
-        assert_eq!(record.set(TENANT, &[0; 201]), Err(NoRoom { needed: 409 }));
-        assert_eq!(record, before);
-        record.set(ZONE, &[0; 8]).unwrap();
+        for (tag, size, error) in [
+            (ZONE, 4, SetError::NoRoom { needed: 217 }),
+            (COOKIE, 199, SetError::NoRoom { needed: 412 }),
+            (COOKIE, 256, SetError::Size),
+            (TENANT, 5, SetError::Size),
+        ] {
+            assert_eq!(record.set(tag, &[1; 256][..size]), Err(error));
+            assert_eq!(record, before);
+        }
+        record.set(ZONE, &[0; 3]).unwrap();
         assert_eq!(record.as_bytes().len(), Record::CAPACITY);
+        record.set(ZONE, &[0; 2]).unwrap();
     }
 
     #[test]
@@ -338,12 +538,34 @@ mod tests {
             (&[b'P', b'M', 0x10, 5], ParseError::Length),
             (&[b'P', b'M', 0x10, 5, 1], ParseError::Tlv { at: 4 }),
             (&[b'P', b'M', 0x10, 6, 1, 1, 9], ParseError::Tlv { at: 4 }),
+            (
+                &[b'P', b'M', 0x10, 6, 0x41, 1, 9],
+                ParseError::Tlv { at: 4 },
+            ),
         ] {
             assert_eq!(Record::parse(bytes), Err(error), "{bytes:?}");
         }
         let mut long = [0; 256];
         long[..4].copy_from_slice(&[b'P', b'M', 0x10, 217]);
         assert_eq!(Record::parse(&long), Err(ParseError::Length));
+    }
+
+    #[test]
+    fn merging_sets_what_the_other_has() {
+        let mut record = Record::new();
+        record.set(TENANT, &[1; 4]).unwrap();
+        record.set(ZONE, &[1]).unwrap();
+        let mut other = Record::new();
+        other.set(COOKIE, &[9; 190]).unwrap();
+        other.set(ZONE, &[2]).unwrap();
+        let mut merged = record;
+        merged.merge(&other).unwrap();
+        assert_eq!(merged.get(TENANT), Some(&[1; 4][..]));
+        assert_eq!(merged.get(ZONE), Some(&[2][..]));
+        assert_eq!(merged.get(COOKIE).map(<[u8]>::len), Some(190));
+        other.set(ZONE, &[3; 11]).unwrap();
+        assert_eq!(merged.merge(&other), Err(SetError::NoRoom { needed: 217 }));
+        assert_eq!(merged.get(ZONE), Some(&[2][..]));
     }
 
     proptest! {
@@ -356,31 +578,38 @@ mod tests {
             if let Ok(record) = Record::parse(&bytes) {
                 let length = record.as_bytes().len();
                 prop_assert_eq!(&record.as_bytes()[3..], &bytes[3..length]);
-                for (tlv, value) in record.iter() {
-                    prop_assert!(record.get(tlv).is_some() && value.len() <= length);
+                for (tag, value) in record.iter() {
+                    prop_assert!(record.get(tag).is_some() && value.len() <= length);
                 }
             }
         }
 
         #[test]
         fn a_record_reads_back_what_was_written_last(
-            steps in vec((1u8..8, proptest::option::of(vec(any::<u8>(), 0..20))), 0..40),
+            steps in vec((1u8..8, proptest::option::of(vec(any::<u8>(), 0..20)), 0u8..9), 0..60),
         ) {
             let mut record = Record::new();
-            let mut model = std::collections::BTreeMap::new();
-            for (number, value) in steps {
+            let mut model = BTreeMap::new();
+            for (number, value, fixed) in steps {
                 let tlv = TlvType::new(number).unwrap();
+                let tag = Tag::fixed(tlv, fixed);
                 match value {
-                    Some(value) => if record.set(tlv, &value).is_ok() {
-                        model.insert(tlv, value);
+                    Some(value) => if record.set(tag, &value).is_ok() {
+                        model.insert(tag, value);
                     },
-                    None => prop_assert_eq!(record.remove(tlv), model.remove(&tlv).is_some()),
+                    None => prop_assert_eq!(record.delete(tag), model.remove(&tag).is_some()),
                 }
                 prop_assert_eq!(Record::parse(record.as_bytes()), Ok(record));
-                let mut fields: std::vec::Vec<_> =
-                    record.iter().map(|(tlv, value)| (tlv, value.to_vec())).collect();
+                if fixed == 7 {
+                    record.compact();
+                    prop_assert_eq!(record.as_bytes().len(), Record::HEADER + model.iter().map(
+                        |(tag, value)| tag.header(value.len()).unwrap().as_bytes().len() + value.len()
+                    ).sum::<usize>());
+                }
+                let mut fields: Vec<_> =
+                    record.iter().map(|(tag, value)| (tag, value.to_vec())).collect();
                 fields.sort();
-                prop_assert_eq!(fields, model.clone().into_iter().collect::<std::vec::Vec<_>>());
+                prop_assert_eq!(fields, model.clone().into_iter().collect::<Vec<_>>());
             }
         }
     }

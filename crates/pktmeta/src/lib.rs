@@ -70,8 +70,8 @@ pub use batch::{Batch, Datagram};
 pub use error::{Error, Reason};
 pub use meta::PacketMeta;
 pub use pktmeta_core::{
-    Field, FieldInfo, FieldType, Kind, MacAddr, Record, Registry, Value, abi::Info, builtin,
-    record::ParseError,
+    Field, FieldInfo, FieldType, Kind, MacAddr, Record, Registry, Timestamp, Value, VarBytes,
+    abi::Info, builtin, record::ParseError,
 };
 pub use tcp::TcpMeta;
 pub use udp::UdpMeta;

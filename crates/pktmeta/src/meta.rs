@@ -51,7 +51,7 @@ impl PacketMeta {
     #[must_use]
     pub fn value(&self, name: &str) -> Option<Value> {
         let info = self.registry.by_name(name)?;
-        Value::decode(info.kind, self.record.as_ref()?.get(info.tlv)?)
+        Value::decode(info.kind, self.record.as_ref()?.get(info.tag())?)
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
     fn values_are_found_by_field_and_by_name() {
         let tlv = registry().by_name("tenant").unwrap().tlv;
         let mut record = Record::new();
-        record.set_value(tlv, TENANT, &7).unwrap();
+        record.set_value(tlv, &7u32).unwrap();
         let meta = PacketMeta::new(Some(record), registry());
         assert!(!meta.is_absent());
         assert_eq!(meta.get(TENANT), Some(7));

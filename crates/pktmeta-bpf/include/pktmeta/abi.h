@@ -28,12 +28,14 @@
 /* The ticket of a datagram without a record; 0 is that of one which nobody looked at. */
 #define PKTMETA_TICKET_ABSENT 1
 
-/* A record: header, then TLVs up to length. Values of integers are little-endian. */
+/*
+ * A record: header, then TLVs up to length. A TLV is a tag, the size of its value if the tag does
+ * not say that, and the value. Integers are little-endian.
+ */
 #define PKTMETA_MAGIC_0 'P'
 #define PKTMETA_MAGIC_1 'M'
 #define PKTMETA_RECORD_VERSION 1 /* high half of the third byte */
 #define PKTMETA_RECORD_MAX 216	 /* 256 bytes of headroom less sizeof(struct xdp_frame) */
-#define PKTMETA_TYPE_VOID 0
 #define PKTMETA_VALUE_MAX 64
 
 struct pktmeta_header {
@@ -42,10 +44,13 @@ struct pktmeta_header {
 	__u8 length;  /* of the record with this header, in bytes */
 };
 
-struct pktmeta_tlv {
-	__u8 type;
-	__u8 size; /* of the value that follows, in bytes */
-};
+/* A tag: the type, 0 for a void, and above it a code for the value's size. */
+#define PKTMETA_TAG_TYPE 0x3f
+#define PKTMETA_TAG_SIZE_SHIFT 6
+#define PKTMETA_SIZE_BYTE 0 /* the size is in the byte that follows */
+#define PKTMETA_SIZE_2 1
+#define PKTMETA_SIZE_4 2
+#define PKTMETA_SIZE_8 3
 
 /* PKTMETA_INFO */
 struct pktmeta_info {
@@ -59,21 +64,41 @@ struct pktmeta_info {
 #define PKTMETA_FIELDS_MAX 64 /* types are 1 .. PKTMETA_FIELDS_MAX - 1 */
 #define PKTMETA_NAME_SIZE 28
 
-#define PKTMETA_KIND_UNSIGNED 1
-#define PKTMETA_KIND_BOOL 2
-#define PKTMETA_KIND_IPV4 3
-#define PKTMETA_KIND_IPV6 4
-#define PKTMETA_KIND_MAC 5
-#define PKTMETA_KIND_BYTES 6
+#define PKTMETA_KIND_UNSIGNED 1	 /* 1, 2, 4, 8 or 16 bytes */
+#define PKTMETA_KIND_BOOL 2	 /* 1 byte, 0 or 1 */
+#define PKTMETA_KIND_IPV4 3	 /* 4 bytes */
+#define PKTMETA_KIND_IPV6 4	 /* 16 bytes */
+#define PKTMETA_KIND_MAC 5	 /* 6 bytes */
+#define PKTMETA_KIND_BYTES 6	 /* 1 to 64 bytes */
+#define PKTMETA_KIND_SIGNED 7	 /* 1, 2, 4, 8 or 16 bytes */
+#define PKTMETA_KIND_ENUM 8	 /* 1, 2 or 4 bytes */
+#define PKTMETA_KIND_BITS 9	 /* 1, 2, 4 or 8 bytes */
+#define PKTMETA_KIND_TIMESTAMP 10 /* 8 bytes, nanoseconds */
+#define PKTMETA_KIND_SOCKET 11	 /* 16 bytes of IPv6 address, 2 of port, both big-endian */
+#define PKTMETA_KIND_VARIABLE 12 /* up to size bytes */
+#define PKTMETA_KIND_FLAG 13	 /* no bytes */
+
+/* Policy of a field */
+#define PKTMETA_POLICY_HOT 0x001
+#define PKTMETA_POLICY_WIRE 0x002
+#define PKTMETA_POLICY_XDP 0x004 /* may write it */
+#define PKTMETA_POLICY_TC 0x008	 /* may write it */
+#define PKTMETA_POLICY_APP 0x010 /* may write it */
+#define PKTMETA_POLICY_TRUSTED 0x020
+#define PKTMETA_POLICY_GRO 0x0c0 /* 0 block, 1 first, 2 last, 3 sum */
+#define PKTMETA_POLICY_DROP_ON_CLONE 0x100
+#define PKTMETA_POLICY_DROP_ON_NETNS 0x200
+#define PKTMETA_POLICY_KEPT 0x400    /* registered by its owner, not by a datapath */
+#define PKTMETA_POLICY_RETIRED 0x800 /* removed: the number is given to no other field */
 
 struct pktmeta_field_info {
 	char name[PKTMETA_NAME_SIZE];  /* NUL-padded */
 	char owner[PKTMETA_NAME_SIZE]; /* NUL-padded */
 	__u8 type;
-	__u8 kind; /* PKTMETA_KIND_* */
-	__u8 size; /* of a value, in bytes */
-	__u8 policy;
-	__u32 reserved;
+	__u8 kind;    /* PKTMETA_KIND_* */
+	__u8 size;    /* of a value, at most, in bytes */
+	__u8 place;   /* offset in records where it is looked for first; 0: none */
+	__u32 policy; /* PKTMETA_POLICY_* */
 };
 
 /*

@@ -10,8 +10,8 @@
  *		return XDP_PASS;
  *	}
  *
- * The loader writes the field's TLV type, its number in records of this host, into the object. A
- * program that was loaded without that gets -ENOENT: it can read nobody else's field.
+ * A loader, or `pktmeta bind`, writes the field's tag on this host into the object. A program that
+ * was loaded without that gets -ENOENT: it can read nobody else's field.
  */
 #ifndef PKTMETA_BPF_H
 #define PKTMETA_BPF_H
@@ -20,49 +20,81 @@
 #include <linux/bpf.h>
 #endif
 #include <bpf/bpf_helpers.h>
-#include <pktmeta/record.bpf.h>
+#include <pktmeta/record.h>
 
-/* What a field is called here, and what the loader says of it. Lies in .rodata. */
+/* What a field is called here, and what the registry says of it. Lies in .rodata. */
 struct pktmeta_binding {
-	__u8 type; /* 0 until the loader has looked the name up */
-	__u8 size; /* must be what the field is registered with */
+	__u8 magic[4]; /* by which bindings are found in loaded programs */
+	__u8 tag;      /* 0 until it is bound */
+	__u8 size;     /* of values, at most; must be what the field is registered with */
+	__u8 place;    /* offset in records where it is looked for first; 0: none */
+	__u8 flags;    /* PKTMETA_BINDING_* */
+	char name[PKTMETA_NAME_SIZE];
 };
 
-/*
- * Names a field of the registry: an unsigned integer, or for an address or bytes an array of __u8
- * in a struct. Values of integers are in host order here.
- */
-#define PKTMETA_FIELD(name, value_type)                                                            \
-	typedef value_type pktmeta_value_of_##name;                                                \
-	const volatile struct pktmeta_binding pktmeta_field_##name = {                             \
-		.size = sizeof(value_type),                                                        \
+#define PKTMETA_BINDING_XDP (1 << 0)	  /* XDP may write it */
+#define PKTMETA_BINDING_TC (1 << 1)	  /* TC may write it */
+#define PKTMETA_BINDING_APP (1 << 2)	  /* applications may write it */
+#define PKTMETA_BINDING_VARIABLE (1 << 7) /* values differ in size */
+
+/* How records are laid out on this host. Lies in .rodata. */
+struct pktmeta_layout {
+	__u8 area; /* bytes to reserve for a record, a multiple of 4 */
+	__u8 reserved[3];
+	__u8 template[PKTMETA_RECORD_MAX]; /* a new record: voids at the places of hot fields */
+};
+
+#define PKTMETA_BIND(field, value_size, value_flags)                                               \
+	_Static_assert(sizeof(#field) <= PKTMETA_NAME_SIZE, "a name has at most 27 bytes");        \
+	__weak const volatile struct pktmeta_binding pktmeta_field_##field = {                     \
+		.magic = { 'P', 'M', 'f', 'd' },                                                   \
+		.size = value_size,                                                                \
+		.flags = value_flags,                                                              \
+		.name = #field,                                                                    \
 	}
 
-/* Bytes that a program reserves for the record in front of a packet; the loader sets it. */
-__weak const volatile __u32 pktmeta_area = 64;
+/*
+ * Names a field of the registry whose values have the size of a C type: an integer, or for an
+ * address or bytes an array of __u8 in a struct. Values of integers are in host order here.
+ */
+#define PKTMETA_FIELD(field, value_type)                                                           \
+	typedef value_type pktmeta_value_of_##field;                                               \
+	enum { pktmeta_is_variable_##field = 0 };                                                  \
+	PKTMETA_BIND(field, sizeof(value_type), 0)
+
+/* Names a field whose values are up to max bytes: in programs struct pktmeta_value_of_FIELD. */
+#define PKTMETA_FIELD_BYTES(field, max)                                                            \
+	typedef struct pktmeta_value_of_##field {                                                  \
+		__u8 size;                                                                         \
+		__u8 bytes[max];                                                                   \
+	} pktmeta_value_of_##field;                                                                \
+	enum { pktmeta_is_variable_##field = 1 };                                                  \
+	PKTMETA_BIND(field, max, PKTMETA_BINDING_VARIABLE)
+
+/* Names a field that has no value: it is there or not. Set it to (struct pktmeta_flag){}. */
+#define PKTMETA_FIELD_FLAG(field) PKTMETA_FIELD(field, struct pktmeta_flag)
+
+struct pktmeta_flag {};
 
 /*
  * Copies a field's value to *value: 0, or
  *   -ENODATA  the packet has no record, or bytes of somebody else's in its place
- *   -ENOENT   the record does not have the field, or the program was loaded without its number
+ *   -ENOENT   the record does not have the field, or the program was loaded without its tag
  */
 #define pktmeta_get(ctx, field, value)                                                             \
 	({                                                                                         \
 		pktmeta_value_of_##field *__value = (value);                                       \
-		__u8 __type = pktmeta_field_##field.type;                                          \
-		__u32 __at = _Generic((ctx),                                                       \
-			struct xdp_md *: pktmeta_xdp_find,                                         \
-			struct __sk_buff *: pktmeta_skb_find)((ctx), __type);                      \
-		pktmeta_get_at((void *)(long)(ctx)->data_meta, (void *)(long)(ctx)->data, __at,    \
-			       __value, sizeof(*__value));                                         \
+		PKTMETA_CALL(ctx, get)((ctx), &pktmeta_field_##field, __value,                     \
+				       PKTMETA_SIZE(field));                                       \
 	})
 
 /*
  * Sets a field to value: 0, or
  *   -ENODATA  TC: the packet has no record, and only XDP can reserve room for one
  *   -EBADMSG  bytes of somebody else's stand in the record's place; they are left alone
- *   -ENOSPC   the area is full
- *   -ENOENT   the program was loaded without the field's number
+ *   -ENOSPC   the area is full; pktmeta_compact() may help
+ *   -ENOENT   the program was loaded without the field's tag
+ *   -EPERM    the field's schema lets programs at this hook not write it
  *   others    the kernel's, from bpf_xdp_adjust_meta (the driver cannot reserve room) or from
  *             bpf_dynptr_write (TC: the packet is shared, with tcpdump for one)
  * Pointers into the packet must be loaded anew after it.
@@ -70,245 +102,70 @@ __weak const volatile __u32 pktmeta_area = 64;
 #define pktmeta_set(ctx, field, value)                                                             \
 	({                                                                                         \
 		const pktmeta_value_of_##field __value = (value);                                  \
-		_Generic((ctx),                                                                    \
-			struct xdp_md *: pktmeta_xdp_set_bytes,                                    \
-			struct __sk_buff *: pktmeta_skb_set_bytes)(                                \
-			(ctx), pktmeta_field_##field.type, &__value, sizeof(__value));             \
+		PKTMETA_CALL(ctx, set)((ctx), &pktmeta_field_##field, &__value,                    \
+				       PKTMETA_SIZE(field));                                       \
 	})
 
-/*
- * XDP: adds a field that the record does not have, in a fraction of the time of pktmeta_set(), which
- * looks for it first. Errors are the same. A second field of the same type is never read.
- */
-#define pktmeta_add(ctx, field, value)                                                             \
-	({                                                                                         \
-		const pktmeta_value_of_##field __value = (value);                                  \
-		pktmeta_xdp_add_bytes((ctx), pktmeta_field_##field.type, &__value,                 \
-				      sizeof(__value));                                            \
-	})
+/* Takes a field out of the record: 0, or an error as of pktmeta_set(), or -ENOENT: it is not there. */
+#define pktmeta_delete(ctx, field) PKTMETA_CALL(ctx, delete)((ctx), &pktmeta_field_##field)
+
+/* Closes the gaps that deleted fields left. Costs about a nanosecond a byte. */
+#define pktmeta_compact(ctx) PKTMETA_CALL(ctx, compact)(ctx)
 
 /* 1 if a record stands in front of the packet. */
 #define pktmeta_has_record(ctx)                                                                    \
 	(pktmeta_record_length((void *)(long)(ctx)->data_meta, (void *)(long)(ctx)->data) != 0)
 
-extern int bpf_dynptr_from_skb_meta(struct __sk_buff *skb, __u64 flags,
-				    struct bpf_dynptr *ptr) __ksym __weak;
+/* The rest is not for programs. Functions of a hook are pktmeta_HOOK_what. */
+#define PKTMETA_CALL(ctx, what)                                                                    \
+	_Generic((ctx),                                                                            \
+		struct xdp_md *: pktmeta_xdp_##what,                                               \
+		struct __sk_buff *: pktmeta_skb_##what)
+
+/* Bytes of a field's values, and the most if they differ. Both are constants for the compiler. */
+#define PKTMETA_SIZE(field)                                                                        \
+	sizeof(pktmeta_value_of_##field) - pktmeta_is_variable_##field,                            \
+		pktmeta_is_variable_##field
+
+/* One layout in an object, whatever it is linked from. Until it is bound: no places. */
+__weak const volatile struct pktmeta_layout pktmeta_layout = {
+	.area = 64,
+	.template = { PKTMETA_MAGIC_0, PKTMETA_MAGIC_1, PKTMETA_RECORD_VERSION << 4,
+		      sizeof(struct pktmeta_header) },
+};
 
 /*
- * Where a field's TLV is in the record of a packet, its offset; 0 if it is not there. Functions of
- * their own and not static: the verifier walks each once in an object, not once for each field.
+ * The TLV at a field's place, if the record is long enough for it and tag and size are right there;
+ * for writers a void of its shape is right too. Everything but the bytes of the packet is constant
+ * when the verifier looks at it.
  */
-__weak __noinline __u32 pktmeta_xdp_find(struct xdp_md *ctx, __u8 type)
+static __always_inline __u8 *pktmeta_place(const void *record, const void *end, __u8 tag,
+					   __u32 place, __u32 size, int or_void)
 {
-	return pktmeta_record_find((void *)(long)ctx->data_meta, (void *)(long)ctx->data, type);
-}
+	__u32 header = pktmeta_fixed_header(size);
+	__u8 *tlv = pktmeta_at(record, place);
+	__u32 word;
 
-__weak __noinline __u32 pktmeta_skb_find(struct __sk_buff *skb, __u8 type)
-{
-	return pktmeta_record_find((void *)(long)skb->data_meta, (void *)(long)skb->data, type);
-}
-
-/*
- * The TLV at an offset: one pointer from one bounded number, that the compiler may not take apart
- * and the verifier can follow.
- */
-static __always_inline struct pktmeta_tlv *pktmeta_tlv_at(void *record, __u32 at)
-{
-	struct pktmeta_tlv *tlv;
-
-	barrier_var(at);
-	if (at > PKTMETA_RECORD_MAX)
+	if (!place || !tlv || (void *)(tlv + header + size) > end ||
+	    record + sizeof(struct pktmeta_header) > end)
 		return (void *)0;
-	tlv = record + at;
-	barrier_var(tlv);
-	return tlv;
-}
-
-static __always_inline long pktmeta_get_at(const void *record, const void *end, __u32 at,
-					   void *value, __u32 size)
-{
-	const struct pktmeta_tlv *tlv;
-
-	tlv = pktmeta_tlv_at((void *)record, at);
-	if (!at || !tlv)
-		return pktmeta_record_length(record, end) ? -PKTMETA_ENOENT : -PKTMETA_ENODATA;
-	if ((const void *)(tlv + 1) + size > end || tlv->size != size)
-		return -PKTMETA_ENOENT;
-	pktmeta_copy(value, tlv + 1, size);
-	return 0;
-}
-
-/* Reserves the area in front of a packet and puts an empty record there. */
-static __always_inline long pktmeta_xdp_reserve(struct xdp_md *ctx)
-{
-	struct pktmeta_header *header;
-	void *area, *end;
-	__u32 at;
-	long err;
-
-	err = bpf_xdp_adjust_meta(ctx, -(int)pktmeta_area);
-	if (err)
-		return err;
-	area = (void *)(long)ctx->data_meta;
-	end = (void *)(long)ctx->data;
-	/* GRO compares the whole area, and what stood there is the kernel's. */
-	for (at = 0; at < PKTMETA_RECORD_MAX; at += sizeof(__u32)) {
-		if (area + at + sizeof(__u32) > end)
-			break;
-		*(__u32 *)(area + at) = 0;
-	}
-	header = area;
-	if ((void *)(header + 1) > end)
-		return -PKTMETA_ENOSPC;
-	*header = (struct pktmeta_header){
-		.magic = { PKTMETA_MAGIC_0, PKTMETA_MAGIC_1 },
-		.version = PKTMETA_RECORD_VERSION << 4,
-		.length = sizeof(*header),
-	};
-	return 0;
-}
-
-/*
- * Finds the field's place in a packet's record, made if it is not there, or without looking: the
- * TLV, or NULL and *err.
- * The place is as large as it says, but the verifier has to be shown that again.
- */
-static __always_inline struct pktmeta_tlv *pktmeta_xdp_place(struct xdp_md *ctx, __u8 type,
-							     __u32 size, int look, long *err)
-{
-	struct pktmeta_header *header;
-	struct pktmeta_tlv *tlv = (void *)0;
-	void *record, *end;
-	__u32 length, at;
-
-	*err = -PKTMETA_ENOENT;
-	if (type == PKTMETA_TYPE_VOID)
-		return tlv;
-	if (ctx->data_meta >= ctx->data) {
-		*err = pktmeta_xdp_reserve(ctx);
-		if (*err)
-			return tlv;
-	}
-	at = look ? pktmeta_xdp_find(ctx, type) : 0;
-	record = (void *)(long)ctx->data_meta;
-	end = (void *)(long)ctx->data;
-	length = pktmeta_record_length(record, end);
-	*err = -PKTMETA_EBADMSG;
-	if (!length)
-		return tlv;
-	tlv = pktmeta_tlv_at((void *)record, at ?: length);
-	if (!tlv)
-		return tlv;
-	*err = -PKTMETA_ENOSPC;
+	word = *(const __u32 *)record;
+	if ((word & PKTMETA_MAGIC_MASK) != PKTMETA_MAGIC || word >> 24 < place + header + size)
+		return (void *)0;
 	if ((void *)(tlv + 1) > end)
 		return (void *)0;
-	barrier_var(tlv); /* both tests: one shows the TLV, the other the value, if size varies */
-	if ((void *)(tlv + 1) + size > end)
+	if (*tlv != tag && !(or_void && *tlv == (tag & ~PKTMETA_TAG_TYPE)))
 		return (void *)0;
-	if (!at) {
-		header = record;
-		header->length = length + sizeof(*tlv) + size;
-		tlv->type = type;
-		tlv->size = size;
+	if (header == 2) {
+		if ((void *)(tlv + 2) > end) /* known, unless size is no constant */
+			return (void *)0;
+		if (tlv[1] != size)
+			return (void *)0;
 	}
-	*err = -PKTMETA_EINVAL;
-	if (tlv->size != size)
-		return (void *)0;
-	*err = 0;
 	return tlv;
 }
 
-static __always_inline long pktmeta_xdp_put_bytes(struct xdp_md *ctx, __u8 type, const void *value,
-						  __u32 size, int look)
-{
-	struct pktmeta_tlv *tlv;
-	long err;
-
-	tlv = pktmeta_xdp_place(ctx, type, size, look, &err);
-	if (!tlv)
-		return err;
-	if ((void *)(tlv + 1) + size > (void *)(long)ctx->data)
-		return -PKTMETA_ENOSPC;
-	pktmeta_copy(tlv + 1, value, size);
-	return 0;
-}
-
-static __always_inline long pktmeta_xdp_set_bytes(struct xdp_md *ctx, __u8 type, const void *value,
-						  __u32 size)
-{
-	return pktmeta_xdp_put_bytes(ctx, type, value, size, 1);
-}
-
-static __always_inline long pktmeta_xdp_add_bytes(struct xdp_md *ctx, __u8 type, const void *value,
-						  __u32 size)
-{
-	return pktmeta_xdp_put_bytes(ctx, type, value, size, 0);
-}
-
-/*
- * TC. Writes go through the dynptr where the kernel has it (6.18): a program that stores through
- * data_meta makes the kernel unclone shared packets before its first instruction, and their
- * metadata is gone (bpf_unclone_prologue). The verifier never sees the stores of a branch that it
- * knows is not taken.
- */
-static __always_inline long pktmeta_skb_store(struct __sk_buff *skb, const void *record,
-					      const void *end, __u32 at, const void *from,
-					      __u32 size)
-{
-	if (bpf_ksym_exists(bpf_dynptr_from_skb_meta)) {
-		struct bpf_dynptr area;
-		long err;
-
-		err = bpf_dynptr_from_skb_meta(skb, 0, &area);
-		if (err)
-			return err;
-		return bpf_dynptr_write(&area, at, (void *)from, size, 0);
-	} else {
-		__u8 *to = (void *)pktmeta_tlv_at((void *)record, at);
-
-		if (!to || (const void *)(to + size) > end)
-			return -PKTMETA_ENOSPC;
-		__builtin_memcpy(to, from, size);
-		return 0;
-	}
-}
-
-static __always_inline long pktmeta_skb_set_bytes(struct __sk_buff *skb, __u8 type,
-						  const void *value, __u32 size)
-{
-	__u32 at = pktmeta_skb_find(skb, type);
-	const void *record = (void *)(long)skb->data_meta;
-	const void *end = (void *)(long)skb->data;
-	__u32 length = pktmeta_record_length(record, end);
-	const struct pktmeta_tlv *tlv;
-	struct {
-		struct pktmeta_tlv tlv;
-		__u8 value[PKTMETA_VALUE_MAX];
-	} new;
-	long err;
-
-	if (!length)
-		return record < end ? -PKTMETA_EBADMSG : -PKTMETA_ENODATA;
-	if (type == PKTMETA_TYPE_VOID)
-		return -PKTMETA_ENOENT;
-	if (size > sizeof(new.value))
-		return -PKTMETA_EINVAL;
-	tlv = pktmeta_tlv_at((void *)record, at ?: length);
-	if (!tlv || (const void *)(tlv + 1) + size > end)
-		return -PKTMETA_ENOSPC;
-	if (at) {
-		if (tlv->size != size)
-			return -PKTMETA_EINVAL;
-		return pktmeta_skb_store(skb, record, end, at + sizeof(*tlv), value, size);
-	}
-	new.tlv = (struct pktmeta_tlv){ .type = type, .size = size };
-	__builtin_memcpy(new.value, value, size);
-	err = pktmeta_skb_store(skb, record, end, length, &new, sizeof(new.tlv) + size);
-	if (err)
-		return err;
-	length += sizeof(new.tlv) + size;
-	return pktmeta_skb_store(skb, record, end, offsetof(struct pktmeta_header, length), &length,
-				 1);
-}
+#include <pktmeta/hooks/xdp.bpf.h>
+#include <pktmeta/hooks/skb.bpf.h>
 
 #endif

@@ -12,7 +12,7 @@
 #endif
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include <pktmeta/record.bpf.h>
+#include <pktmeta/record.h>
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 

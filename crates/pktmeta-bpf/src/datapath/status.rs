@@ -105,7 +105,7 @@ pub(super) fn status(datapath: &Datapath) -> Result<Option<Status>, Error> {
     }
     let here = host::network_namespace()?;
     let ids = pins.interface_ids();
-    let registry = datapath.registry()?;
+    let registry = datapath.registry().read()?;
     Ok(Some(Status {
         interfaces: ids
             .into_iter()

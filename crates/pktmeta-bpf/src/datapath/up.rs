@@ -2,7 +2,7 @@
 
 use super::{
     Datapath, find_interface,
-    registration::{self, Registration},
+    registration::Registration,
     ring,
     status::{self, Delivery},
 };
@@ -15,14 +15,15 @@ use crate::{
     host,
     object::{Object, ObjectOptions},
     pins::{self, InterfaceId, Pins, Staging},
+    registry::HostRegistry,
     sys::{self, ProgramStats},
 };
 use libbpf_rs::{MapCore, MapFlags};
-use pktmeta_core::{FieldInfo, Registry, schema::Schema};
+use pktmeta_core::{FieldInfo, schema::Schema};
 use std::{
     fs::File,
     os::fd::{AsFd, AsRawFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -127,13 +128,14 @@ fn up_mounted(
     if let Some(program) = sys::xdp_program(id.ifindex).map_err(taken)? {
         return Err(taken_interface(&options.interface, program));
     }
-    let registry = Registration::new(datapath, options)?;
+    let registration = Registration::new(datapath, options)?;
+    let fields = Fields::register(datapath.registry(), &registration)?;
     let staging = Staging::new(&datapath.bpffs)?;
     let staged = staging.pins.clone();
     let first = !pins.exists();
     let (own, place, delivery) = if first {
         let cgroup_fd = cgroup.file.as_raw_fd();
-        deliver(&staged, cgroup_fd, options.slots, &registry.after)?;
+        deliver(&staged, cgroup_fd, options.slots, &fields.host.path())?;
         (
             staged.interface(id),
             pins.directory.clone(),
@@ -143,18 +145,63 @@ fn up_mounted(
         let delivery = join_delivery(&pins, options, cgroup)?;
         (staged, pins.interface(id).directory, delivery)
     };
-    let seen_labelled = label(&own, id, options, &registry)?;
-    if !first {
-        // Last, so that nothing has to be taken back: readers skip types they do not know.
-        registry.store(&pins.maps().join("registry"))?;
-    }
+    let seen_labelled = label(&own, id, options, &registration)?;
     staging.commit(&place)?;
+    fields.keep();
     Ok(Up {
-        area: registry.area,
+        area: registration.after.layout().area,
         delivery,
-        fields: registry.after.fields().to_vec(),
+        fields: registration.after.fields().to_vec(),
         seen_labelled,
     })
+}
+
+/// The fields, known to readers before the first record arrives; dropped before they are kept, they
+/// are as they were.
+struct Fields<'a> {
+    host: HostRegistry,
+    undo: Option<Undo<'a>>,
+}
+
+enum Undo<'a> {
+    Remove,
+    Restore(&'a Registration),
+}
+
+impl<'a> Fields<'a> {
+    fn register(host: HostRegistry, registration: &'a Registration) -> Result<Self, Error> {
+        let undo = match host.create()? {
+            true => Undo::Remove,
+            false => Undo::Restore(registration),
+        };
+        let fields = Self {
+            host,
+            undo: Some(undo),
+        };
+        let Registration { before, after, .. } = registration;
+        fields.host.store(before, after)?;
+        Ok(fields)
+    }
+
+    fn keep(mut self) {
+        self.undo = None;
+    }
+}
+
+impl Drop for Fields<'_> {
+    fn drop(&mut self) {
+        let undone = match self.undo.take() {
+            None => Ok(()),
+            Some(Undo::Remove) => std::fs::remove_file(self.host.path())
+                .context(|| format!("remove {}", self.host.path().display())),
+            Some(Undo::Restore(Registration { before, after, .. })) => {
+                self.host.store(after, before)
+            }
+        };
+        if let Err(error) = undone {
+            eprintln!("pktmeta: {error}");
+        }
+    }
 }
 
 /// Where the datapath that is up delivers, if that is where this interface's records may go.
@@ -217,7 +264,7 @@ fn check_not_up(pins: &Pins, id: InterfaceId, name: &str) -> Result<(), Error> {
 }
 
 /// Attaches the cgroup's hooks.
-fn deliver(pins: &Pins, cgroup: i32, slots: u32, registry: &Registry) -> Result<(), Error> {
+fn deliver(pins: &Pins, cgroup: i32, slots: u32, registry: &Path) -> Result<(), Error> {
     if !slots.is_power_of_two() || !UpOptions::SLOTS_RANGE.contains(&slots) {
         let (min, max) = UpOptions::SLOTS_RANGE.into_inner();
         return Err(Error::new(
@@ -239,17 +286,11 @@ fn deliver(pins: &Pins, cgroup: i32, slots: u32, registry: &Registry) -> Result<
         .remedy(format!("give at least {cpus}")));
     }
     let maps = pins.maps();
-    let shared = [
-        "ring",
-        "issued",
-        "registry",
-        "connections",
-        "tickets",
-        "syns",
-    ];
+    let shared = ["ring", "issued", "connections", "tickets", "syns"];
     let counters = hooks::CGROUP.iter().map(|hook| hook.counters_map);
     let options = ObjectOptions {
         registry: None,
+        unbound: &[],
         globals: vec![
             ("ring_slots", slots.to_ne_bytes().into()),
             ("ring_bits", slots.ilog2().to_ne_bytes().into()),
@@ -259,7 +300,8 @@ fn deliver(pins: &Pins, cgroup: i32, slots: u32, registry: &Registry) -> Result<
         pins: shared
             .into_iter()
             .chain(counters)
-            .map(|name| maps.join(name))
+            .map(|name| (name, maps.join(name)))
+            .chain([("registry", registry.into())])
             .collect(),
     };
     // All maps have to be ready before the first program runs.
@@ -268,7 +310,6 @@ fn deliver(pins: &Pins, cgroup: i32, slots: u32, registry: &Registry) -> Result<
         objects.push((hook, load(hook, &options)?));
     }
     ring::start(&maps, slots)?;
-    registration::write(&maps.join("registry"), registry.fields())?;
     for (hook, object) in &objects {
         for program in hook.programs {
             let pin = pins.links().join(program.name);
@@ -293,21 +334,16 @@ fn label(
     options: &UpOptions,
     registration: &Registration,
 ) -> Result<bool, Error> {
-    let entries = labels::entries(&options.labels, &registration.after)?;
+    let entries = labels::entries(&options.labels, &registration.after, &options.schemas)?;
     pins::create(&pins.directory)?;
     let maps = ["xdp_labels", "xdp_numbers"].into_iter();
     let maps = maps.chain(hooks::INTERFACE.iter().map(|hook| hook.counters_map));
     let object_options = ObjectOptions {
-        registry: Some(&registration.bound),
-        globals: vec![
-            (
-                "pktmeta_area",
-                (registration.area as u32).to_ne_bytes().into(),
-            ),
-            ("labels_used", vec![u8::from(!entries.is_empty())]),
-        ],
+        registry: Some(&registration.after),
+        unbound: &registration.unproduced,
+        globals: vec![("labels_used", vec![u8::from(!entries.is_empty())])],
         max_entries: vec![("xdp_labels", entries.len().max(1) as u32)],
-        pins: maps.map(|name| pins.directory.join(name)).collect(),
+        pins: maps.map(|name| (name, pins.directory.join(name))).collect(),
     };
     for hook in hooks::INTERFACE.iter().rev() {
         let object = load(hook, &object_options)?;

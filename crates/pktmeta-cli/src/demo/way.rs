@@ -117,7 +117,8 @@ pub(super) fn follow_one_packet(lab: &Lab) -> anyhow::Result<Way> {
             None,
         ),
     ];
-    let stamp = meta.get(builtin::RX_TIMESTAMP).unwrap_or(now);
+    let stamp = meta.get(builtin::RX_TIMESTAMP);
+    let stamp = stamp.map_or(now, |stamp| stamp.nanoseconds);
     Ok(Way {
         hops,
         elapsed_ns: now.saturating_sub(stamp),

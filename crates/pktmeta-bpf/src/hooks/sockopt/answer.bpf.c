@@ -99,7 +99,7 @@ static __always_inline int read_field(struct record_buffer *out, __u32 type)
 		field = bpf_map_lookup_elem(&registry, &type);
 		if (!field)
 			break;
-		if (field->type) {
+		if (field->type && !(field->policy & PKTMETA_POLICY_RETIRED)) {
 			*(struct pktmeta_field_info *)out = *field;
 			return sizeof(*field);
 		}

@@ -34,7 +34,7 @@ int pktmeta_tc_ingress(struct __sk_buff *skb)
 		return TCX_NEXT;
 	}
 	counters->records++;
-	if (!pktmeta_field_flow_hash.type)
+	if (!pktmeta_field_flow_hash.tag)
 		return TCX_NEXT;
 	err = pktmeta_set(skb, flow_hash, bpf_get_hash_recalc(skb));
 	if (!err)

@@ -86,24 +86,30 @@ static __always_inline int source_address(struct xdp_md *ctx, struct pktmeta_lab
 /* A function of its own, not static: the verifier walks it once, not once for each label. */
 __noinline long set_label(struct xdp_md *ctx, const struct pktmeta_label *label)
 {
-	struct pktmeta_tlv *tlv;
-	__u8 *value;
-	__u32 i, size;
-	long err;
+	const void *end = (void *)(long)ctx->data;
+	__u8 *to;
+	long at;
 
 	if (!label || label->size > sizeof(label->value))
 		return -PKTMETA_EINVAL;
-	size = label->size;
-	tlv = pktmeta_xdp_place(ctx, label->type, size, 1, &err);
-	if (!tlv)
-		return err;
-	value = (void *)(tlv + 1);
-	for (i = 0; i < sizeof(label->value); i++) {
-		if (i >= size || value + i + 1 > (__u8 *)(long)ctx->data)
-			break;
-		value[i] = label->value[i];
+	to = pktmeta_place((void *)(long)ctx->data_meta, end, label->tag, label->place, label->size,
+			   1);
+	if (to) {
+		if ((void *)(to + 1) > end)
+			return -PKTMETA_ENOSPC;
+		*to = label->tag;
+		at = label->place + pktmeta_fixed_header(label->size);
+	} else {
+		at = pktmeta_xdp_make(ctx, label->tag, label->size);
+		if (at < 0)
+			return at;
 	}
-	return 0;
+	end = (void *)(long)ctx->data;
+	to = pktmeta_at((void *)(long)ctx->data_meta, at);
+	if (!to)
+		return -PKTMETA_ENOSPC;
+	return pktmeta_copy_some(to, end, label->value, label->value + sizeof(label->value),
+				 label->size, sizeof(label->value));
 }
 
 static __always_inline long set_labels(struct xdp_md *ctx)
@@ -119,25 +125,18 @@ static __always_inline long set_labels(struct xdp_md *ctx)
 	if (!labels)
 		return 0;
 	for (i = 0; i < PKTMETA_LABELS_MAX && !err; i++) {
-		if (!labels->label[i].size)
+		if (!labels->label[i].tag)
 			break;
 		err = set_label(ctx, &labels->label[i]);
 	}
 	return err;
 }
 
-/* Writes a field that the loader gave a number; others are not produced on this interface. */
-#define produce(ctx, fresh, field, value)                                                          \
-	({                                                                                         \
-		long __err = 0;                                                                    \
-                                                                                                   \
-		if (pktmeta_field_##field.type)                                                    \
-			__err = fresh ? pktmeta_add(ctx, field, value)                             \
-				      : pktmeta_set(ctx, field, value);                            \
-		__err;                                                                             \
-	})
+/* Writes a field that the loader gave a tag; others are not produced on this interface. */
+#define produce(ctx, field, value)                                                                 \
+	(pktmeta_field_##field.tag ? pktmeta_set(ctx, field, value) : 0)
 
-static __always_inline long write_fields(struct xdp_md *ctx, int fresh)
+static __always_inline long write_fields(struct xdp_md *ctx)
 {
 	__u64 *last_number;
 	__u32 zero = 0;
@@ -146,16 +145,10 @@ static __always_inline long write_fields(struct xdp_md *ctx, int fresh)
 	last_number = bpf_map_lookup_elem(&xdp_numbers, &zero);
 	if (!last_number)
 		return -PKTMETA_ENOENT;
-	err = produce(ctx, fresh, rx_timestamp, bpf_ktime_get_ns());
-	err = err ?: produce(ctx, fresh, rx_ifindex, ctx->ingress_ifindex);
-	err = err ?: produce(ctx, fresh, rx_queue, ctx->rx_queue_index);
-	return err ?: produce(ctx, fresh, packet_number, __sync_fetch_and_add(last_number, 1) + 1);
-}
-
-/* A record that came with a redirected packet. Rare, so not inline. */
-__noinline long update_record(struct xdp_md *ctx)
-{
-	return write_fields(ctx, 0);
+	err = produce(ctx, rx_timestamp, bpf_ktime_get_ns());
+	err = err ?: produce(ctx, rx_ifindex, ctx->ingress_ifindex);
+	err = err ?: produce(ctx, rx_queue, ctx->rx_queue_index);
+	return err ?: produce(ctx, packet_number, __sync_fetch_and_add(last_number, 1) + 1);
 }
 
 SEC("xdp")
@@ -174,13 +167,11 @@ int pktmeta_xdp_label(struct xdp_md *ctx)
 			counters->no_area++;
 			return XDP_PASS;
 		}
-		err = write_fields(ctx, 1);
-	} else if (pktmeta_has_record(ctx)) {
-		err = update_record(ctx);
-	} else {
+	} else if (!pktmeta_has_record(ctx)) {
 		counters->foreign++;
 		return XDP_PASS;
 	}
+	err = write_fields(ctx);
 	if (labels_used)
 		err = err ?: set_labels(ctx);
 	if (err)

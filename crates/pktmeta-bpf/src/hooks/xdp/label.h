@@ -15,9 +15,10 @@ struct pktmeta_label_key {
 #define PKTMETA_LABEL_VALUE_MAX 16
 
 struct pktmeta_label {
-	__u8 type;
-	__u8 size; /* 0: none, nor any after it */
-	__u8 reserved[6];
+	__u8 tag;   /* 0: none, nor any after it */
+	__u8 size;  /* of value */
+	__u8 place; /* as in struct pktmeta_binding */
+	__u8 reserved[5];
 	__u8 value[PKTMETA_LABEL_VALUE_MAX];
 };
 

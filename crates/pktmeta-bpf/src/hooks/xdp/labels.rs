@@ -1,7 +1,7 @@
 //! Labels: values that packets get by their source address, `PREFIX=FIELD:VALUE`.
 
 use crate::error::Error;
-use pktmeta_core::{Registry, TlvType, Value};
+use pktmeta_core::{Registry, Tag, TlvType, Value, schema::Schema};
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 /// A value for packets whose source address is in a prefix.
@@ -47,11 +47,15 @@ impl fmt::Display for Label {
 pub(crate) type Entry = ([u8; KEY_SIZE], [u8; VALUE_SIZE]);
 
 /// Entries of the longest-prefix-match map that give every address the labels of all prefixes
-/// that it is in: for each field the longest such prefix counts.
-pub(crate) fn entries(labels: &[Label], registry: &Registry) -> Result<Vec<Entry>, Error> {
+/// that it is in: for each field the longest such prefix counts. `schemas` have the names of values.
+pub(crate) fn entries(
+    labels: &[Label],
+    registry: &Registry,
+    schemas: &[Schema],
+) -> Result<Vec<Entry>, Error> {
     let mut given: BTreeMap<Prefix, BTreeMap<TlvType, Vec<u8>>> = BTreeMap::new();
     for label in labels {
-        let (tlv, value) = resolve(label, registry)?;
+        let (tlv, value) = resolve(label, registry, schemas)?;
         if let Some(other) = given
             .entry(label.prefix)
             .or_default()
@@ -82,9 +86,26 @@ pub(crate) fn entries(labels: &[Label], registry: &Registry) -> Result<Vec<Entry
                 )),
             );
         }
-        entries.push((prefix.key(), encode(&values)));
+        let mut bytes = [0; VALUE_SIZE];
+        for (label, (tlv, value)) in bytes.chunks_exact_mut(LABEL_SIZE).zip(values) {
+            if let Some(field) = registry.by_type(tlv) {
+                label[0] = field.tag().byte();
+                label[1] = value.len() as u8; // at most LABEL_VALUE_MAX
+                label[2] = field.place.unwrap_or(0);
+                label[LABEL_VALUE_AT..LABEL_VALUE_AT + value.len()].copy_from_slice(value);
+            }
+        }
+        entries.push((prefix.key(), bytes));
     }
     Ok(entries)
+}
+
+/// The fields that an entry's value sets.
+pub(crate) fn fields(value: &[u8]) -> Vec<TlvType> {
+    let labels = value.chunks_exact(LABEL_SIZE);
+    labels
+        .filter_map(|label| Tag::from_byte(label[0])?.tlv())
+        .collect()
 }
 
 /// `struct pktmeta_label_key`
@@ -96,7 +117,11 @@ const LABEL_SIZE: usize = 24;
 const LABEL_VALUE_AT: usize = 8;
 const LABEL_VALUE_MAX: u8 = 16;
 
-fn resolve(label: &Label, registry: &Registry) -> Result<(TlvType, Vec<u8>), Error> {
+fn resolve(
+    label: &Label,
+    registry: &Registry,
+    schemas: &[Schema],
+) -> Result<(TlvType, Vec<u8>), Error> {
     let wrong = |why: String| Error::new(format!("label \"{label}\""), why);
     let field = registry.by_name(&label.field).ok_or_else(|| {
         let names: Vec<_> = registry
@@ -109,7 +134,7 @@ fn resolve(label: &Label, registry: &Registry) -> Result<(TlvType, Vec<u8>), Err
             names.join(", ")
         ))
     })?;
-    if !field.policy.xdp {
+    if !field.policy.writers.xdp {
         return Err(wrong(format!(
             "the schema of {} lets no XDP program write it",
             field.owner
@@ -123,7 +148,14 @@ fn resolve(label: &Label, registry: &Registry) -> Result<(TlvType, Vec<u8>), Err
             )),
         );
     }
-    let value = Value::parse(field.kind, &label.value).map_err(|wanted| {
+    let named = schemas
+        .iter()
+        .find_map(|schema| schema.by_name(&label.field));
+    let value = match named {
+        Some(named) => named.parse_value(&label.value),
+        None => Value::parse(field.kind, &label.value),
+    };
+    let value = value.map_err(|wanted| {
         wrong(format!(
             "{:?} is no value for {}: {}",
             label.value, field.name, field.kind
@@ -132,16 +164,6 @@ fn resolve(label: &Label, registry: &Registry) -> Result<(TlvType, Vec<u8>), Err
     })?;
     let bytes = value.encode(field.kind).unwrap_or_default();
     Ok((field.tlv, bytes))
-}
-
-fn encode(values: &BTreeMap<TlvType, &Vec<u8>>) -> [u8; VALUE_SIZE] {
-    let mut bytes = [0; VALUE_SIZE];
-    for (label, (tlv, value)) in bytes.chunks_exact_mut(LABEL_SIZE).zip(values) {
-        label[0] = tlv.get();
-        label[1] = value.len() as u8;
-        label[LABEL_VALUE_AT..LABEL_VALUE_AT + value.len()].copy_from_slice(value);
-    }
-    bytes
 }
 
 /// A prefix of IPv6 addresses; one of IPv4 addresses lies in `::ffff:0:0/96`.
@@ -241,7 +263,7 @@ mod tests {
 
     fn all(texts: &[&str]) -> Result<Vec<Entry>, Error> {
         let labels: Result<Vec<Label>, _> = texts.iter().map(|text| text.parse()).collect();
-        entries(&labels?, &registry())
+        entries(&labels?, &registry(), &[])
     }
 
     #[test]
@@ -257,7 +279,7 @@ mod tests {
             key[4..],
             [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 128]
         );
-        assert_eq!(value[..12], [1, 4, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0]);
+        assert_eq!(value[..12], [0x81, 4, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0]);
         assert_eq!(value[24..33], [2, 1, 0, 0, 0, 0, 0, 0, 2]);
         assert_eq!(value[48..], [0; 48]);
     }
@@ -266,7 +288,7 @@ mod tests {
     fn an_ipv6_default_route_does_not_shadow_ipv4_but_covers_it() {
         let entries = all(&["::/0=tenant:9", "192.0.2.0/24=zone:1"]).unwrap();
         let (_, value) = entries.iter().find(|(key, _)| key[0] == 120).unwrap();
-        assert_eq!((value[0], value[24]), (1, 2));
+        assert_eq!((value[0], value[24]), (0x81, 2));
     }
 
     #[test]

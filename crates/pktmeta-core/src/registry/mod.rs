@@ -1,36 +1,52 @@
 //! The registry: which name has which TLV type on this host.
 
+mod layout;
+mod policy;
+
+pub use layout::Layout;
+pub use policy::{GroMerge, Policy, Writers};
+
 use crate::{
     abi,
     field::{Field, FieldName, FieldType, Kind, Value},
-    record::{Record, TlvType},
+    record::{Record, Tag, TlvType},
 };
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 /// The fields of one host, by name.
+///
+/// A number belongs to one meaning for as long as the registry lives: a removed field keeps its
+/// number, retired, because sockets may still hold records with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registry {
     /// Sorted by name.
     fields: Vec<FieldInfo>,
+    /// Sorted by number.
+    retired: Vec<FieldInfo>,
 }
 
 impl Registry {
     /// A registry without fields.
     #[must_use]
     pub const fn new() -> Self {
-        Self { fields: Vec::new() }
+        Self {
+            fields: Vec::new(),
+            retired: Vec::new(),
+        }
     }
 
     /// Reads [`FieldInfo`]s that stand one after another; what is none is left out.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        let mut fields: Vec<_> = bytes
+        let infos = bytes
             .chunks_exact(FieldInfo::SIZE)
-            .filter_map(FieldInfo::from_bytes)
-            .collect();
+            .filter_map(FieldInfo::from_bytes);
+        let (mut retired, mut fields): (Vec<_>, Vec<_>) =
+            infos.partition(|field| field.policy.retired);
         fields.sort_by_key(|field| field.name);
-        Self { fields }
+        retired.sort_by_key(|field| field.tlv);
+        Self { fields, retired }
     }
 
     /// The fields, by name.
@@ -39,14 +55,16 @@ impl Registry {
         &self.fields
     }
 
+    /// What was removed, by number.
+    #[must_use]
+    pub fn retired(&self) -> &[FieldInfo] {
+        &self.retired
+    }
+
     /// The field called `name`.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&FieldInfo> {
-        let at = self
-            .fields
-            .binary_search_by(|field| field.name.as_str().cmp(name))
-            .ok()?;
-        Some(&self.fields[at])
+        self.position(name).map(|at| &self.fields[at])
     }
 
     /// The field with this type.
@@ -62,53 +80,101 @@ impl Registry {
         let info = self
             .by_name(field.name())
             .filter(|info| info.kind == T::KIND)?;
-        T::decode(record.get(info.tlv)?)
+        T::decode(record.get(info.tag())?)
     }
 
-    /// Every value of `record` whose type is registered, with its field.
+    /// Every value of `record` whose field is registered, with that.
     pub fn values<'a>(
         &'a self,
         record: &'a Record,
     ) -> impl Iterator<Item = (&'a FieldInfo, Value)> + 'a {
-        record.iter().filter_map(|(tlv, bytes)| {
-            let info = self.by_type(tlv)?;
+        record.iter().filter_map(|(tag, bytes)| {
+            let info = self.by_type(tag.tlv()?).filter(|info| info.tag() == tag)?;
             Some((info, Value::decode(info.kind, bytes)?))
         })
     }
 
-    /// Gives a field a TLV type, the one it has if it is registered with the same meaning.
+    /// Gives a field a TLV type, the one it has if it is registered with the same meaning; its
+    /// policy becomes the wanted one.
     ///
     /// # Errors
     /// The name is taken for another meaning, or no type is left.
     pub fn register(&mut self, wanted: &Wanted) -> Result<FieldInfo, RegisterError> {
-        if let Some(&taken) = self.by_name(wanted.name.as_str()) {
-            let same = taken.owner == wanted.owner && taken.kind == wanted.kind;
-            return if same {
-                Ok(taken)
-            } else {
-                Err(RegisterError::Taken { taken })
-            };
-        }
-        let tlv = (1..abi::FIELDS_MAX as u8)
-            .filter_map(TlvType::new)
-            .find(|&tlv| self.by_type(tlv).is_none())
-            .ok_or(RegisterError::Full)?;
-        let Wanted {
-            name,
-            owner,
-            kind,
-            policy,
-        } = *wanted;
-        let field = FieldInfo {
-            name,
-            owner,
-            tlv,
-            kind,
-            policy,
+        let same = |field: &FieldInfo| {
+            (field.name, field.owner, field.kind) == (wanted.name, wanted.owner, wanted.kind)
         };
-        let at = self.fields.partition_point(|other| other.name < name);
-        self.fields.insert(at, field);
+        if let Some(taken) = self
+            .by_name(wanted.name.as_str())
+            .filter(|taken| !same(taken))
+        {
+            return Err(RegisterError::Taken { taken: *taken });
+        }
+        let before = self
+            .fields
+            .iter()
+            .chain(&self.retired)
+            .find(|field| same(field));
+        let mut field = match before {
+            Some(before) => *before,
+            None => FieldInfo {
+                name: wanted.name,
+                owner: wanted.owner,
+                tlv: self.free_type().ok_or(RegisterError::Full)?,
+                kind: wanted.kind,
+                place: None,
+                policy: wanted.policy,
+            },
+        };
+        let kept = before.is_some_and(|before| before.policy.kept && !before.policy.retired);
+        field.policy = Policy {
+            kept: wanted.policy.kept || kept,
+            ..wanted.policy
+        };
+        if field.policy.hot && field.place.is_none() {
+            field.place = layout::place_for(self, field.kind);
+        }
+        self.retired.retain(|retired| retired.tlv != field.tlv);
+        match self.position(field.name.as_str()) {
+            Some(at) => self.fields[at] = field,
+            None => {
+                let at = self.fields.partition_point(|other| other.name < field.name);
+                self.fields.insert(at, field);
+            }
+        }
         Ok(field)
+    }
+
+    /// Removes a field. Its number is not given to another.
+    pub fn remove(&mut self, name: &str) -> Option<FieldInfo> {
+        let mut field = self.fields.remove(self.position(name)?);
+        field.policy.retired = true;
+        let at = self.retired.partition_point(|other| other.tlv < field.tlv);
+        self.retired.insert(at, field);
+        Some(field)
+    }
+
+    /// Where programs look first for hot fields, and how many bytes a record may need.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        Layout::new(self)
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.fields
+            .binary_search_by(|field| field.name.as_str().cmp(name))
+            .ok()
+    }
+
+    fn free_type(&self) -> Option<TlvType> {
+        let taken = |tlv| {
+            self.fields
+                .iter()
+                .chain(&self.retired)
+                .any(|field| field.tlv == tlv)
+        };
+        (1..abi::FIELDS_MAX as u8)
+            .filter_map(TlvType::new)
+            .find(|&tlv| !taken(tlv))
     }
 }
 
@@ -136,14 +202,23 @@ pub struct FieldInfo {
     pub tlv: TlvType,
     /// Its type.
     pub kind: Kind,
+    /// Offset in a record where it stands if the record was made on this host; other places are
+    /// possible.
+    pub place: Option<u8>,
     /// What its owner allows.
     pub policy: Policy,
 }
 
 impl FieldInfo {
-    /// Bytes of one in the ABI: name (28), owner (28), TLV type, kind, size, policy (1 each), 4
-    /// reserved.
+    /// Bytes of one in the ABI: name (28), owner (28), TLV type, kind, size, place (1 each), policy
+    /// (4).
     pub const SIZE: usize = 2 * FieldName::CAPACITY + 8;
+
+    /// What its TLVs start with.
+    #[must_use]
+    pub const fn tag(&self) -> Tag {
+        self.kind.tag(self.tlv)
+    }
 
     /// Its bytes in the ABI.
     #[must_use]
@@ -157,8 +232,9 @@ impl FieldInfo {
             self.tlv.get(),
             self.kind.code(),
             self.kind.size(),
-            self.policy.bits(),
+            self.place.unwrap_or(0),
         ]);
+        numbers[4..].copy_from_slice(&self.policy.bits().to_le_bytes());
         bytes
     }
 
@@ -168,54 +244,16 @@ impl FieldInfo {
         let bytes: &[u8; Self::SIZE] = bytes.try_into().ok()?;
         let (names, numbers) = bytes.split_at(2 * FieldName::CAPACITY);
         let (name, owner) = names.split_at(FieldName::CAPACITY);
+        let &[tlv, kind, size, place, p0, p1, p2, p3] = numbers else {
+            return None;
+        };
         Some(Self {
             name: FieldName::from_padded(name)?,
             owner: FieldName::from_padded(owner)?,
-            tlv: TlvType::new(numbers[0])?,
-            kind: Kind::from_code(numbers[1], numbers[2])?,
-            policy: Policy::from_bits(numbers[3])?,
-        })
-    }
-}
-
-/// What a field's owner allows, kept with the registered field for the programs that act on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Read on most packets: worth a place near the record's front.
-    pub hot: bool,
-    /// May leave the host in packet bytes.
-    pub wire: bool,
-    /// XDP programs may write it.
-    pub xdp: bool,
-    /// TC programs may write it.
-    pub tc: bool,
-    /// Applications may write it.
-    pub app: bool,
-}
-
-impl Policy {
-    /// The policy as bits: 0 hot, 1 wire, 2 xdp, 3 tc, 4 app.
-    #[must_use]
-    pub const fn bits(self) -> u8 {
-        self.hot as u8
-            | (self.wire as u8) << 1
-            | (self.xdp as u8) << 2
-            | (self.tc as u8) << 3
-            | (self.app as u8) << 4
-    }
-
-    /// Reads [`Policy::bits`]; `None` if a bit is set that this build does not know.
-    #[must_use]
-    pub const fn from_bits(bits: u8) -> Option<Self> {
-        if bits >> 5 != 0 {
-            return None;
-        }
-        Some(Self {
-            hot: bits & 1 != 0,
-            wire: bits & 1 << 1 != 0,
-            xdp: bits & 1 << 2 != 0,
-            tc: bits & 1 << 3 != 0,
-            app: bits & 1 << 4 != 0,
+            tlv: TlvType::new(tlv)?,
+            kind: Kind::from_code(kind, size)?,
+            place: (place != 0).then_some(place),
+            policy: Policy::from_bits(u32::from_le_bytes([p0, p1, p2, p3]))?,
         })
     }
 }
@@ -260,7 +298,8 @@ impl RegisterError {
         match self {
             Self::Taken { .. } => "rename one of the two, or make both schemas say the same",
             Self::Full => {
-                "take fields that nobody uses out of the schemas, then `pktmeta down` and `up`"
+                "numbers of removed fields are free again once the registry is: `pktmeta down`, \
+                 `pktmeta registry remove --all`, and `up` again"
             }
         }
     }
@@ -293,10 +332,7 @@ mod tests {
             name: FieldName::parse(name).unwrap(),
             owner: FieldName::parse(owner).unwrap(),
             kind: Kind::parse(kind).unwrap(),
-            policy: Policy {
-                tc: true,
-                ..Policy::default()
-            },
+            policy: Policy::default(),
         }
     }
 
@@ -354,12 +390,62 @@ mod tests {
         let mut registry = Registry::new();
         let tenant = registry.register(&wanted("edge", "tenant", "u32")).unwrap();
         let mut record = Record::new();
-        record.set(tenant.tlv, &7u32.to_le_bytes()).unwrap();
+        record.set(tenant.tag(), &7u32.to_le_bytes()).unwrap();
         assert_eq!(registry.get(&record, Field::<u32>::new("tenant")), Some(7));
         assert_eq!(registry.get(&record, Field::<[u8; 4]>::new("tenant")), None);
         assert_eq!(registry.get(&record, Field::<u32>::new("tenants")), None);
         let values: Vec<_> = registry.values(&record).collect();
         assert_eq!(values, [(&tenant, Value::Unsigned(7))]);
+    }
+
+    #[test]
+    fn a_removed_field_keeps_its_number_and_comes_back_with_it() {
+        let mut registry = Registry::new();
+        let tenant = registry.register(&wanted("edge", "tenant", "u32")).unwrap();
+        assert_eq!(
+            registry.remove("tenant").map(|field| field.tlv),
+            Some(tenant.tlv)
+        );
+        assert_eq!(registry.remove("tenant"), None);
+        assert_eq!(
+            (registry.by_name("tenant"), registry.by_type(tenant.tlv)),
+            (None, None)
+        );
+        let other = registry.register(&wanted("dns", "tenant", "u64")).unwrap();
+        assert_ne!(other.tlv, tenant.tlv);
+        registry.remove("tenant").unwrap();
+        assert_eq!(registry.retired().len(), 2);
+        assert_eq!(
+            registry.register(&wanted("edge", "tenant", "u32")),
+            Ok(tenant)
+        );
+        assert_eq!(registry.retired().len(), 1);
+    }
+
+    #[test]
+    fn a_field_keeps_its_place_and_nobody_else_gets_it() {
+        let mut registry = Registry::new();
+        let hot = |name| {
+            let mut wanted = wanted("edge", name, "u32");
+            wanted.policy.hot = true;
+            wanted
+        };
+        let first = registry.register(&hot("z_first")).unwrap();
+        let second = registry.register(&hot("second")).unwrap();
+        assert_eq!((first.place, second.place), (Some(4), Some(9)));
+        registry.remove("z_first").unwrap();
+        assert_eq!(registry.register(&hot("third")).unwrap().place, Some(14));
+        let cooled = registry.register(&wanted("edge", "second", "u32")).unwrap();
+        assert_eq!((cooled.place, cooled.policy.hot), (Some(9), false));
+        assert_eq!(registry.register(&hot("z_first")), Ok(first));
+        let layout = registry.layout();
+        assert_eq!(
+            layout.template.as_bytes(),
+            [
+                b'P', b'M', 0x10, 19, 0x80, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0x80, 0, 0, 0, 0
+            ]
+        );
+        assert_eq!(layout.area, 20);
     }
 
     proptest! {
@@ -369,8 +455,16 @@ mod tests {
             for name in &names {
                 registry.register(&wanted("edge", name, "u16")).unwrap();
             }
-            let bytes: Vec<u8> =
-                registry.fields().iter().rev().flat_map(|field| field.to_bytes()).collect();
+            for name in names.iter().step_by(3) {
+                registry.remove(name);
+            }
+            let bytes: Vec<u8> = registry
+                .retired()
+                .iter()
+                .chain(registry.fields())
+                .rev()
+                .flat_map(|field| field.to_bytes())
+                .collect();
             prop_assert_eq!(Registry::from_bytes(&bytes), registry);
         }
 

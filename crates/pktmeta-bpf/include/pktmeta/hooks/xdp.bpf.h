@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
+/* Fields in XDP programs, where the packet's metadata is memory that can be written. */
+#ifndef PKTMETA_XDP_BPF_H
+#define PKTMETA_XDP_BPF_H
+
+/*
+ * What takes long is in functions of its own that are not static: the verifier walks each once in
+ * an object, not once for each field.
+ */
+__weak __noinline __u32 pktmeta_xdp_find(struct xdp_md *ctx, __u8 tag, __u8 from)
+{
+	return pktmeta_record_find((void *)(long)ctx->data_meta, (void *)(long)ctx->data, tag,
+				   from);
+}
+
+/* Reserves the area in front of a packet and puts a record without fields there. */
+__weak __noinline long pktmeta_xdp_reserve(struct xdp_md *ctx)
+{
+	const volatile __u64 *template = (const volatile __u64 *)pktmeta_layout.template;
+	__u32 area = pktmeta_layout.area;
+	void *record, *end;
+	__u32 at;
+	long err;
+
+	err = bpf_xdp_adjust_meta(ctx, -(int)area);
+	if (err)
+		return err;
+	record = (void *)(long)ctx->data_meta;
+	end = (void *)(long)ctx->data;
+	/* All of the area: GRO compares it, and what stood there is the kernel's. */
+	for (at = 0; at + sizeof(__u64) <= PKTMETA_RECORD_MAX; at += sizeof(__u64)) {
+		if (record + at + sizeof(__u64) > end)
+			break;
+		*(__u64 *)(record + at) = template[at / sizeof(__u64)];
+	}
+	if (at < area && at + sizeof(__u32) <= PKTMETA_RECORD_MAX &&
+	    record + at + sizeof(__u32) <= end)
+		*(__u32 *)(record + at) = *(const volatile __u32 *)(pktmeta_layout.template + at);
+	return 0;
+}
+
+/* Deletes the field at an offset: what follows it, 0 if nothing does. */
+__weak __noinline __u32 pktmeta_xdp_delete_at(struct xdp_md *ctx, __u8 at)
+{
+	return pktmeta_record_delete((void *)(long)ctx->data_meta, (void *)(long)ctx->data, at);
+}
+
+/* Makes a TLV for a value, which is to be written at the offset that this is, or -errno. */
+__weak __noinline long pktmeta_xdp_make(struct xdp_md *ctx, __u8 tag, __u8 size)
+{
+	__u32 at = pktmeta_xdp_find(ctx, tag, sizeof(struct pktmeta_header));
+
+	return pktmeta_record_make((void *)(long)ctx->data_meta, (void *)(long)ctx->data, at, tag,
+				   size);
+}
+
+__weak __noinline long pktmeta_xdp_compact(struct xdp_md *ctx)
+{
+	return pktmeta_record_compact((void *)(long)ctx->data_meta, (void *)(long)ctx->data);
+}
+
+static __always_inline long pktmeta_xdp_get(struct xdp_md *ctx,
+					    const volatile struct pktmeta_binding *field,
+					    void *value, __u32 size, int variable)
+{
+	const void *record = (void *)(long)ctx->data_meta, *end = (void *)(long)ctx->data;
+	__u8 tag = field->tag;
+	const __u8 *tlv = (void *)0;
+	__u32 at;
+
+	if (!variable)
+		tlv = pktmeta_place(record, end, tag, field->place, size, 0);
+	if (tlv) {
+		pktmeta_copy(value, tlv + pktmeta_fixed_header(size), size);
+		return 0;
+	}
+	at = pktmeta_xdp_find(ctx, tag, sizeof(struct pktmeta_header));
+	record = (void *)(long)ctx->data_meta;
+	end = (void *)(long)ctx->data;
+	if (!variable)
+		return pktmeta_record_get_at(record, end, at, tag, value, size);
+	return pktmeta_record_get_variable(record, end, at, value, size);
+}
+
+static __always_inline long pktmeta_xdp_set(struct xdp_md *ctx,
+					    const volatile struct pktmeta_binding *field,
+					    const void *value, __u32 size, int variable)
+{
+	__u32 max = size;
+	void *record, *end;
+	__u8 tag = field->tag;
+	__u8 *to = (void *)0;
+	long at;
+
+	if (!(tag & PKTMETA_TAG_TYPE))
+		return -PKTMETA_ENOENT;
+	if (!(field->flags & PKTMETA_BINDING_XDP))
+		return -PKTMETA_EPERM;
+	if (variable) {
+		size = *(const __u8 *)value;
+		value += 1;
+		if (size > max)
+			return -PKTMETA_EINVAL;
+	}
+	if (ctx->data_meta >= ctx->data) {
+		at = pktmeta_xdp_reserve(ctx);
+		if (at)
+			return at;
+	}
+	record = (void *)(long)ctx->data_meta;
+	end = (void *)(long)ctx->data;
+	if (!variable)
+		to = pktmeta_place(record, end, tag, field->place, size, 1);
+	if (to) {
+		*to = tag;
+		pktmeta_copy(to + pktmeta_fixed_header(size), value, size);
+		return 0;
+	}
+	at = pktmeta_xdp_make(ctx, tag, size);
+	if (at < 0)
+		return at;
+	to = pktmeta_at((void *)(long)ctx->data_meta, at);
+	end = (void *)(long)ctx->data;
+	if (!to)
+		return -PKTMETA_ENOSPC;
+	if (variable)
+		return pktmeta_copy_some(to, end, value, value + max, size, max);
+	if ((void *)to + size > end)
+		return -PKTMETA_ENOSPC;
+	pktmeta_copy(to, value, size);
+	return 0;
+}
+
+static __always_inline long pktmeta_xdp_delete(struct xdp_md *ctx,
+					       const volatile struct pktmeta_binding *field)
+{
+	__u32 at = sizeof(struct pktmeta_header);
+	__u8 tag = field->tag;
+	int found = 0, i;
+
+	if (!(tag & PKTMETA_TAG_TYPE))
+		return -PKTMETA_ENOENT;
+	if (!(field->flags & PKTMETA_BINDING_XDP))
+		return -PKTMETA_EPERM;
+	/* All: one that is there twice would come back. */
+	for (i = 0; i < PKTMETA_TLVS_MAX && at; i++) {
+		at = pktmeta_xdp_find(ctx, tag, at);
+		if (!at)
+			break;
+		found = 1;
+		at = pktmeta_xdp_delete_at(ctx, at);
+	}
+	return found ? 0 : -PKTMETA_ENOENT;
+}
+
+#endif

@@ -1,0 +1,242 @@
+//! Binding: a program's source names its fields, the registry numbers them, and this writes the
+//! numbers into the compiled object. Any loader can load the result.
+
+use crate::error::Error;
+use object::{
+    Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, elf, read::elf::ElfFile64,
+};
+use pktmeta_core::{FieldInfo, FieldName, Record, Registry};
+
+/// A BPF object whose constants can be set: an ELF file before it is loaded.
+#[derive(Clone, Debug)]
+pub struct Image {
+    name: String,
+    bytes: Vec<u8>,
+    constants: Vec<Constant>,
+}
+
+impl Image {
+    /// Reads an ELF file; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// It is not a BPF object for this machine's byte order.
+    pub fn parse(name: &str, bytes: Vec<u8>) -> Result<Self, Error> {
+        let constants = constants(&bytes).map_err(|why| {
+            Error::new(format!("read {name}"), why)
+                .remedy("compile it with clang -target bpf -g -O2 -c")
+        })?;
+        Ok(Self {
+            name: name.into(),
+            bytes,
+            constants,
+        })
+    }
+
+    /// The file as it is now.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// The fields that the programs name, bound or not, by name.
+    #[must_use]
+    pub fn fields(&self) -> Vec<Binding> {
+        let fields = self.constants.iter().filter(|constant| constant.is_field());
+        let mut fields: Vec<_> = fields
+            .filter_map(|constant| Binding::from_bytes(self.bytes.get(constant.range())?))
+            .collect();
+        fields.sort_by_key(|field| field.name);
+        fields
+    }
+
+    /// Gives each field that is in the registry its number there, and the programs the layout of
+    /// the host's records. Others, and those of `unbound`, stay unbound: the programs neither read
+    /// nor write them.
+    ///
+    /// # Errors
+    /// A field is registered with another size than it has in the programs; both are shown.
+    pub fn bind(&mut self, registry: &Registry, unbound: &[String]) -> Result<(), Error> {
+        let fail = |name: &str, why: String| {
+            Err(Error::new(format!("bind the fields of {name}"), why)
+                .remedy("give the field the same type in the program and in its schema"))
+        };
+        for constant in &self.constants {
+            let Some(place) = self.bytes.get_mut(constant.range()) else {
+                continue;
+            };
+            if constant.name == LAYOUT {
+                write_layout(place, registry);
+            } else if constant.is_field()
+                && let Some(mut binding) = Binding::from_bytes(place)
+            {
+                let name = binding.name.as_str();
+                let info = registry
+                    .by_name(name)
+                    .filter(|_| !unbound.iter().any(|other| other == name));
+                if let Some(info) = info
+                    && (info.kind.size(), info.kind.is_variable())
+                        != (binding.size, binding.is_variable())
+                {
+                    return fail(&self.name, binding.differs(info));
+                }
+                binding.set(info);
+                place.copy_from_slice(&binding.to_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets a `const volatile` global.
+    ///
+    /// # Errors
+    /// It has another size. A global that the object lacks is no error: the compiler leaves out what
+    /// nothing uses.
+    pub fn set(&mut self, global: &str, value: &[u8]) -> Result<(), Error> {
+        let constant = self
+            .constants
+            .iter()
+            .find(|constant| constant.name == global);
+        let place = constant.and_then(|constant| self.bytes.get_mut(constant.range()));
+        match place {
+            None => Ok(()),
+            Some(place) if place.len() == value.len() => {
+                place.copy_from_slice(value);
+                Ok(())
+            }
+            Some(place) => Err(Error::new(
+                format!("set {global} of {}", self.name),
+                format!("it has {} bytes, not {}", place.len(), value.len()),
+            )),
+        }
+    }
+}
+
+/// What a program says of a field, and the loader of it: `struct pktmeta_binding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The field's name.
+    pub name: FieldName,
+    /// Its tag on this host; 0 if it is not bound.
+    pub tag: u8,
+    /// Bytes of its values, at most.
+    pub size: u8,
+    place: u8,
+    flags: u8,
+}
+
+impl Binding {
+    /// Bytes of one.
+    pub const SIZE: usize = 8 + FieldName::CAPACITY;
+
+    /// Its first bytes, by which bindings are found in loaded programs.
+    pub const MAGIC: [u8; 4] = *b"PMfd";
+
+    const VARIABLE: u8 = 1 << 7;
+
+    /// Reads one, bound or not.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (header, name) = bytes.split_at_checked(8)?;
+        let (magic, &[tag, size, place, flags]) = header.split_at(4) else {
+            return None;
+        };
+        let known = magic == Self::MAGIC && bytes.len() == Self::SIZE;
+        known.then_some(())?;
+        Some(Self {
+            name: FieldName::from_padded(name)?,
+            tag,
+            size,
+            place,
+            flags,
+        })
+    }
+
+    fn to_bytes(self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        bytes[..4].copy_from_slice(&Self::MAGIC);
+        bytes[4..8].copy_from_slice(&[self.tag, self.size, self.place, self.flags]);
+        bytes[8..].copy_from_slice(self.name.as_padded());
+        bytes
+    }
+
+    fn is_variable(&self) -> bool {
+        self.flags & Self::VARIABLE != 0
+    }
+
+    fn set(&mut self, info: Option<&FieldInfo>) {
+        self.tag = info.map_or(0, |info| info.tag().byte());
+        self.place = info.and_then(|info| info.place).unwrap_or(0);
+        self.flags &= Self::VARIABLE;
+        self.flags |= info.map_or(0, |info| info.policy.writers.bits());
+    }
+
+    fn differs(&self, info: &FieldInfo) -> String {
+        let up_to = if self.is_variable() { "up to " } else { "" };
+        format!(
+            "field {} has {up_to}{} bytes in the program, but owner {} registered it as {} with {}",
+            info.name,
+            self.size,
+            info.owner,
+            info.kind,
+            info.kind.size()
+        )
+    }
+}
+
+/// Prefix of the globals by which the header library names fields.
+const FIELD_PREFIX: &str = "pktmeta_field_";
+
+/// The global that says how records are laid out on this host: `struct pktmeta_layout`.
+const LAYOUT: &str = "pktmeta_layout";
+
+/// Area, three bytes that are reserved, the template of a new record.
+fn write_layout(place: &mut [u8], registry: &Registry) {
+    let layout = registry.layout();
+    if let Some((header, template)) = place.split_at_mut_checked(4) {
+        let area = layout.area.min(Record::CAPACITY);
+        header.copy_from_slice(&[area as u8, 0, 0, 0]);
+        for (to, from) in template.iter_mut().zip(layout.template.as_bytes()) {
+            *to = *from;
+        }
+    }
+}
+
+/// A `const volatile` global: its name and where the file has its value.
+#[derive(Clone, Debug)]
+struct Constant {
+    name: String,
+    start: usize,
+    size: usize,
+}
+
+impl Constant {
+    fn range(&self) -> std::ops::Range<usize> {
+        self.start..self.start.saturating_add(self.size)
+    }
+
+    fn is_field(&self) -> bool {
+        self.name.starts_with(FIELD_PREFIX)
+    }
+}
+
+fn constants(bytes: &[u8]) -> Result<Vec<Constant>, String> {
+    let file =
+        ElfFile64::<Endianness>::parse(bytes).map_err(|error| format!("no ELF object: {error}"))?;
+    if file.elf_header().e_machine.get(file.endian()) != elf::EM_BPF {
+        return Err("an ELF file, but not for BPF".into());
+    }
+    if file.is_little_endian() != cfg!(target_endian = "little") {
+        return Err("compiled for a machine with the other byte order".into());
+    }
+    let symbols = file.symbols().filter_map(|symbol| {
+        let section = file.section_by_index(symbol.section_index()?).ok()?;
+        section.name().ok()?.starts_with(".rodata").then_some(())?;
+        let (offset, _) = section.file_range()?;
+        Some(Constant {
+            name: symbol.name().ok()?.to_owned(),
+            start: usize::try_from(offset.checked_add(symbol.address())?).ok()?,
+            size: usize::try_from(symbol.size()).ok()?,
+        })
+    });
+    Ok(symbols.collect())
+}

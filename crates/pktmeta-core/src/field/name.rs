@@ -1,0 +1,99 @@
+//! Names of fields and owners.
+
+use core::fmt;
+
+/// The name of a field or an owner: a C identifier in lower case of at most 27 bytes, so that BPF
+/// source, Rust source and tables can all spell it alike.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldName {
+    bytes: [u8; Self::CAPACITY],
+}
+
+impl FieldName {
+    /// Bytes of a name with its terminating NUL.
+    pub const CAPACITY: usize = 28;
+
+    /// What a name must be, for messages.
+    pub const RULE: &'static str =
+        "a name is a lower-case letter, then lower-case letters, digits and _, at most 27 in all";
+
+    /// `name`, if it follows the [rule](Self::RULE).
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let [first, rest @ ..] = name.as_bytes() else {
+            return None;
+        };
+        let well_formed = first.is_ascii_lowercase()
+            && rest
+                .iter()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_')
+            && name.len() < Self::CAPACITY;
+        let mut bytes = [0; Self::CAPACITY];
+        well_formed.then(|| {
+            bytes[..name.len()].copy_from_slice(name.as_bytes());
+            Self { bytes }
+        })
+    }
+
+    /// A name from its NUL-padded bytes.
+    #[must_use]
+    pub fn from_padded(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.iter().position(|&byte| byte == 0)?;
+        bytes[end..].iter().all(|&byte| byte == 0).then_some(())?;
+        Self::parse(core::str::from_utf8(&bytes[..end]).ok()?)
+    }
+
+    /// The name with its NUL padding.
+    #[must_use]
+    pub const fn as_padded(&self) -> &[u8; Self::CAPACITY] {
+        &self.bytes
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let end = self
+            .bytes
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(Self::CAPACITY);
+        // parse() admits ASCII only.
+        core::str::from_utf8(&self.bytes[..end]).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for FieldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for FieldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_short_lower_case_identifier() {
+        let longest = "a".repeat(27);
+        for name in ["tenant", "x1_y", longest.as_str()] {
+            let name = FieldName::parse(name).unwrap();
+            assert_eq!(FieldName::from_padded(name.as_padded()), Some(name));
+        }
+        for name in ["", "1x", "Tenant", "a-b", "_x", "é", &"a".repeat(28)] {
+            assert_eq!(FieldName::parse(name), None, "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text: String) {
+            let _ = (FieldName::parse(&text), FieldName::from_padded(text.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Where hot fields stand, and how large a record can be.
+
+use super::{FieldInfo, Registry};
+use crate::{
+    field::Kind,
+    record::{Record, SetError},
+};
+
+/// What a program that makes records must know of the host's fields beside its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// A new record: a void at the place of each field that has one.
+    pub template: Record,
+    /// Bytes of a record that has every field, rounded up to the 4 that `bpf_xdp_adjust_meta`
+    /// deals in.
+    pub area: usize,
+}
+
+impl Layout {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let mut template = Record::new();
+        for field in places(registry) {
+            // Places follow each other without gaps, and place_for() lets none end beyond the
+            // record.
+            let placed: Result<(), SetError> = template.append_void(field.tag(), field.kind.size());
+            debug_assert!(placed.is_ok());
+        }
+        let placed = template.as_bytes().len();
+        let others = registry
+            .fields()
+            .iter()
+            .filter(|field| field.place.is_none());
+        let others: usize = others.map(|field| field.kind.tlv_size()).sum();
+        Self {
+            template,
+            area: (placed + others).next_multiple_of(4),
+        }
+    }
+}
+
+/// A place for a new hot field: behind all that were given away. `None` if values differ in size, or
+/// if there is no room.
+pub(super) fn place_for(registry: &Registry, kind: Kind) -> Option<u8> {
+    let end = places(registry)
+        .last()
+        .map_or(Record::HEADER, |last| end_of_place(&last));
+    let fits = !kind.is_variable() && end + kind.tlv_size() <= Record::CAPACITY;
+    fits.then_some(end as u8) // <= Record::CAPACITY
+}
+
+/// The fields that have places, retired ones too, in the order of their places.
+fn places(registry: &Registry) -> impl Iterator<Item = FieldInfo> {
+    let fields = registry.fields.iter().chain(&registry.retired);
+    let mut placed: alloc::vec::Vec<_> = fields
+        .filter(|field| field.place.is_some())
+        .copied()
+        .collect();
+    placed.sort_by_key(|field| field.place);
+    placed.into_iter()
+}
+
+fn end_of_place(field: &FieldInfo) -> usize {
+    usize::from(field.place.unwrap_or(0)) + field.kind.tlv_size()
+}

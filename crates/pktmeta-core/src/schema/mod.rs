@@ -1,0 +1,512 @@
+//! Schema files: the fields of one owner, in TOML. `docs/schema.md` lists the keys.
+
+mod error;
+mod evolution;
+mod lint;
+mod names;
+mod size;
+mod source;
+mod text;
+
+pub use error::SchemaError;
+pub use evolution::{Breaking, Change};
+pub use lint::{Lint, conflicts, lints};
+pub use names::Names;
+pub use size::{Saving, Size};
+pub use text::{Dictionary, Entry, Known, TextError, parse_record};
+
+use crate::{
+    field::{FieldName, Kind, Value},
+    record::Record,
+    registry::{GroMerge, Policy, Registry, Wanted, Writers},
+};
+use source::{FieldSource, Gro, Passing, Source, Varies, Writer};
+use std::ops::Range;
+use toml::Spanned;
+
+/// The fields of one owner.
+///
+/// ```
+/// let schema = pktmeta_core::schema::Schema::parse("edge.toml", r#"
+///     owner = "edge"
+///     [[field]]
+///     name = "tenant"
+///     type = "u32"
+///     doc = "Customer that owns the source prefix"
+/// "#)?;
+/// assert_eq!(schema.fields()[0].wanted.name.as_str(), "tenant");
+/// # Ok::<(), pktmeta_core::schema::SchemaError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schema {
+    owner: FieldName,
+    doc: String,
+    fields: Vec<SchemaField>,
+    retired: Vec<FieldName>,
+}
+
+impl Schema {
+    /// Reads the text of a schema; `file` names it in errors.
+    ///
+    /// # Errors
+    /// The first thing that is wrong: where, what, and what to write instead.
+    pub fn parse(file: &str, text: &str) -> Result<Self, SchemaError> {
+        let source: Source = toml::from_str(text).map_err(|error| {
+            let remedy = "docs/schema.md lists the keys and their values";
+            let span = error.span().unwrap_or(0..0);
+            SchemaError::new(file, text, span, error.message().to_owned(), remedy.into())
+        })?;
+        Self::check(&source).map_err(|Mistake(span, message, remedy)| {
+            SchemaError::new(file, text, span, message, remedy)
+        })
+    }
+
+    /// Who defines these fields.
+    #[must_use]
+    pub fn owner(&self) -> FieldName {
+        self.owner
+    }
+
+    /// What they are for, for people.
+    #[must_use]
+    pub fn doc(&self) -> &str {
+        &self.doc
+    }
+
+    /// The fields, in the order of the file.
+    #[must_use]
+    pub fn fields(&self) -> &[SchemaField] {
+        &self.fields
+    }
+
+    /// Names of fields that an earlier version had, and that must not come back with another
+    /// meaning.
+    #[must_use]
+    pub fn retired(&self) -> &[FieldName] {
+        &self.retired
+    }
+
+    /// The field called `name`.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&SchemaField> {
+        self.fields
+            .iter()
+            .find(|field| field.wanted.name.as_str() == name)
+    }
+
+    /// A registry of these schemas' fields alone, numbered in their order: what a host has that
+    /// registers nothing else.
+    ///
+    /// # Errors
+    /// Two of the schemas give a name different meanings, or there are more fields than numbers.
+    pub fn registry<'a>(schemas: impl IntoIterator<Item = &'a Self>) -> Result<Registry, String> {
+        let mut registry = Registry::new();
+        for field in schemas.into_iter().flat_map(Self::fields) {
+            registry.register(&field.wanted).map_err(|error| {
+                format!("{}: {}", error.describe(&field.wanted), error.remedy())
+            })?;
+        }
+        Ok(registry)
+    }
+
+    /// Bytes of metadata area that a record with all of these fields needs, a multiple of 4.
+    #[must_use]
+    pub fn area(&self) -> usize {
+        area(self.fields.iter().map(|field| field.wanted.kind))
+    }
+
+    fn check(source: &Source) -> Result<Self, Mistake> {
+        let owner = name(&source.owner, "an owner")?;
+        let mut schema = Self {
+            owner,
+            doc: source.doc.clone(),
+            fields: Vec::new(),
+            retired: Vec::new(),
+        };
+        for retired in &source.retired {
+            schema.retired.push(name(retired, "a field")?);
+        }
+        for field in &source.field {
+            let checked = SchemaField::check(owner, field)?;
+            let wanted = &checked.wanted;
+            if schema.by_name(wanted.name.as_str()).is_some() {
+                let message = format!("field {} is defined twice", wanted.name);
+                let remedy = "rename or delete one of the two";
+                return Err(Mistake(field.name.span(), message, remedy.into()));
+            }
+            if schema.retired.contains(&wanted.name) {
+                let message = format!("field {} is defined and retired", wanted.name);
+                let remedy = "give the new field another name: readers know the old meaning";
+                return Err(Mistake(field.name.span(), message, remedy.into()));
+            }
+            schema.fields.push(checked);
+        }
+        schema.check_area(source.owner.span())?;
+        Ok(schema)
+    }
+
+    fn check_area(&self, span: Range<usize>) -> Result<(), Mistake> {
+        let area = self.area();
+        if area <= Record::CAPACITY {
+            return Ok(());
+        }
+        let message = format!(
+            "a record with all these fields has {area} bytes, {} more than fit in front of a packet",
+            area - Record::CAPACITY
+        );
+        let largest = self
+            .fields
+            .iter()
+            .max_by_key(|field| field.wanted.kind.size());
+        let remedy = largest.map_or_else(String::new, |field| {
+            let Wanted { name, kind, .. } = field.wanted;
+            format!("use smaller types or fewer fields; the largest is {name}, {kind}")
+        });
+        Err(Mistake(span, message, remedy))
+    }
+}
+
+/// A field as its owner describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchemaField {
+    /// What its owner wants registered.
+    pub wanted: Wanted,
+    /// What it means, for people.
+    pub doc: String,
+    /// What the numbers of an enumeration, or the bits of a set, are called.
+    pub names: Names,
+    /// The share of packets that have it, 0 to 1.
+    pub present: f64,
+    /// True if it differs between packets of one flow, which keeps GRO from merging them.
+    pub varies_per_packet: bool,
+}
+
+impl SchemaField {
+    /// Reads what a person writes for a value of this field: as [`Value::parse`], or by name. Names
+    /// of a set of bits are joined with `|`.
+    ///
+    /// # Errors
+    /// What would have been right, as a phrase.
+    pub fn parse_value(&self, text: &str) -> Result<Value, String> {
+        let kind = self.wanted.kind;
+        if let Some(number) = self.names.parse(kind, text) {
+            return Ok(Value::Unsigned(number.into()));
+        }
+        Value::parse(kind, text).map_err(|wanted| match self.names.is_empty() {
+            true => wanted,
+            false => format!("{}, or {wanted}", self.names.wanted(kind)),
+        })
+    }
+
+    /// The value as people read it, by name where it has one; [`Self::parse_value`] reads it back.
+    #[must_use]
+    pub fn display_value(&self, value: &Value) -> String {
+        match value {
+            Value::Unsigned(number) => self.names.display(self.wanted.kind, *number),
+            _ => value.to_string(),
+        }
+    }
+
+    fn check(owner: FieldName, source: &FieldSource) -> Result<Self, Mistake> {
+        let name = name(&source.name, "a field")?;
+        let kind = Kind::parse(source.kind.get_ref()).ok_or_else(|| {
+            let message = format!("{:?} is not a field type", source.kind.get_ref());
+            let remedy = format!("use one of {}", Kind::NAMES);
+            Mistake(source.kind.span(), message, remedy)
+        })?;
+        let names = Names::check(kind, source)?;
+        let present = match &source.present {
+            None => 1.0,
+            Some(share) if (0.0..=1.0).contains(share.get_ref()) => *share.get_ref(),
+            Some(share) => {
+                let message = format!("{} is not a share of packets", share.get_ref());
+                let remedy = "write a number from 0.0, never, to 1.0, on every packet";
+                return Err(Mistake(share.span(), message, remedy.into()));
+            }
+        };
+        if *source.hot.get_ref() && kind.is_variable() {
+            let message = format!("a {kind} field cannot be hot: its values differ in size");
+            let remedy = format!("use bytes[{}], or take `hot` out", kind.size());
+            return Err(Mistake(source.hot.span(), message, remedy));
+        }
+        let writes = |writer| source.writers.contains(&writer);
+        let varies = source.varies.unwrap_or(match kind {
+            Kind::Timestamp => Varies::Packet,
+            _ => Varies::Flow,
+        });
+        Ok(Self {
+            wanted: Wanted {
+                name,
+                owner,
+                kind,
+                policy: Policy {
+                    hot: *source.hot.get_ref(),
+                    wire: source.wire,
+                    trusted: source.trusted,
+                    writers: Writers {
+                        xdp: writes(Writer::Xdp),
+                        tc: writes(Writer::Tc),
+                        app: writes(Writer::App),
+                    },
+                    gro: match source.gro {
+                        Gro::Block => GroMerge::Block,
+                        Gro::First => GroMerge::First,
+                        Gro::Last => GroMerge::Last,
+                        Gro::Sum => GroMerge::Sum,
+                    },
+                    drop_on_clone: source.clone == Passing::Drop,
+                    drop_on_netns: source.netns == Passing::Drop,
+                    kept: false,
+                    retired: false,
+                },
+            },
+            doc: source.doc.clone(),
+            names,
+            present,
+            varies_per_packet: varies == Varies::Packet,
+        })
+    }
+}
+
+/// Bytes of metadata area that a record with one field of each of `kinds` needs, a multiple of 4
+/// as `bpf_xdp_adjust_meta` demands.
+#[must_use]
+pub fn area(kinds: impl IntoIterator<Item = Kind>) -> usize {
+    let values = kinds.into_iter().map(Kind::tlv_size);
+    (Record::HEADER + values.sum::<usize>()).next_multiple_of(4)
+}
+
+/// Where the source is wrong, what is wrong, and what to write instead.
+struct Mistake(Range<usize>, String, String);
+
+fn name(source: &Spanned<String>, what: &str) -> Result<FieldName, Mistake> {
+    FieldName::parse(source.get_ref()).ok_or_else(|| {
+        let message = format!("{:?} is not a name for {what}", source.get_ref());
+        Mistake(source.span(), message, FieldName::RULE.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin;
+
+    fn error(text: &str) -> SchemaError {
+        Schema::parse("edge.toml", text).unwrap_err()
+    }
+
+    #[test]
+    fn the_schema_of_the_design_reads() {
+        let schema = Schema::parse(
+            "edge.toml",
+            r#"
+owner = "edge"
+[[field]]
+name = "tenant"
+type = "u32"
+hot = true
+wire = true
+writers = ["xdp", "tc"]
+doc = "Customer that owns the destination prefix"
+"#,
+        )
+        .unwrap();
+        let [field] = schema.fields() else {
+            panic!("{schema:?}")
+        };
+        assert_eq!(field.wanted.owner.as_str(), "edge");
+        assert_eq!(field.wanted.kind, Kind::Unsigned { size: 4 });
+        let policy = Policy {
+            hot: true,
+            wire: true,
+            writers: Writers {
+                xdp: true,
+                tc: true,
+                app: false,
+            },
+            ..Policy::default()
+        };
+        assert_eq!(field.wanted.policy, policy);
+        assert_eq!(schema.area(), 12);
+    }
+
+    #[test]
+    fn values_of_enumerations_and_sets_have_names() {
+        let schema = Schema::parse(
+            "edge.toml",
+            r#"
+owner = "edge"
+[[field]]
+name = "verdict"
+type = "enum8"
+names = { pass = 0, log = 7 }
+[[field]]
+name = "seen"
+type = "bits16"
+[field.names]
+internal = 0
+encrypted = 9
+"#,
+        )
+        .unwrap();
+        let [verdict, seen] = schema.fields() else {
+            panic!("{schema:?}")
+        };
+        for (field, text, number) in [
+            (verdict, "log", 7),
+            (verdict, "9", 9),
+            (seen, "internal|encrypted", 0x201),
+            (seen, "encrypted", 0x200),
+            (seen, "internal|0x4", 5),
+            (seen, "none", 0),
+        ] {
+            let value = field.parse_value(text).unwrap();
+            assert_eq!(value, Value::Unsigned(number));
+            assert_eq!(field.display_value(&value), text);
+        }
+        assert_eq!(verdict.parse_value("7"), Ok(Value::Unsigned(7)));
+        let error = verdict.parse_value("drop").unwrap_err();
+        assert!(
+            error.contains("pass, log") && error.contains("0 to 255"),
+            "{error}"
+        );
+        let error = seen.parse_value("internal|secret").unwrap_err();
+        assert!(
+            error.contains("internal, encrypted") && error.contains('|'),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_built_in_fields_are_those_that_rust_names() {
+        let schema = Schema::parse("builtin.toml", builtin::SCHEMA).unwrap();
+        let fields: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| (field.wanted.name.to_string(), field.wanted.kind.to_string()))
+            .collect();
+        let named = [
+            format!("{:?}", builtin::RX_TIMESTAMP),
+            format!("{:?}", builtin::RX_IFINDEX),
+            format!("{:?}", builtin::RX_QUEUE),
+            format!("{:?}", builtin::PACKET_NUMBER),
+            format!("{:?}", builtin::FLOW_HASH),
+        ];
+        let described: Vec<_> = fields
+            .iter()
+            .map(|(name, kind)| format!("Field({name}: {kind})"))
+            .collect();
+        assert_eq!(described, named);
+        assert!(schema.fields().iter().all(|field| !field.doc.is_empty()));
+    }
+
+    #[test]
+    fn an_error_points_at_the_line_and_says_what_to_write() {
+        let text = "owner = \"edge\"\n\n[[field]]\nname = \"tenant\"\ntype = \"u33\"\n";
+        let error = error(text);
+        assert_eq!(
+            error.to_string(),
+            "edge.toml:5:8: \"u33\" is not a field type\n  \
+               |\n\
+             5 | type = \"u33\"\n  \
+               |        ^^^^^\n  \
+               = use one of flag, bool, u8 to u128, i8 to i128, enum8 to enum32, bits8 to bits64, \
+             timestamp, ipv4, ipv6, socket, mac, bytes[N] or bytes[..N] with N from 1 to 64"
+        );
+        assert_eq!((error.line(), error.column()), (5, 8));
+    }
+
+    #[test]
+    fn every_mistake_is_found_where_it_is() {
+        let field = |rest: &str| format!("owner = \"edge\"\n[[field]]\nname = \"a\"\n{rest}");
+        for (text, line, message) in [
+            (String::new(), 1, "missing field `owner`"),
+            ("owner = \"Edge\"".into(), 1, "not a name"),
+            ("owner = ".into(), 1, ""),
+            (
+                field("type = \"u8\"\ncolour = 1"),
+                5,
+                "unknown field `colour`",
+            ),
+            (field("type = 8"), 4, "invalid type"),
+            (
+                field("type = \"u8\"\nwriters = [\"kernel\"]"),
+                5,
+                "unknown variant",
+            ),
+            (
+                field("type = \"u8\"\n[[field]]\nname = \"a\"\ntype = \"u8\""),
+                6,
+                "twice",
+            ),
+            (
+                "owner = \"edge\"\nretired = [\"A\"]".into(),
+                2,
+                "not a name",
+            ),
+            (
+                "owner = \"edge\"\nretired = [\"a\"]\n[[field]]\nname = \"a\"\ntype = \"u8\""
+                    .into(),
+                4,
+                "retired",
+            ),
+            (field("type = \"u8\"\npresent = 1.5"), 5, "not a share"),
+            (
+                field("type = \"bytes[..8]\"\nhot = true"),
+                5,
+                "cannot be hot",
+            ),
+            (field("type = \"enum8\""), 4, "needs names"),
+            (field("type = \"u8\"\nnames = { x = 1 }"), 5, "has no names"),
+            (
+                field("type = \"enum8\"\nnames = { x = 1, y = 256 }"),
+                5,
+                "does not fit",
+            ),
+            (
+                field("type = \"bits8\"\nnames = { x = 8 }"),
+                5,
+                "does not fit",
+            ),
+            (
+                field("type = \"enum8\"\nnames = { x = 1, y = 1 }"),
+                5,
+                "both",
+            ),
+            (
+                field("type = \"enum8\"\nnames = { X = 1 }"),
+                5,
+                "not a name",
+            ),
+            (field("type = \"enum8\"\nnames = {}"), 5, "needs names"),
+        ] {
+            let error = error(&text);
+            assert_eq!(error.line(), line, "{error}");
+            assert!(error.to_string().contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_record_too_large_for_the_area_names_the_largest_field() {
+        let mut text = "owner = \"edge\"\n".to_owned();
+        for n in 0..4 {
+            text += &format!(
+                "[[field]]\nname = \"blob{n}\"\ntype = \"bytes[{}]\"\n",
+                61 + n
+            );
+        }
+        let message = error(&text).to_string();
+        for part in ["264 bytes", "48 more", "blob3, bytes[64]"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "(owner|name|type|\\[\\[field\\]\\]| = |\"|é|u8|\n|.){0,40}") {
+            if let Err(error) = Schema::parse("edge.toml", &text) {
+                let _ = error.to_string();
+            }
+        }
+    }
+}

@@ -1,0 +1,703 @@
+//! Records as people write and read them: `name=value` and hex.
+
+use super::{Schema, SchemaField};
+use crate::{
+    field::Value,
+    record::{ParseError, Record, TlvType},
+    registry::{FieldInfo, Registry},
+};
+use std::fmt;
+
+/// Fields by name: their numbers from a registry, the names of their values from schemas.
+///
+/// ```
+/// use pktmeta_core::schema::{Dictionary, Schema, parse_record};
+/// let schema = Schema::parse("edge.toml", r#"
+///     owner = "edge"
+///     [[field]]
+///     name = "verdict"
+///     type = "enum8"
+///     names = { pass = 0, log = 7 }
+/// "#)?;
+/// let dictionary = Dictionary::new(Schema::registry([&schema])?, [&schema]);
+/// let record = dictionary.encode(["verdict=log"])?;
+/// assert_eq!(record, parse_record("504d 1007 01 01 07")?);
+/// assert_eq!(dictionary.decode(&record)?[0].text(), "log");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Dictionary {
+    registry: Registry,
+    fields: Vec<SchemaField>,
+}
+
+impl Dictionary {
+    /// The fields of `registry`; those that one of `schemas` describes have names for their values.
+    #[must_use]
+    pub fn new<'a>(registry: Registry, schemas: impl IntoIterator<Item = &'a Schema>) -> Self {
+        let fields = schemas.into_iter().flat_map(Schema::fields);
+        Self {
+            registry,
+            fields: fields.cloned().collect(),
+        }
+    }
+
+    /// True if no field has a number.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.registry.fields().is_empty()
+    }
+
+    /// A record of fields that are written as `name=value`, in their order.
+    ///
+    /// # Errors
+    /// The first that is not written so, is no field, has no such value or is there twice; or they
+    /// are too many for a record.
+    pub fn encode<'t>(
+        &self,
+        assignments: impl IntoIterator<Item = &'t str>,
+    ) -> Result<Record, TextError> {
+        let mut values: Vec<(&FieldInfo, Vec<u8>)> = Vec::new();
+        for assignment in assignments {
+            let (name, text) = assignment.split_once('=').ok_or_else(|| {
+                let message = format!("{assignment:?} has no =");
+                TextError::new(message, "write name=value")
+            })?;
+            let info = self.info(name)?;
+            if values.iter().any(|(other, _)| *other == info) {
+                let message = format!("field {name} is given twice");
+                return Err(TextError::new(message, "leave one of the two out"));
+            }
+            values.push((info, self.value_bytes(info, text)?));
+        }
+        let mut record = Record::new();
+        for (info, bytes) in &values {
+            // The bytes are those of a value, so that only room can lack.
+            let set = record.set(info.tag(), bytes);
+            set.map_err(|_| too_many(&values))?;
+        }
+        Ok(record)
+    }
+
+    /// What is in a record, in its order; also fields that are not known.
+    ///
+    /// # Errors
+    /// A field has a value that is none of its type.
+    pub fn decode(&self, record: &Record) -> Result<Vec<Entry>, TextError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for (tag, bytes) in record.iter() {
+            let Some(number) = tag.tlv() else {
+                continue; // iter() leaves voids out
+            };
+            let known = match self.registry.by_type(number) {
+                None => None,
+                Some(info) => {
+                    let value = Value::decode(info.kind, bytes).filter(|_| info.tag() == tag);
+                    let value = value.ok_or_else(|| not_of_its_type(info, bytes))?;
+                    let field = self.field(info);
+                    let text = field
+                        .map_or_else(|| value.to_string(), |field| field.display_value(&value));
+                    Some(Known {
+                        info: *info,
+                        value,
+                        text,
+                    })
+                }
+            };
+            let again = entries.iter().any(|entry| entry.number == number);
+            entries.push(Entry {
+                number,
+                bytes: bytes.into(),
+                known,
+                again,
+            });
+        }
+        Ok(entries)
+    }
+
+    fn info(&self, name: &str) -> Result<&FieldInfo, TextError> {
+        let info = self.registry.by_name(name);
+        let field = self.fields.iter().find(|f| f.wanted.name.as_str() == name);
+        match (info, field) {
+            (Some(info), None) => Ok(info),
+            (Some(info), Some(field)) if means(field, info) => Ok(info),
+            (Some(info), Some(field)) => Err(TextError::new(
+                format!(
+                    "field {name} is {} of {} in the schema, but has a number as {} of {}",
+                    field.wanted.kind, field.wanted.owner, info.kind, info.owner
+                ),
+                "use the schema that was registered",
+            )),
+            (None, Some(field)) => Err(TextError::new(
+                format!("field {name} of {} has no number here", field.wanted.owner),
+                "register its schema, or use the schema's own numbers",
+            )),
+            (None, None) => Err(self.unknown(name)),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> TextError {
+        let names = self.registry.fields().iter();
+        let names: Vec<_> = names.map(|field| field.name.as_str()).collect();
+        let remedy = match nearest(name, &names) {
+            Some(nearest) => format!("{nearest} is the nearest"),
+            None if names.is_empty() => "no field is known here".into(),
+            None => format!("known are {}", names.join(", ")),
+        };
+        TextError::new(format!("no field is called {name:?}"), remedy)
+    }
+
+    fn value_bytes(&self, info: &FieldInfo, text: &str) -> Result<Vec<u8>, TextError> {
+        let value = match self.field(info) {
+            Some(field) => field.parse_value(text),
+            None => Value::parse(info.kind, text),
+        };
+        let bytes = value.map(|value| value.encode(info.kind));
+        // Both parsers give only values that fit; what they refuse comes with what they want.
+        let wanted = match bytes {
+            Ok(Some(bytes)) => return Ok(bytes),
+            Ok(None) => format!("a value of {}", info.kind),
+            Err(wanted) => wanted,
+        };
+        let message = format!("{text:?} is no value for {}: {}", info.name, info.kind);
+        Err(TextError::new(message, format!("write {wanted}")))
+    }
+
+    fn field(&self, info: &FieldInfo) -> Option<&SchemaField> {
+        self.fields.iter().find(|field| means(field, info))
+    }
+}
+
+/// A field of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number.
+    pub number: TlvType,
+    /// The bytes of its value.
+    pub bytes: Vec<u8>,
+    /// What they mean; `None` if no field has this number here.
+    pub known: Option<Known>,
+    /// True if a field with its number stands before it: readers see that one.
+    pub again: bool,
+}
+
+impl Entry {
+    /// The value as people read it: bytes in hex if its field is not known.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match &self.known {
+            Some(known) => known.text.clone(),
+            None => hex(&self.bytes),
+        }
+    }
+}
+
+/// What the bytes of a field mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The field.
+    pub info: FieldInfo,
+    /// Its value.
+    pub value: Value,
+    /// The value as people read it, by name where it has one; [`Dictionary::encode`] reads it back.
+    pub text: String,
+}
+
+/// Reads a record from hex digits, two a byte. Between bytes there may be blanks and colons, and in
+/// front of them `0x`. Zeros may follow the record, as they do in a metadata area.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn parse_record(text: &str) -> Result<Record, TextError> {
+    let bytes = parse_hex(text)?;
+    let record = Record::parse(&bytes).map_err(|error| not_a_record(error, &bytes))?;
+    let length = record.as_bytes().len();
+    let rest = &bytes[length..];
+    if rest.iter().any(|&byte| byte != 0) {
+        let message = format!(
+            "after the {length} bytes that the record says it has come {} more",
+            rest.len()
+        );
+        return Err(TextError::new(
+            message,
+            "leave out what is not the record's",
+        ));
+    }
+    Ok(record)
+}
+
+/// What is wrong with what somebody wrote, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextError {
+    message: String,
+    remedy: String,
+}
+
+impl TextError {
+    fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  = {}", self.message, self.remedy)
+    }
+}
+
+impl std::error::Error for TextError {}
+
+fn parse_hex(text: &str) -> Result<Vec<u8>, TextError> {
+    const WANTED: &str = "write two hex digits for each byte, with blanks or colons between bytes";
+    let is_separator = |c: char| c.is_whitespace() || c == ':';
+    let mut bytes = Vec::new();
+    let mut at = 1;
+    for run in text.split_inclusive(is_separator) {
+        let digits = run.trim_end_matches(is_separator);
+        let start = at + if digits.starts_with("0x") { 2 } else { 0 };
+        at += run.chars().count();
+        let mut high = None;
+        for (position, c) in (start..).zip(digits.strip_prefix("0x").unwrap_or(digits).chars()) {
+            let digit = c.to_digit(16).ok_or_else(|| {
+                TextError::new(
+                    format!("{c:?} at character {position} is no hex digit"),
+                    WANTED,
+                )
+            })? as u8; // < 16
+            match high.take() {
+                None => high = Some(digit),
+                Some(high) => bytes.push(high << 4 | digit),
+            }
+        }
+        if high.is_some() {
+            let message =
+                format!("{digits:?} at character {start} has an odd number of hex digits");
+            return Err(TextError::new(message, WANTED));
+        }
+    }
+    Ok(bytes)
+}
+
+fn too_many(values: &[(&FieldInfo, Vec<u8>)]) -> TextError {
+    let size = |(info, bytes): &(&FieldInfo, Vec<u8>)| {
+        // One of variable size takes what it does not use off the most it could.
+        info.kind.tlv_size() - usize::from(info.kind.size()) + bytes.len()
+    };
+    let length = Record::HEADER + values.iter().map(size).sum::<usize>();
+    let message = format!(
+        "the record would have {length} bytes, {} more than it may have",
+        length.saturating_sub(Record::CAPACITY)
+    );
+    let largest = values.iter().max_by_key(|value| size(value));
+    let largest = largest.map_or_else(String::new, |value| {
+        format!(
+            "; the largest is {} with {} bytes",
+            value.0.name,
+            size(value)
+        )
+    });
+    TextError::new(message, format!("leave fields out{largest}"))
+}
+
+fn not_a_record(error: ParseError, bytes: &[u8]) -> TextError {
+    let start = hex(&bytes[..bytes.len().min(Record::HEADER)]);
+    let said = usize::from(bytes.get(3).copied().unwrap_or_default());
+    let remedy = match error {
+        ParseError::NotARecord if bytes.len() < Record::HEADER => format!(
+            "a record has at least {} bytes, these are {}",
+            Record::HEADER,
+            bytes.len()
+        ),
+        ParseError::NotARecord => format!("a record starts with 504d, \"PM\"; these with {start}"),
+        ParseError::Version(_) => format!(
+            "this build reads version {}; use one that is as new as what made the record",
+            Record::MAGIC[2] >> 4
+        ),
+        ParseError::Length if !(Record::HEADER..=Record::CAPACITY).contains(&said) => {
+            let message = format!("the record says that it has {said} bytes");
+            let remedy = format!("a record has {} to {}", Record::HEADER, Record::CAPACITY);
+            return TextError::new(message, remedy);
+        }
+        ParseError::Length => format!(
+            "it says that it has {said} bytes, these are {}: is the end missing?",
+            bytes.len()
+        ),
+        ParseError::Tlv { at } => {
+            let rest = bytes.get(at..said).unwrap_or_default();
+            format!(
+                "there stand {}, and the record says that it ends at byte {said}",
+                hex(&rest[..rest.len().min(2)])
+            )
+        }
+    };
+    TextError::new(error.to_string(), remedy)
+}
+
+fn not_of_its_type(info: &FieldInfo, bytes: &[u8]) -> TextError {
+    let FieldInfo {
+        name, tlv, kind, ..
+    } = info;
+    let value = match bytes {
+        [] => "no bytes".into(),
+        _ => hex(bytes),
+    };
+    TextError::new(
+        format!("type {tlv} is {name}: {kind} here, but has {value}, which is no {kind}"),
+        "numbers are those of the host that made the record: use its schemas, in its order",
+    )
+}
+
+fn means(field: &SchemaField, info: &FieldInfo) -> bool {
+    let wanted = &field.wanted;
+    (wanted.name, wanted.owner, wanted.kind) == (info.name, info.owner, info.kind)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The name that takes the fewest changes, if they are few.
+fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+    let changes = names.iter().map(|other| (distance(name, other), *other));
+    let (changes, nearest) = changes.min()?;
+    (changes <= nearest.len().div_ceil(3)).then_some(nearest)
+}
+
+/// Letters to insert, delete or replace between two names.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<_> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::field::{FieldName, Kind};
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
+    const EDGE: &str = r#"
+owner = "edge"
+[[field]]
+name = "tenant"
+type = "u32"
+[[field]]
+name = "verdict"
+type = "enum8"
+names = { pass = 0, log = 7 }
+[[field]]
+name = "cookie"
+type = "bytes[..64]"
+[[field]]
+name = "tls"
+type = "bool"
+[[field]]
+name = "blob"
+type = "bytes[64]"
+"#;
+
+    fn edge() -> Schema {
+        Schema::parse("edge.toml", EDGE).unwrap()
+    }
+
+    fn dictionary(schemas: &[Schema]) -> Dictionary {
+        Dictionary::new(Schema::registry(schemas).unwrap(), schemas)
+    }
+
+    fn refused(assignments: &[&str]) -> String {
+        let edge = dictionary(&[edge()]);
+        edge.encode(assignments.iter().copied())
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn a_record_has_the_fields_in_the_order_in_which_they_are_written() {
+        let edge = dictionary(&[edge()]);
+        let record = edge
+            .encode(["verdict=log", "tenant=0x10", "cookie="])
+            .unwrap();
+        assert_eq!(hex(record.as_bytes()), "504d100e02010781100000000300");
+        let entries = edge.decode(&record).unwrap();
+        let texts: Vec<_> = entries.iter().map(Entry::text).collect();
+        assert_eq!(texts, ["log", "16", ""]);
+    }
+
+    #[test]
+    fn what_cannot_be_encoded_says_why_and_what_to_write() {
+        let blob = format!("blob={}", "ab".repeat(64));
+        let cookies = ["ab".repeat(64), "0".into()].map(|hex| format!("cookie={hex}"));
+        for (assignments, parts) in [
+            (&["tenant"][..], ["\"tenant\" has no =", "name=value"]),
+            (
+                &["tenent=7"],
+                ["called \"tenent\"", "tenant is the nearest"],
+            ),
+            (
+                &["colour=7"],
+                ["called \"colour\"", "known are blob, cookie"],
+            ),
+            (
+                &["tenant=4294967296"],
+                ["no value for tenant: u32", "0 to 4294967295"],
+            ),
+            (
+                &["verdict=drop"],
+                ["\"drop\" is no value", "one of pass, log"],
+            ),
+            (&["tls=yes"], ["\"yes\" is no value", "true or false"]),
+            (
+                &[&cookies[1]],
+                ["\"0\" is no value", "up to 128 hex digits"],
+            ),
+            (
+                &["tenant=1", "tenant=1"],
+                ["tenant is given twice", "leave one"],
+            ),
+        ] {
+            let error = refused(assignments);
+            for part in parts {
+                assert!(error.contains(part), "no {part:?} in {error}");
+            }
+        }
+        let large = "[[field]]\nname = \"c\"\ntype = \"bytes[64]\"\n[[field]]\nname = \"d\"\ntype = \"bytes[..7]\"";
+        let core = Schema::parse("core.toml", &format!("owner = \"core\"\n{large}")).unwrap();
+        let both = dictionary(&[edge(), core]);
+        let third = format!("c={}", "ab".repeat(64));
+        let all = [
+            &blob,
+            &cookies[0],
+            &third,
+            "d=aabbccddeeff00",
+            "tenant=1",
+            "tls=true",
+        ];
+        assert!(both.encode(all[..4].iter().copied()).is_ok());
+        let error = both.encode(all).unwrap_err().to_string();
+        for part in ["219 bytes, 3 more", "the largest is", "with 66 bytes"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_says_where() {
+        for (text, parts) in [
+            (
+                "",
+                ["not a pktmeta record", "at least 4 bytes, these are 0"],
+            ),
+            ("504d1", ["\"504d1\" at character 1", "odd number"]),
+            ("50:4d:10:4", ["\"4\" at character 10", "odd number"]),
+            ("0x504", ["at character 3 has an odd", "two hex digits"]),
+            ("50 4d zz", ["'z' at character 7", "two hex digits"]),
+            ("50é", ["'é' at character 3", "two hex digits"]),
+            (
+                "51 4d 10 04",
+                ["not a pktmeta record", "these with 514d1004"],
+            ),
+            ("50 4d 20 04", ["version 2", "version 1"]),
+            (
+                "50 4d 10 09 01",
+                ["longer than", "says that it has 9 bytes, these are 5"],
+            ),
+            (
+                "50 4d 10 03",
+                ["says that it has 3 bytes", "a record has 4 to 216"],
+            ),
+            (
+                "50 4d 10 07 81 00 00",
+                ["at byte 4 runs past", "8100, and the record says"],
+            ),
+            ("50 4d 10 04 00 01", ["after the 4 bytes", "come 2 more"]),
+        ] {
+            let error = parse_record(text).unwrap_err().to_string();
+            for part in parts {
+                assert!(error.contains(part), "no {part:?} in {error}");
+            }
+        }
+        for text in ["504d1004", " 0x50 0x4D\n0x10:04 0000", "0x504d1004"] {
+            assert_eq!(parse_record(text), Ok(Record::new()));
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_shown_in_hex_and_what_stands_twice_is_marked() {
+        let record = parse_record("504d 100d 3f 01 aa 04 01 01 04 01 00").unwrap();
+        let entries = dictionary(&[edge()]).decode(&record).unwrap();
+        let read = |entry: &Entry| (entry.number.get(), entry.text(), entry.again);
+        assert_eq!(
+            entries.iter().map(read).collect::<Vec<_>>(),
+            [
+                (63, "aa".to_owned(), false),
+                (4, "true".to_owned(), false),
+                (4, "false".to_owned(), true)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_none_of_its_type_is_refused() {
+        let edge = dictionary(&[edge()]);
+        for (text, part) in [
+            ("504d 1007 04 01 02", "type 4 is tls: bool here, but has 02"),
+            ("504d 1006 01 00", "tenant: u32 here, but has no bytes"),
+            (
+                "504d 1009 84 01 00 00 00",
+                "tls: bool here, but has 01000000",
+            ),
+        ] {
+            let record = parse_record(text);
+            let error = record.and_then(|record| edge.decode(&record)).unwrap_err();
+            assert!(error.to_string().contains(part), "no {part:?} in {error}");
+        }
+    }
+
+    #[test]
+    fn a_registry_that_does_not_have_what_the_schema_says_is_told_apart() {
+        let other = Schema::parse(
+            "edge.toml",
+            "owner = \"edge\"\n[[field]]\nname = \"tenant\"\ntype = \"u64\"",
+        )
+        .unwrap();
+        let host = Dictionary::new(Schema::registry([&other]).unwrap(), [&edge()]);
+        for (assignment, part) in [
+            (
+                "tenant=1",
+                "u32 of edge in the schema, but has a number as u64",
+            ),
+            ("tls=true", "tls of edge has no number here"),
+        ] {
+            let error = host.encode([assignment]).unwrap_err().to_string();
+            assert!(error.contains(part), "no {part:?} in {error}");
+        }
+        let bare = Dictionary::new(Schema::registry([&edge()]).unwrap(), []);
+        assert_eq!(
+            bare.encode(["verdict=7"]),
+            dictionary(&[edge()]).encode(["verdict=log"])
+        );
+        let nothing = Dictionary::new(Registry::new(), []);
+        assert!(nothing.is_empty());
+        let error = nothing.encode(["tenant=1"]).unwrap_err().to_string();
+        assert!(error.contains("no field is known"), "{error}");
+    }
+
+    #[test]
+    fn the_nearest_name_is_one_that_takes_few_changes() {
+        let names = ["tenant", "zone", "rx_queue"];
+        for (name, nearest_name) in [
+            ("tennant", Some("tenant")),
+            ("Zone", Some("zone")),
+            ("rxqueue", Some("rx_queue")),
+            ("colour", None),
+        ] {
+            assert_eq!(nearest(name, &names), nearest_name);
+        }
+        assert_eq!((distance("", "abc"), distance("kitten", "sitting")), (3, 3));
+    }
+
+    fn kind() -> impl Strategy<Value = Kind> {
+        let names = "flag bool u8 u16 u32 u64 u128 i8 i16 i32 i64 i128 enum8 enum16 enum32 bits8 \
+                     bits16 bits32 bits64 timestamp ipv4 ipv6 socket mac";
+        let bytes = (1..=12u8).prop_flat_map(|size| {
+            let variable = Kind::Variable { max: size };
+            prop_oneof![Just(Kind::Bytes { size }), Just(variable)]
+        });
+        let names: Vec<_> = names.split(' ').collect();
+        let others = proptest::sample::select(names).prop_filter_map("no kind", Kind::parse);
+        prop_oneof![4 => others, 1 => bytes]
+    }
+
+    /// Often such as are bools or have names.
+    fn byte() -> impl Strategy<Value = u8> {
+        prop_oneof![Just(0), Just(1), Just(5), any::<u8>()]
+    }
+
+    /// A field of `kind`; what needs names for its values has some.
+    fn field_of(n: usize, kind: Kind) -> String {
+        let names = match kind {
+            Kind::Enum { .. } | Kind::Bits { .. } => "names = { a = 0, b = 5 }\n",
+            _ => "",
+        };
+        format!("[[field]]\nname = \"f{n}\"\ntype = \"{kind}\"\n{names}")
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes_to_the_same(
+            fields in vec((kind(), vec(byte(), 64), any::<Index>()), 0..12),
+        ) {
+            let mut text = String::from("owner = \"edge\"\n");
+            let mut assignments = Vec::new();
+            for (n, (kind, bytes, size)) in fields.iter().enumerate() {
+                let size = match kind.is_variable() {
+                    true => size.index(usize::from(kind.size()) + 1),
+                    false => kind.size().into(),
+                };
+                text += &field_of(n, *kind);
+                if let Some(value) = Value::decode(*kind, &bytes[..size]) {
+                    assignments.push((n, value));
+                }
+            }
+            let schema = Schema::parse("edge.toml", &text);
+            prop_assume!(schema.is_ok()); // else too large for a record
+            let schema = schema.unwrap();
+            let written: Vec<_> = assignments
+                .iter()
+                .map(|(n, value)| format!("f{n}={}", schema.fields()[*n].display_value(value)))
+                .collect();
+            let dictionary = dictionary(&[schema]);
+            let record = dictionary.encode(written.iter().map(String::as_str)).unwrap();
+            prop_assert_eq!(parse_record(&hex(record.as_bytes())), Ok(record));
+            let entries = dictionary.decode(&record).unwrap();
+            let values: Vec<_> = entries.iter().map(|entry| {
+                let known = entry.known.as_ref().unwrap();
+                (known.info.name, known.value.clone())
+            }).collect();
+            let expected: Vec<_> = assignments
+                .into_iter()
+                .map(|(n, value)| (FieldName::parse(&format!("f{n}")).unwrap(), value))
+                .collect();
+            prop_assert_eq!(values, expected);
+            let texts: Vec<_> = entries.iter().map(|entry| {
+                format!("{}={}", entry.known.as_ref().unwrap().info.name, entry.text())
+            }).collect();
+            prop_assert_eq!(texts, written);
+        }
+
+        #[test]
+        fn no_bytes_make_decoding_panic(
+            fields in vec(kind(), 0..12),
+            mut bytes in vec(any::<u8>(), 0..256),
+            whole: bool,
+        ) {
+            if whole && bytes.len() >= Record::HEADER {
+                bytes[..3].copy_from_slice(&Record::MAGIC);
+                bytes[3] = bytes.len() as u8;
+            }
+            let fields = fields.iter().enumerate().map(|(n, kind)| field_of(n, *kind));
+            let text = format!("owner = \"edge\"\n{}", fields.collect::<String>());
+            if let (Ok(schema), Ok(record)) = (Schema::parse("", &text), parse_record(&hex(&bytes))) {
+                let _ = dictionary(&[schema]).decode(&record);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_a_parser_panic(text: String, hexish in "[0-9a-fx: é]{0,40}") {
+            let edge = dictionary(&[edge()]);
+            let _ = (parse_record(&text), parse_record(&hexish));
+            let _ = (edge.encode([&*text]), edge.encode([&*format!("tenant={text}")]));
+        }
+    }
+}
