@@ -44,8 +44,10 @@ const BUILD: [Need; 8] = [
 ];
 
 /// What tests and benchmarks need on top.
-const TEST: [Need; 4] = [
+const TEST: [Need; 6] = [
     program("ip", "iproute2"),
+    program("bpftool", "bpftool"),
+    program("tshark", "tshark"),
     program("iperf3", "iperf3"),
     program("tcpdump", "tcpdump"),
     program("curl", "curl"),

@@ -1,8 +1,12 @@
 //! The `pktmeta` command: a thin layer over the crates.
 
+mod check;
 mod datapath;
+mod decode;
 mod demo;
 mod doctor;
+mod encode;
+mod r#gen;
 mod output;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -29,6 +33,10 @@ enum Command {
     Status(datapath::Status),
     Doctor(doctor::Doctor),
     Demo(demo::Demo),
+    Check(check::Check),
+    Encode(encode::Encode),
+    Gen(r#gen::Gen),
+    Decode(decode::Decode),
     /// Print the completions of a shell
     #[command(after_help = "Example: pktmeta completions bash > /etc/bash_completion.d/pktmeta")]
     Completions {
@@ -61,6 +69,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Status(status) => status.run(&bpffs),
         Command::Doctor(doctor) => doctor.run(&bpffs),
         Command::Demo(demo) => demo.run(&bpffs),
+        Command::Check(check) => check.run(),
+        Command::Encode(encode) => encode.run(&bpffs),
+        Command::Gen(generate) => generate.run(&bpffs),
+        Command::Decode(decode) => decode.run(&bpffs),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

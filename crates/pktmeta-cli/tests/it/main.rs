@@ -2,11 +2,13 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod bpf;
+mod check;
 mod coexistence;
 mod command;
 mod demo;
 mod doctor;
 mod down;
+mod encode;
 mod errors;
 mod lab;
 mod status;

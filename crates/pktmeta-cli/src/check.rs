@@ -1,0 +1,457 @@
+//! `pktmeta check`
+
+use crate::{
+    datapath::read_schema,
+    output::{self, number, table},
+};
+use anyhow::bail;
+use pktmeta_core::{
+    Record, abi, builtin,
+    schema::{self, Change, Lint, Saving, Schema, SchemaField, Size},
+};
+use serde_json::{Value, json};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Say what schemas cost, whether they fit together, and what a new version breaks
+///
+/// Two files of one owner are two versions of a schema, the old one first: its changes are shown,
+/// and the new one is used. Exits with 1 if a change is breaking, if two owners use one name, or if
+/// the fields are past the budget.
+#[derive(clap::Args)]
+#[command(after_help = "Example: git show HEAD:edge.toml > old.toml; \
+    pktmeta check old.toml edge.toml dns.toml --budget 96")]
+pub(crate) struct Check {
+    /// Schema files
+    #[arg(required = true, value_name = "SCHEMA")]
+    schemas: Vec<PathBuf>,
+    /// Most bytes of metadata area that all fields together may need
+    #[arg(long, value_name = "BYTES", default_value_t = Record::CAPACITY as u8,
+        value_parser = clap::value_parser!(u8).range(..=Record::CAPACITY as i64))]
+    budget: u8,
+    /// Leave out the built-in fields, which `up` adds
+    #[arg(long)]
+    no_builtin: bool,
+    /// Exit with 1 on warnings too
+    #[arg(long)]
+    strict: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let mut sources = Vec::new();
+        if !self.no_builtin {
+            let file = "built-in fields".to_owned();
+            let schema = Schema::parse(&file, builtin::SCHEMA)?;
+            sources.push(Source { file, schema });
+        }
+        for path in &self.schemas {
+            let (file, schema) = (path.display().to_string(), read_schema(path)?);
+            sources.push(Source { file, schema });
+        }
+        let owners = owners(sources)?;
+        let report = Report::new(&owners, self.budget.into(), self.strict);
+        match self.json {
+            true => println!("{:#}", report.to_json()),
+            false => report.print(),
+        }
+        match &report.faults()[..] {
+            [] => Ok(ExitCode::SUCCESS),
+            faults => bail!(faults.join(", ")),
+        }
+    }
+}
+
+/// A schema and where it stands.
+struct Source {
+    file: String,
+    schema: Schema,
+}
+
+/// The schema of an owner, and the version before it.
+struct Owner {
+    old: Option<Source>,
+    new: Source,
+}
+
+/// The versions of each owner's schema, owners in the order in which they come up.
+fn owners(sources: Vec<Source>) -> anyhow::Result<Vec<Owner>> {
+    let mut owners: Vec<Owner> = Vec::new();
+    for source in sources {
+        let name = source.schema.owner();
+        let same = |owner: &&mut Owner| owner.new.schema.owner() == name;
+        match owners.iter_mut().find(same) {
+            None => owners.push(Owner {
+                old: None,
+                new: source,
+            }),
+            Some(Owner {
+                old: Some(old),
+                new,
+            }) => bail!(
+                "{}, {} and {} all have owner {name}\n  = give at most two versions of a schema, \
+                 the old one first",
+                old.file,
+                new.file,
+                source.file
+            ),
+            Some(owner) => owner.old = Some(std::mem::replace(&mut owner.new, source)),
+        }
+    }
+    Ok(owners)
+}
+
+/// What is found in the schemas.
+struct Report<'a> {
+    owners: &'a [Owner],
+    changes: Vec<(&'a Owner, Vec<Change>)>,
+    conflicts: Vec<(&'a SchemaField, &'a SchemaField)>,
+    /// Of all owners, those that take most bytes first.
+    fields: Vec<&'a SchemaField>,
+    savings: Vec<(&'a Schema, Saving)>,
+    lints: Vec<Lint>,
+    area: usize,
+    budget: usize,
+    /// Lints are faults.
+    strict: bool,
+}
+
+impl<'a> Report<'a> {
+    /// How many of the fields that cost most are worth a line.
+    const COSTLY: usize = 5;
+
+    fn new(owners: &'a [Owner], budget: usize, strict: bool) -> Self {
+        let schemas = || owners.iter().map(|owner| &owner.new.schema);
+        let changes = owners.iter().filter_map(|owner| {
+            let changes = owner.new.schema.changes_since(&owner.old.as_ref()?.schema);
+            Some((owner, changes))
+        });
+        let mut fields: Vec<_> = schemas().flat_map(Schema::fields).collect();
+        fields.sort_by(|a, b| {
+            let [a, b] = [a, b].map(|field| field.size());
+            (b.worst.cmp(&a.worst)).then(b.expected.total_cmp(&a.expected))
+        });
+        let savings = |schema: &'a Schema| {
+            let savings = schema.savings().into_iter();
+            savings.map(move |saving| (schema, saving))
+        };
+        Self {
+            owners,
+            changes: changes.collect(),
+            conflicts: schema::conflicts(schemas()),
+            savings: schemas().flat_map(savings).collect(),
+            lints: schema::lints(schemas()),
+            area: schema::area(fields.iter().map(|field| field.wanted.kind)),
+            fields,
+            budget,
+            strict,
+        }
+    }
+
+    /// What makes the check fail, as phrases.
+    fn faults(&self) -> Vec<String> {
+        let changes = self.changes.iter().flat_map(|(_, changes)| changes);
+        let breaking = changes.filter(|change| change.breaking.is_some()).count();
+        let mut faults = Vec::new();
+        if breaking > 0 {
+            faults.push(count(breaking, "breaking change"));
+        }
+        if !self.conflicts.is_empty() {
+            faults.push(count(self.conflicts.len(), "conflict"));
+        }
+        if self.area > self.budget {
+            let past = self.area - self.budget;
+            faults.push(format!(
+                "the area has {}, {past} past the budget of {}",
+                count(self.area, "byte"),
+                self.budget
+            ));
+        }
+        if self.fields.len() > NUMBERS {
+            faults.push(format!(
+                "{} fields, and a host has {NUMBERS} numbers for fields",
+                self.fields.len()
+            ));
+        }
+        if self.strict && !self.lints.is_empty() {
+            faults.push(count(self.lints.len(), "warning"));
+        }
+        faults
+    }
+
+    fn gro_obstacles(&self) -> impl Iterator<Item = (&SchemaField, &'static str)> {
+        let fields = self.fields.iter();
+        fields.filter_map(|&field| Some((field, field.gro_obstacle()?)))
+    }
+
+    fn file(&self, field: &SchemaField) -> &str {
+        let mut owners = self.owners.iter();
+        let owner = owners.find(|owner| owner.new.schema.owner() == field.wanted.owner);
+        owner.map_or("", |owner| &owner.new.file)
+    }
+
+    fn print(&self) {
+        self.print_changes();
+        for (first, second) in &self.conflicts {
+            let [first_side, second_side] = [first, second].map(|side| {
+                let wanted = &side.wanted;
+                format!("{} of {} in {}", wanted.kind, wanted.owner, self.file(side))
+            });
+            let name = first.wanted.name;
+            say("CONFLICT", format!("{name}: {first_side}, {second_side}"));
+            say("", "= rename one of the two, or take it out of one schema");
+        }
+        if !self.conflicts.is_empty() {
+            println!();
+        }
+        self.print_sizes();
+        self.print_savings();
+        self.print_gro_obstacles();
+        for lint in &self.lints {
+            let owner = lint.owner;
+            let subject = lint.field.map_or_else(
+                || format!("owner {owner}"),
+                |field| format!("{field} of {owner}"),
+            );
+            say("warning", format!("{subject}: {}", lint.what));
+            say("", format!("= {}", lint.remedy));
+        }
+        if self.faults().is_empty() {
+            say(
+                "ok",
+                format!("the area has {} of {} bytes", self.area, self.budget),
+            );
+        }
+    }
+
+    fn print_changes(&self) {
+        for (owner, changes) in &self.changes {
+            let (name, new) = (owner.new.schema.owner(), &owner.new.file);
+            let old = owner.old.as_ref().map_or("", |old| &old.file);
+            println!("{name}: {new} is the version after {old}");
+            for change in changes {
+                let subject = change
+                    .field
+                    .map_or_else(|| format!("schema of {name}"), |field| field.to_string());
+                let what = format!("{subject}: {}", change.what);
+                match &change.breaking {
+                    None => say("ok", what),
+                    Some(breaking) => {
+                        say("BREAKING", what);
+                        say("", breaking.reason);
+                        say("", format!("= {}", breaking.remedy));
+                    }
+                }
+            }
+            if changes.is_empty() {
+                say("ok", "nothing changed");
+            }
+            println!();
+        }
+    }
+
+    fn print_sizes(&self) {
+        let mut sizes = table(["owner", "fields", "bytes", "on average", "area alone"]);
+        let mut row = |what: String, fields: String, size: Size, area: String| {
+            sizes.add_row([
+                what.into(),
+                number(fields),
+                number(size.worst),
+                number(format!("{:.1}", size.expected)),
+                number(area),
+            ]);
+        };
+        row("header".into(), String::new(), Size::HEADER, String::new());
+        for owner in self.owners {
+            let schema = &owner.new.schema;
+            let fields = schema.fields().len().to_string();
+            let area = schema.area().to_string();
+            row(
+                schema.owner().to_string(),
+                fields,
+                total(schema.fields()),
+                area,
+            );
+        }
+        let all = Size::HEADER + total(self.fields.iter().copied());
+        let area = self.area.to_string();
+        row("all".into(), self.fields.len().to_string(), all, area);
+        output::print(&sizes);
+        println!();
+        let costly = &self.fields[..self.fields.len().min(Self::COSTLY)];
+        if costly.is_empty() {
+            return;
+        }
+        let mut fields = table(["costly field", "owner", "type", "bytes", "on average"]);
+        for field in costly {
+            let (wanted, size) = (&field.wanted, field.size());
+            fields.add_row([
+                wanted.name.to_string().into(),
+                wanted.owner.to_string().into(),
+                wanted.kind.to_string().into(),
+                number(size.worst),
+                number(format!("{:.1}", size.expected)),
+            ]);
+        }
+        output::print(&fields);
+        if self
+            .fields
+            .iter()
+            .any(|field| field.wanted.kind.is_variable())
+        {
+            println!("bytes[..N] counts with all N on average too");
+        }
+        println!();
+    }
+
+    fn print_savings(&self) {
+        for (schema, saving) in &self.savings {
+            let names: Vec<_> = saving.fields.iter().map(ToString::to_string).collect();
+            let (names, owner, advice) = (names.join(", "), schema.owner(), &saving.advice);
+            say("saving", format!("{names} of {owner}: {advice}"));
+            let Size { worst, expected } = saving.saved;
+            let mut bytes = match worst {
+                0 => format!("saves {expected:.1} bytes on average"),
+                _ => format!("saves {worst} bytes, {expected:.1} on average"),
+            };
+            if let Some(provided) = saving.provided {
+                bytes += &format!(", if {provided}");
+            }
+            say("", bytes);
+        }
+        if !self.savings.is_empty() {
+            say(
+                "",
+                "(a field that is in use keeps its type: add another, and retire it)",
+            );
+        }
+    }
+
+    fn print_gro_obstacles(&self) {
+        let mut obstacles = self.gro_obstacles().peekable();
+        if obstacles.peek().is_none() {
+            return;
+        }
+        for (field, why) in obstacles {
+            let (name, owner) = (field.wanted.name, field.wanted.owner);
+            say("no GRO", format!("{name} of {owner}: {why}"));
+        }
+        say(
+            "",
+            "the kernel merges only packets with equal metadata, whatever `gro` says",
+        );
+    }
+
+    fn to_json(&self) -> Value {
+        let owners = self.owners.iter().map(|owner| {
+            let schema = &owner.new.schema;
+            let Size { worst, expected } = total(schema.fields());
+            json!({
+                "owner": schema.owner().as_str(),
+                "file": owner.new.file,
+                "old_file": owner.old.as_ref().map(|old| &old.file),
+                "fields": schema.fields().len(),
+                "bytes": worst,
+                "expected_bytes": expected,
+                "area": schema.area(),
+            })
+        });
+        let changes = self.changes.iter().flat_map(|(owner, changes)| {
+            let name = owner.new.schema.owner();
+            changes.iter().map(move |change| {
+                let breaking = change.breaking.as_ref();
+                json!({
+                    "owner": name.as_str(),
+                    "field": change.field.map(|field| field.to_string()),
+                    "change": change.what,
+                    "breaking": breaking.is_some(),
+                    "reason": breaking.map(|breaking| breaking.reason),
+                    "remedy": breaking.map(|breaking| &breaking.remedy),
+                })
+            })
+        });
+        let conflicts = self.conflicts.iter().map(|(first, second)| {
+            let side = |field: &SchemaField| {
+                json!({
+                    "owner": field.wanted.owner.as_str(),
+                    "type": field.wanted.kind.to_string(),
+                    "file": self.file(field),
+                })
+            };
+            json!({ "field": first.wanted.name.as_str(), "sides": [side(first), side(second)] })
+        });
+        let fields = self.fields.iter().map(|field| {
+            let Size { worst, expected } = field.size();
+            json!({
+                "name": field.wanted.name.as_str(),
+                "owner": field.wanted.owner.as_str(),
+                "type": field.wanted.kind.to_string(),
+                "hot": field.wanted.policy.hot,
+                "bytes": worst,
+                "expected_bytes": expected,
+            })
+        });
+        let savings = self.savings.iter().map(|(schema, saving)| {
+            json!({
+                "owner": schema.owner().as_str(),
+                "fields": saving.fields.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "advice": saving.advice,
+                "bytes": saving.saved.worst,
+                "expected_bytes": saving.saved.expected,
+                "provided": saving.provided,
+            })
+        });
+        let obstacles = self.gro_obstacles().map(|(field, why)| {
+            json!({
+                "field": field.wanted.name.as_str(),
+                "owner": field.wanted.owner.as_str(),
+                "why": why,
+            })
+        });
+        let warnings = self.lints.iter().map(|lint| {
+            json!({
+                "owner": lint.owner.as_str(),
+                "field": lint.field.map(|field| field.to_string()),
+                "what": lint.what,
+                "remedy": lint.remedy,
+            })
+        });
+        let all = Size::HEADER + total(self.fields.iter().copied());
+        json!({
+            "ok": self.faults().is_empty(),
+            "faults": self.faults(),
+            "bytes": all.worst,
+            "expected_bytes": all.expected,
+            "area": self.area,
+            "budget": self.budget,
+            "owners": owners.collect::<Vec<_>>(),
+            "changes": changes.collect::<Vec<_>>(),
+            "conflicts": conflicts.collect::<Vec<_>>(),
+            "fields": fields.collect::<Vec<_>>(),
+            "savings": savings.collect::<Vec<_>>(),
+            "defeat_gro": obstacles.collect::<Vec<_>>(),
+            "warnings": warnings.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Fields that a host has numbers for.
+const NUMBERS: usize = abi::FIELDS_MAX - 1;
+
+fn total<'a>(fields: impl IntoIterator<Item = &'a SchemaField>) -> Size {
+    fields.into_iter().map(SchemaField::size).sum()
+}
+
+/// A line behind what it is, or behind a blank of that width.
+fn say(what: &str, line: impl std::fmt::Display) {
+    println!("{what:9} {line}");
+}
+
+fn count(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}

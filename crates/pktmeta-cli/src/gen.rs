@@ -1,0 +1,193 @@
+//! `pktmeta gen`
+
+use crate::datapath::read_schema;
+use anyhow::{Context, bail};
+use pktmeta_bpf::Datapath;
+use pktmeta_codegen::{GeneratedFile, Input, Language, generate, is_generated};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Write what schemas say as C, Rust, a Wireshark dissector or a page
+///
+/// The same schemas give the same files, to be checked in. Files that say what was written already
+/// are left alone, and so are files that somebody else wrote.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples: pktmeta gen c edge.toml -o include\n          \
+    pktmeta gen wireshark edge.toml --numbers host > pktmeta.lua"
+)]
+pub(crate) struct Gen {
+    /// What to write
+    #[arg(value_enum)]
+    language: Target,
+    /// Schema files; json-schema takes none
+    schema: Vec<PathBuf>,
+    /// Directory to write to; `-`, or nothing, prints a single file
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// wireshark: whose numbers the fields have [default: schema]
+    #[arg(long, value_enum)]
+    numbers: Option<Numbers>,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Target {
+    /// A header for each owner, for BPF programs and applications
+    C,
+    /// A module for each owner, for applications that link pktmeta
+    Rust,
+    /// One dissector for the records of all
+    Wireshark,
+    /// A page for each owner, in Markdown
+    Reference,
+    /// The JSON Schema of schema files, for editors
+    JsonSchema,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Numbers {
+    /// Those that this host has given to the fields
+    Host,
+    /// In the order of the schemas: those of a host that has no other fields
+    Schema,
+}
+
+impl Gen {
+    pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
+        self.check()?;
+        let schemas: Result<_, _> = self.schema.iter().map(|file| read_schema(file)).collect();
+        let mut input = Input::new(schemas?)?;
+        if self.numbers == Some(Numbers::Host) {
+            input = input.with_registry(Datapath::new(bpffs).registry().read()?);
+        }
+        let files = generate(self.language.into(), &input)?;
+        match &self.output {
+            Some(directory) if directory != Path::new("-") => write(directory, &files)?,
+            _ => print(&files)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// What clap cannot say: which arguments go with which language.
+    fn check(&self) -> anyhow::Result<()> {
+        let of_files = self.language == Target::JsonSchema;
+        if of_files && !self.schema.is_empty() {
+            bail!(
+                "gen json-schema describes all schema files and reads none\n  = leave {} out",
+                self.schema[0].display() // not empty, just seen
+            );
+        }
+        if !of_files && self.schema.is_empty() {
+            bail!("nothing to generate from\n  = name one or more schema files: docs/schema.md");
+        }
+        if self.numbers.is_some() && self.language != Target::Wireshark {
+            bail!(
+                "--numbers is for wireshark: everything else finds numbers by name when it runs\n  \
+                 = leave it out"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl From<Target> for Language {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::C => Self::C,
+            Target::Rust => Self::Rust,
+            Target::Wireshark => Self::Wireshark,
+            Target::Reference => Self::Reference,
+            Target::JsonSchema => Self::JsonSchema,
+        }
+    }
+}
+
+fn print(files: &[GeneratedFile]) -> anyhow::Result<()> {
+    let [file] = files else {
+        bail!(
+            "{} files do not go to standard output one after another\n  \
+             = name a directory with -o DIR",
+            files.len()
+        );
+    };
+    print!("{}", file.text);
+    Ok(())
+}
+
+/// Writes all files or, if one of them is somebody's own, none.
+fn write(directory: &Path, files: &[GeneratedFile]) -> anyhow::Result<()> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("make the directory {}", directory.display()))?;
+    let mut changed = Vec::new();
+    for file in files {
+        let path = directory.join(&file.name);
+        let old = read(&path)?;
+        if old.as_deref().is_some_and(|old| !is_generated(old)) {
+            bail!(
+                "write {path}: it is there, and pktmeta did not generate it; nothing was written\n  \
+                 = move it away, or name another directory with -o",
+                path = path.display()
+            );
+        }
+        changed.push(old.as_deref() != Some(file.text.as_str()));
+    }
+    for (file, changed) in files.iter().zip(changed) {
+        let path = directory.join(&file.name);
+        let shown = path.display();
+        if changed {
+            fs::write(&path, &file.text).with_context(|| format!("write {shown}"))?;
+            println!("{shown}: written");
+        } else {
+            println!("{shown}: unchanged");
+        }
+    }
+    Ok(())
+}
+
+/// What a file has; nothing if it is not there. What is no text is not ours either.
+fn read(path: &Path) -> anyhow::Result<Option<String>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, text: &str) -> GeneratedFile {
+        GeneratedFile {
+            name: name.into(),
+            text: format!("// Generated by `pktmeta gen rust`\n{text}\n"),
+        }
+    }
+
+    #[test]
+    fn files_are_written_once_and_those_of_others_never() {
+        let directory = std::env::temp_dir().join(format!("pktmeta-gen-{}", std::process::id()));
+        let (a, b) = (directory.join("a.rs"), directory.join("b.rs"));
+        let files = [file("a.rs", "1"), file("b.rs", "1")];
+        write(&directory, &files).unwrap();
+        assert_eq!(fs::read_to_string(&a).unwrap(), files[0].text);
+        let written = fs::metadata(&a).unwrap().modified().unwrap();
+        write(&directory, &files).unwrap();
+        assert_eq!(fs::metadata(&a).unwrap().modified().unwrap(), written);
+        fs::write(&b, "mine").unwrap();
+        let error = write(&directory, &[file("a.rs", "2"), file("b.rs", "2")]).unwrap_err();
+        assert!(error.to_string().contains("move it away"), "{error}");
+        assert_eq!(fs::read_to_string(&a).unwrap(), files[0].text);
+        assert_eq!(fs::read_to_string(&b).unwrap(), "mine");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn several_files_are_not_printed() {
+        let error = print(&[file("a.rs", "1"), file("b.rs", "1")]).unwrap_err();
+        assert!(error.to_string().contains("-o DIR"), "{error}");
+    }
+}

@@ -1,0 +1,337 @@
+//! C headers, for BPF programs and for applications.
+
+use crate::{Error, GeneratedFile, Language, identifiers::Identifiers, text};
+use pktmeta_core::{
+    Kind,
+    schema::{Schema, SchemaField},
+};
+
+pub(crate) fn generate(schemas: &[Schema]) -> Result<Vec<GeneratedFile>, Error> {
+    // Those of all headers: a program may include any two of them.
+    let mut identifiers = Identifiers::new(Language::C);
+    schemas
+        .iter()
+        .map(|schema| header(schema, &mut identifiers))
+        .collect()
+}
+
+/// The C type of a field's values.
+pub(crate) fn type_name(field: &SchemaField) -> String {
+    format!("{}_t", lower(field))
+}
+
+/// The macro that declares a field in a BPF program.
+pub(crate) fn declaration(field: &SchemaField) -> String {
+    let name = field.wanted.name.as_str().to_uppercase();
+    format!("{}_FIELD_{name}", owner(field))
+}
+
+/// The name of the header of a schema.
+pub(crate) fn file_name(schema: &Schema) -> String {
+    format!("{}.pktmeta.h", schema.owner())
+}
+
+fn header(schema: &Schema, identifiers: &mut Identifiers) -> Result<GeneratedFile, Error> {
+    let guard = format!("{}_PKTMETA_H", schema.owner().as_str().to_uppercase());
+    let what = format!("the include guard of {}", schema.owner());
+    identifiers.take(&guard, &what)?;
+    for field in schema.fields() {
+        take_names(field, identifiers)?;
+    }
+    let each =
+        |part: fn(&SchemaField) -> String| -> String { schema.fields().iter().map(part).collect() };
+    let [generated, again] = text::provenance(Language::C, &[schema.owner()]);
+    let text = format!(
+        "\
+/* {generated}
+ * {again} */
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
+{about}#ifndef {guard}
+#define {guard}
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+{helpers}
+{definitions}#ifdef PKTMETA_BPF_H
+{declarations}#elif !defined(__bpf__)
+{getters}#endif
+
+#endif
+",
+        about = about(schema),
+        helpers = include_str!("helpers.h"),
+        definitions = each(definition),
+        declarations = each(declaration_macro),
+        getters = each(getter),
+    );
+    Ok(GeneratedFile {
+        name: file_name(schema),
+        text,
+    })
+}
+
+/// What the header is for and how to use it.
+fn about(schema: &Schema) -> String {
+    let mut lines = vec![format!("The fields of {}.", schema.owner())];
+    lines.extend(comment_lines(schema.doc()));
+    if let Some(field) = schema.fields().first() {
+        let example = declaration(field);
+        let arguments = match field.wanted.kind {
+            Kind::Flag => "record, length, type",
+            _ => "record, length, type, &value",
+        };
+        let getter = getter_name(field);
+        lines.extend(
+            format!(
+                "
+A BPF program includes this after <pktmeta/pktmeta.bpf.h> and declares the fields that it uses:
+
+\t{example};
+
+An application asks once which number a field has on this host, by its name, with
+getsockopt(PKTMETA_FIELD_INFO), and then reads it out of records:
+
+\t{getter}({arguments})
+
+Such functions return 0; -ENODATA if the bytes are not a whole record, of which nothing may be
+used; -ENOENT if the record does not have the field with a value of its type. Values are in host
+order, addresses and ports in that of the network."
+            )
+            .lines()
+            .map(str::to_owned),
+        );
+    }
+    comment(&lines)
+}
+
+/// Name, kind, size and type of a field, and the names of its values.
+fn definition(field: &SchemaField) -> String {
+    let (lower, upper, kind) = (lower(field), upper(field), field.wanted.kind);
+    let name = field.wanted.name;
+    let doc = comment(&comment_lines(&field.doc));
+    let (code, size) = (kind.code(), kind.size());
+    let values = values(field);
+    let value_type = match kind {
+        Kind::Flag => String::new(),
+        _ => {
+            let bytes = match kind {
+                Kind::Variable { .. } => format!("1 + {upper}_SIZE"),
+                _ => format!("{upper}_SIZE"),
+            };
+            let value_type = value_type(kind);
+            format!(
+                "typedef {value_type} {lower}_t;\n\
+                 PKTMETA_STATIC_ASSERT(sizeof({lower}_t) == {bytes}, \"{name} is {kind}\");\n"
+            )
+        }
+    };
+    format!(
+        "{doc}#define {upper}_NAME \"{name}\"\n\
+         #define {upper}_KIND {code} /* {kind} */\n\
+         #define {upper}_SIZE {size}\n\
+         {values}{value_type}\n"
+    )
+}
+
+/// An `enum` of an enumeration's values, masks of a set's bits.
+fn values(field: &SchemaField) -> String {
+    let (lower, upper) = (lower(field), upper(field));
+    let names = field.names.iter();
+    match field.wanted.kind {
+        Kind::Enum { .. } => {
+            // Enumerators are an int in C.
+            let (small, large): (Vec<_>, Vec<_>) =
+                names.partition(|(_, number)| i32::try_from(*number).is_ok());
+            let enumerators: String = small
+                .iter()
+                .map(|(name, number)| format!("\t{upper}_{} = {number},\n", name.to_uppercase()))
+                .collect();
+            let others: String = large
+                .iter()
+                .map(|(name, number)| {
+                    format!("#define {upper}_{} {number}U\n", name.to_uppercase())
+                })
+                .collect();
+            match enumerators.is_empty() {
+                true => others,
+                false => format!("enum {lower} {{\n{enumerators}}};\n{others}"),
+            }
+        }
+        Kind::Bits { size } => {
+            let one = if size == 8 { "1ULL" } else { "1U" };
+            names
+                .map(|(name, bit)| {
+                    format!("#define {upper}_{} ({one} << {bit})\n", name.to_uppercase())
+                })
+                .collect()
+        }
+        _ => String::new(),
+    }
+}
+
+fn value_type(kind: Kind) -> String {
+    let integer = |sign, size| match size {
+        16 => format!("struct {{\n\t__u64 lo;\n\t__{sign}64 hi;\n}}"),
+        _ => format!("__{sign}{}", 8 * u32::from(size)),
+    };
+    let octets = |name, size| format!("struct {{\n\t__u8 {name}[{size}];\n}}");
+    match kind {
+        Kind::Flag | Kind::Bool => "__u8".into(),
+        Kind::Unsigned { size } | Kind::Enum { size } | Kind::Bits { size } => integer('u', size),
+        Kind::Signed { size } => integer('s', size),
+        Kind::Timestamp => "__u64".into(),
+        Kind::Ipv4 => "__be32".into(),
+        Kind::Ipv6 | Kind::Mac => octets("octets", kind.size()),
+        Kind::Socket => {
+            "struct {\n\t__u8 address[16]; /* IPv4 as ::ffff:a.b.c.d */\n\t__be16 port;\n} \
+             __attribute__((packed))"
+                .into()
+        }
+        Kind::Bytes { size } => octets("bytes", size),
+        Kind::Variable { max } => {
+            format!(
+                "struct {{\n\t__u8 size; /* of bytes, those that are set */\n\t__u8 bytes[{max}];\n}}"
+            )
+        }
+    }
+}
+
+/// The macro with which a BPF program says that it uses a field.
+fn declaration_macro(field: &SchemaField) -> String {
+    let (name, lower) = (field.wanted.name, lower(field));
+    let declaration = declaration(field);
+    match field.wanted.kind {
+        Kind::Flag => format!("#define {declaration} PKTMETA_FIELD_FLAG({name})\n"),
+        Kind::Variable { max } => {
+            format!("#define {declaration} PKTMETA_FIELD_BYTES({name}, {max})\n")
+        }
+        _ => format!("#define {declaration} PKTMETA_FIELD({name}, {lower}_t)\n"),
+    }
+}
+
+/// The function with which an application reads a field out of a record.
+fn getter(field: &SchemaField) -> String {
+    let (lower, upper, kind) = (lower(field), upper(field), field.wanted.kind);
+    let name = getter_name(field);
+    let size_code = match (kind, kind.size()) {
+        (Kind::Variable { .. }, _) => 0,
+        (_, 2) => 1,
+        (_, 4) => 2,
+        (_, 8) => 3,
+        _ => 0,
+    };
+    let find = format!("pktmeta_schema_find(record, length, type, {size_code}, &bytes)");
+    if kind == Kind::Flag {
+        return format!(
+            "\nstatic inline int {name}(const void *record, size_t length, __u8 type)\n\
+             {{\n\
+             \tconst __u8 *bytes = 0;\n\
+             \tint size = {find};\n\n\
+             \treturn size > 0 ? -ENOENT : size;\n\
+             }}\n"
+        );
+    }
+    let unlike = match kind {
+        Kind::Variable { .. } => format!("size < 0 || size > {upper}_SIZE"),
+        Kind::Bool => format!("size != {upper}_SIZE || *bytes > 1"),
+        _ => format!("size != {upper}_SIZE"),
+    };
+    let copy = match kind {
+        Kind::Unsigned { size: 16 } | Kind::Signed { size: 16 } => {
+            let sign = if matches!(kind, Kind::Signed { .. }) {
+                's'
+            } else {
+                'u'
+            };
+            format!(
+                "\tvalue->lo = pktmeta_schema_integer(bytes, 8);\n\
+                 \tvalue->hi = (__{sign}64)pktmeta_schema_integer(bytes + 8, 8);\n"
+            )
+        }
+        Kind::Bool
+        | Kind::Unsigned { .. }
+        | Kind::Signed { .. }
+        | Kind::Enum { .. }
+        | Kind::Bits { .. }
+        | Kind::Timestamp => {
+            format!("\t*value = ({lower}_t)pktmeta_schema_integer(bytes, size);\n")
+        }
+        Kind::Variable { .. } => "\tvalue->size = (__u8)size;\n\
+                                  \tmemcpy(value->bytes, bytes, (size_t)size);\n"
+            .into(),
+        _ => "\tmemcpy(value, bytes, sizeof(*value));\n".into(),
+    };
+    format!(
+        "\nstatic inline int {name}(const void *record, size_t length, __u8 type,\n\
+         \t\t\t{lower}_t *value)\n\
+         {{\n\
+         \tconst __u8 *bytes = 0;\n\
+         \tint size = {find};\n\n\
+         \tif ({unlike})\n\
+         \t\treturn size < 0 ? size : -ENOENT;\n\
+         {copy}\
+         \treturn 0;\n\
+         }}\n"
+    )
+}
+
+/// Claims what [`definition`] and [`declaration_macro`] define. Names in lower case are unique if
+/// these are.
+fn take_names(field: &SchemaField, identifiers: &mut Identifiers) -> Result<(), Error> {
+    let what = format!("field {} of {}", field.wanted.name, field.wanted.owner);
+    let upper = upper(field);
+    for part in ["NAME", "KIND", "SIZE"] {
+        let part_of = format!("the {} of {what}", part.to_lowercase());
+        identifiers.take(&format!("{upper}_{part}"), &part_of)?;
+    }
+    identifiers.take(&declaration(field), &format!("the declaration of {what}"))?;
+    for (name, _) in field.names.iter() {
+        let value = format!("{upper}_{}", name.to_uppercase());
+        identifiers.take(&value, &format!("value {name} of {what}"))?;
+    }
+    Ok(())
+}
+
+fn getter_name(field: &SchemaField) -> String {
+    format!("{}_get", lower(field))
+}
+
+fn owner(field: &SchemaField) -> String {
+    field.wanted.owner.as_str().to_uppercase()
+}
+
+fn lower(field: &SchemaField) -> String {
+    format!("{}_{}", field.wanted.owner, field.wanted.name)
+}
+
+fn upper(field: &SchemaField) -> String {
+    lower(field).to_uppercase()
+}
+
+/// The lines of a `doc` without what begins or ends a comment, or joins lines.
+fn comment_lines(doc: &str) -> Vec<String> {
+    let mut lines = text::lines(doc);
+    for line in &mut lines {
+        *line = line
+            .replace("*/", "* /")
+            .replace("/*", "/ *")
+            .replace("??/", "?? /");
+        if line.ends_with('\\') {
+            line.push('.');
+        }
+    }
+    lines
+}
+
+fn comment(lines: &[String]) -> String {
+    match lines {
+        [] => String::new(),
+        [line] => format!("/* {line} */\n"),
+        _ => format!(
+            "/*\n{} */\n",
+            text::prefixed(" *", lines).replace(" * \t", " *\t")
+        ),
+    }
+}

@@ -1,0 +1,61 @@
+//! Why nothing was generated.
+
+use crate::Language;
+use pktmeta_core::{FieldName, registry::Wanted};
+use std::fmt;
+
+/// Why nothing was generated, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two of the schemas have the same owner, so that their files would have the same name.
+    OwnerTwice(FieldName),
+    /// The fields cannot be on one host together: why, and what to do.
+    Registry(String),
+    /// Two things would have the same name.
+    Collision {
+        /// Where.
+        language: Language,
+        /// The name.
+        identifier: String,
+        /// What has it.
+        first: String,
+        /// What would have it too.
+        second: String,
+    },
+    /// The registry whose numbers are wanted does not have a field.
+    NotRegistered(Wanted),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnerTwice(owner) => write!(
+                f,
+                "two of the schemas are of owner {owner}, whose files would have the same name\n  \
+                 = put the fields of {owner} into one schema file"
+            ),
+            Self::Registry(why) => write!(f, "number the fields of the schemas: {why}"),
+            Self::Collision {
+                language,
+                identifier,
+                first,
+                second,
+            } => write!(
+                f,
+                "generate {}: {first} and {second} would both be called {identifier}\n  \
+                 = rename one of the two in its schema",
+                language.name()
+            ),
+            Self::NotRegistered(Wanted {
+                name, owner, kind, ..
+            }) => write!(
+                f,
+                "take the host's numbers: it has no field {name} of owner {owner} with type {kind}\n  \
+                 = register the schema there first, or use numbers in the order of the schemas"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Reads records from stdin, a line of hexadecimal digits each, and prints what the generated
+ * functions find in them. Arguments are the numbers of the fields, in the order below: those that
+ * an application has from getsockopt().
+ */
+#include "edge.pktmeta.h"
+#include "lab.pktmeta.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void print_hex(const void *value, size_t size)
+{
+	const unsigned char *bytes = value;
+
+	while (size--)
+		printf("%02x", *bytes++);
+}
+
+static const __u8 *record;
+static size_t length;
+static char **numbers;
+
+/* 1 if there is a value to print. */
+static int said(const char *name, int result)
+{
+	printf("%s %s", name, result == 0 ? "" : result == -ENOENT ? "absent" :
+			      result == -ENODATA ? "none" : "?");
+	return result == 0;
+}
+
+/* How each value is printed. */
+#define UNSIGNED printf("%llu", (unsigned long long)value)
+#define SIGNED printf("%lld", (long long)value)
+#define WIDE printf("%016llx%016llx", (unsigned long long)value.hi, (unsigned long long)value.lo)
+#define ADDRESS4 printf("%08x", ntohl(value))
+#define OCTETS print_hex(&value, sizeof(value))
+#define SOCKET (print_hex(value.address, 16), printf(" %d", ntohs(value.port)))
+#define VARIABLE print_hex(value.bytes, value.size)
+
+#define PRINT(field, how)                                                                          \
+	do {                                                                                       \
+		field##_t value;                                                                   \
+		if (said(#field, field##_get(record, length, atoi(*numbers++), &value)))           \
+			how;                                                                       \
+		printf("\n");                                                                      \
+	} while (0)
+
+#define PRINT_FLAG(field)                                                                          \
+	do {                                                                                       \
+		if (said(#field, field##_get(record, length, atoi(*numbers++))))                   \
+			printf("set");                                                             \
+		printf("\n");                                                                      \
+	} while (0)
+
+static void print_fields(void)
+{
+	PRINT(edge_tenant, UNSIGNED);
+	PRINT(edge_verdict, UNSIGNED);
+	PRINT(edge_seen, UNSIGNED);
+	PRINT(edge_rx_time, UNSIGNED);
+	PRINT(edge_original_destination, SOCKET);
+	PRINT(edge_client, ADDRESS4);
+	PRINT(edge_client6, OCTETS);
+	PRINT(edge_next_hop, OCTETS);
+	PRINT(edge_trace_id, WIDE);
+	PRINT(edge_cookie, VARIABLE);
+	PRINT_FLAG(edge_sampled);
+	PRINT(lab_type, UNSIGNED);
+	PRINT(lab_int, UNSIGNED);
+	PRINT(lab_self, UNSIGNED);
+	PRINT(lab_new, SIGNED);
+	PRINT(lab_linux, SIGNED);
+	PRINT(lab_delta, SIGNED);
+	PRINT(lab_offset_ns, SIGNED);
+	PRINT(lab_wide, WIDE);
+	PRINT(lab_option, UNSIGNED);
+	PRINT(lab_big, UNSIGNED);
+	PRINT(lab_b, UNSIGNED);
+	PRINT(lab_bits, UNSIGNED);
+	PRINT(lab_flags, UNSIGNED);
+	PRINT(lab_match, UNSIGNED);
+	PRINT(lab_digest, OCTETS);
+	PRINT(lab_blob, VARIABLE);
+}
+
+int main(int argc, char **argv)
+{
+	char line[1024];
+
+	while (argc > 1 && fgets(line, sizeof(line), stdin)) {
+		__u8 *copy;
+		size_t i;
+
+		length = strcspn(line, "\n") / 2;
+		/* Of its very size, so that a sanitizer sees what is read beyond. */
+		copy = malloc(length ? length : 1);
+		if (!copy)
+			return 1;
+		for (i = 0; i < length; i++) {
+			unsigned int byte;
+
+			if (sscanf(line + 2 * i, "%2x", &byte) != 1)
+				return 1;
+			copy[i] = (__u8)byte;
+		}
+		record = copy;
+		numbers = argv + 1;
+		print_fields();
+		free(copy);
+	}
+	return 0;
+}

@@ -1,0 +1,103 @@
+//! What cannot be generated, and what the message says.
+
+use pktmeta_codegen::{Error, Input, Language, generate};
+use pktmeta_core::{Registry, schema::Schema};
+
+fn schema(owner: &str, fields: &[(&str, &str)]) -> Schema {
+    let mut text = format!("owner = \"{owner}\"\n");
+    for (name, rest) in fields {
+        text += &format!("[[field]]\nname = \"{name}\"\n{rest}\n");
+    }
+    Schema::parse("test.toml", &text).unwrap()
+}
+
+const U8: &str = "type = \"u8\"";
+
+#[test]
+fn two_schemas_of_one_owner_are_refused() {
+    let edge = || schema("edge", &[]);
+    let error = Input::new(vec![edge(), schema("lab", &[]), edge()]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "two of the schemas are of owner edge, whose files would have the same name\n  \
+         = put the fields of edge into one schema file"
+    );
+}
+
+#[test]
+fn fields_that_cannot_be_on_one_host_are_refused_with_both_sides() {
+    let both = vec![
+        schema("edge", &[("tenant", U8)]),
+        schema("lab", &[("tenant", "type = \"u16\"")]),
+    ];
+    let message = Input::new(both).unwrap_err().to_string();
+    for part in ["tenant", "edge", "u8", "lab", "u16", "rename"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn names_that_become_one_in_a_language_are_refused_with_both_sides() {
+    let verdict = "type = \"enum8\"\nnames = { size = 0 }";
+    let x = "type = \"enum8\"\nnames = { x = 0 }";
+    for (language, schemas, identifier) in [
+        (
+            Language::C,
+            vec![schema("edge", &[("verdict", verdict)])],
+            "EDGE_VERDICT_SIZE",
+        ),
+        (
+            Language::C,
+            vec![schema("edge", &[("x", U8), ("field", x)])],
+            "EDGE_FIELD_X",
+        ),
+        (
+            Language::C,
+            vec![schema("a", &[("b_c", U8)]), schema("a_b", &[("c", U8)])],
+            "A_B_C_NAME",
+        ),
+        (
+            Language::Rust,
+            vec![schema("edge", &[("a_value", x), ("a", x)])],
+            "AValue",
+        ),
+        (
+            Language::Rust,
+            vec![schema("edge", &[("self", U8), ("self_", U8)])],
+            "self_",
+        ),
+    ] {
+        let input = Input::new(schemas).unwrap();
+        let error = generate(language, &input).unwrap_err();
+        let Error::Collision { identifier: it, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(it, identifier);
+        let message = error.to_string();
+        assert!(message.matches("field ").count() >= 2, "{message}");
+        assert!(message.contains("rename"), "{message}");
+    }
+}
+
+#[test]
+fn numbers_of_a_host_that_lacks_a_field_are_refused() {
+    let input = crate::input().with_registry(Registry::new());
+    let error = generate(Language::Wireshark, &input).unwrap_err();
+    let message = error.to_string();
+    for part in ["tenant", "edge", "u32", "register"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_schema_without_fields_gives_files_all_the_same() {
+    let input = Input::new(vec![schema("edge", &[])]).unwrap();
+    for language in [
+        Language::C,
+        Language::Rust,
+        Language::Wireshark,
+        Language::Reference,
+    ] {
+        assert_eq!(generate(language, &input).unwrap().len(), 1);
+    }
+}

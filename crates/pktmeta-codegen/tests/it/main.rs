@@ -1,0 +1,15 @@
+//! Generated text compared byte for byte, compiled, run and loaded.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod c;
+mod errors;
+mod json_schema;
+mod rust;
+mod sample;
+mod snapshots;
+mod tool;
+mod wireshark;
+
+fn input() -> pktmeta_codegen::Input {
+    pktmeta_codegen::Input::new(sample::schemas()).unwrap()
+}
