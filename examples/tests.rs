@@ -1,7 +1,7 @@
 //! Runs each example on real traffic.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use pktmeta_bpf::{Datapath, Object, ObjectOptions, UpOptions};
+use pktmeta_bpf::{Datapath, HostRegistry, Object, ObjectOptions, UpOptions};
 use pktmeta_core::{Record, schema::Schema};
 use pktmeta_testkit::{
     link::TwoHosts,
@@ -18,6 +18,8 @@ use std::{
 };
 
 const STEER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
+const EDGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/edge.bpf.o"));
+const DNS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dns.bpf.o"));
 const SCHEMA: &str = "owner = \"edge\"\n[[field]]\nname = \"tenant\"\ntype = \"u32\"\n";
 
 #[test]
@@ -118,7 +120,7 @@ fn the_bpf_programs_set_and_get_a_field_by_its_name() {
         let steer = object.program("steer").unwrap();
         hosts
             .server()
-            .run(|| attach_tcx(steer, hosts.server_ifindex()));
+            .run(|| attach(steer, hosts.server_ifindex(), libbpf_sys::BPF_TCX_INGRESS));
         let socket = hosts
             .server()
             .run(|| UdpSocket::bind("192.0.2.2:7000"))
@@ -129,6 +131,48 @@ fn the_bpf_programs_set_and_get_a_field_by_its_name() {
         receive_priority(&socket);
         send_datagram(&hosts);
         assert_eq!(priority(&socket), Some(7));
+    });
+}
+
+/// The tests of `pktmeta bind` do the same with bpftool and with iproute2.
+#[test]
+fn programs_of_two_owners_read_each_others_fields_on_one_interface() {
+    in_sandbox(|_| {
+        let schemas = [
+            ("edge.toml", include_str!("bpf/two_owners/edge.toml")),
+            ("dns.toml", include_str!("bpf/two_owners/dns.toml")),
+        ];
+        let host = HostRegistry::default();
+        for (file, text) in schemas {
+            host.register(&[Schema::parse(file, text).unwrap()])
+                .unwrap();
+        }
+        let registry = host.read().unwrap();
+        let options = ObjectOptions {
+            registry: Some(&registry),
+            ..Default::default()
+        };
+        let edge = Object::load("edge", EDGE, &options).unwrap();
+        let dns = Object::load("dns", DNS, &options).unwrap();
+        let hosts = TwoHosts::new().unwrap();
+        let socket = hosts.server().run(|| {
+            let (ifindex, tcx) = (hosts.server_ifindex(), libbpf_sys::BPF_TCX_INGRESS);
+            attach(
+                edge.program("edge_label").unwrap(),
+                ifindex,
+                libbpf_sys::BPF_XDP,
+            );
+            attach(dns.program("dns_zone").unwrap(), ifindex, tcx);
+            attach(edge.program("edge_route").unwrap(), ifindex, tcx);
+            UdpSocket::bind("192.0.2.2:7000").unwrap()
+        });
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        receive_priority(&socket);
+        send_datagram(&hosts);
+        // The zone that dns gave to the tenant that edge gave to the packet.
+        assert_eq!(priority(&socket), Some(507));
     });
 }
 
@@ -236,15 +280,10 @@ impl Drop for Server {
 }
 
 /// The link lives as long as the sandbox.
-fn attach_tcx(program: BorrowedFd<'_>, ifindex: u32) {
+fn attach(program: BorrowedFd<'_>, ifindex: u32, place: libbpf_sys::bpf_attach_type) {
     // SAFETY: no options are passed.
     let link = unsafe {
-        libbpf_sys::bpf_link_create(
-            program.as_raw_fd(),
-            ifindex as i32,
-            libbpf_sys::BPF_TCX_INGRESS,
-            std::ptr::null(),
-        )
+        libbpf_sys::bpf_link_create(program.as_raw_fd(), ifindex as i32, place, std::ptr::null())
     };
     assert!(link >= 0, "{}", std::io::Error::last_os_error());
 }

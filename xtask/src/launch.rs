@@ -23,6 +23,12 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result {
     become_binary(&["--package", "pktmeta-benches"], arguments)
 }
 
+/// Becomes the fuzzer.
+pub(crate) fn fuzz(arguments: &[OsString]) -> Result {
+    setup::to_build()?;
+    become_binary(&["--package", "pktmeta-fuzz"], arguments)
+}
+
 /// Builds a binary and becomes it: `cargo run` prints to stderr only, and is itself replaced by
 /// what it runs. So standard output, the exit status and Ctrl-C are the binary's own, and nobody
 /// is left in between who could end before it has cleaned up.

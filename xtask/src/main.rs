@@ -34,6 +34,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Test(arguments) => return test::run(&arguments),
         Task::Demo(arguments) => launch::demo(&arguments)?,
         Task::Bench(arguments) => launch::bench(&arguments)?,
+        Task::Fuzz(arguments) => launch::fuzz(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

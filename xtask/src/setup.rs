@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(
             packages.join(" "),
             "gcc libc6-dev make pkg-config libelf-dev zlib1g-dev clang-22 python3 \
-             iproute2 iperf3 tcpdump curl"
+             iproute2 bpftool tshark iperf3 tcpdump curl"
         );
     }
 

@@ -10,11 +10,12 @@ cargo xtask COMMAND
   demo  [-- ARGS]      build and run `pktmeta demo ARGS`
   test  [-- ARGS]      run all tests, as root; ARGS go to cargo test
   bench [NAME] [ARGS]  build and run the benchmarks
+  fuzz  [ARGS]         feed both codecs, C and Rust, the same until they differ
   check                formatting, lints, documentation, licences of dependencies
   setup                only install what these need
   help                 this text
 
-demo, test, bench and check install what they need themselves: with apt-get, as root.
+All of them install what they need themselves: with apt-get, as root.
 ";
 
 /// What to do.
@@ -26,6 +27,7 @@ pub(crate) enum Task {
     Test(Vec<OsString>),
     Demo(Vec<OsString>),
     Bench(Vec<OsString>),
+    Fuzz(Vec<OsString>),
 }
 
 impl Task {
@@ -40,6 +42,7 @@ impl Task {
             Some("test") => Ok(Self::Test(arguments)),
             Some("demo") => Ok(Self::Demo(arguments)),
             Some("bench") => Ok(Self::Bench(arguments)),
+            Some("fuzz") => Ok(Self::Fuzz(arguments)),
             Some("check") => Self::Check.without(&arguments),
             Some("setup") => Self::Setup.without(&arguments),
             Some("help" | "--help" | "-h") => Ok(Self::Help),
@@ -113,6 +116,14 @@ mod tests {
         assert_eq!(
             parse("bench xdp --seconds 1").unwrap(),
             Task::Bench(words("xdp --seconds 1"))
+        );
+    }
+
+    #[test]
+    fn a_fuzzer_takes_arguments() {
+        assert_eq!(
+            parse("fuzz --seconds 60").unwrap(),
+            Task::Fuzz(words("--seconds 60"))
         );
     }
 

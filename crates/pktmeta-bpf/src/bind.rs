@@ -5,7 +5,7 @@ use crate::error::Error;
 use object::{
     Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, elf, read::elf::ElfFile64,
 };
-use pktmeta_core::{FieldInfo, FieldName, Record, Registry};
+use pktmeta_core::{FieldInfo, FieldName, Record, Registry, Tag, TlvType};
 
 /// A BPF object whose constants can be set: an ELF file before it is loaded.
 #[derive(Clone, Debug)]
@@ -19,12 +19,22 @@ impl Image {
     /// Reads an ELF file; `name` is what messages call it.
     ///
     /// # Errors
-    /// It is not a BPF object for this machine's byte order.
+    /// It is not a BPF object for this machine's byte order, or was compiled with headers of another
+    /// version.
     pub fn parse(name: &str, bytes: Vec<u8>) -> Result<Self, Error> {
         let constants = constants(&bytes).map_err(|why| {
             Error::new(format!("read {name}"), why)
                 .remedy("compile it with clang -target bpf -g -O2 -c")
         })?;
+        let field = |constant: &&Constant| {
+            let bytes = bytes.get(constant.range());
+            constant.is_field() && bytes.and_then(Binding::from_bytes).is_none()
+        };
+        if let Some(unknown) = constants.iter().find(field) {
+            let why = format!("{} has another form than this command knows", unknown.name);
+            return Err(Error::new(format!("read {name}"), why)
+                .remedy("compile it with the headers of this version of pktmeta"));
+        }
         Ok(Self {
             name: name.into(),
             bytes,
@@ -79,11 +89,34 @@ impl Image {
                 {
                     return fail(&self.name, binding.differs(info));
                 }
-                binding.set(info);
+                binding.set(registry, info);
                 place.copy_from_slice(&binding.to_bytes());
             }
         }
         Ok(())
+    }
+
+    /// Checks that every field has its number.
+    ///
+    /// # Errors
+    /// Those that have none are named.
+    pub fn check_bound(&self) -> Result<(), Error> {
+        let fields = self.fields();
+        let unbound = fields.iter().filter(|field| field.number().is_none());
+        let unbound: Vec<_> = unbound
+            .map(|field| format!("{} ({})", field.name, field.shape()))
+            .collect();
+        match unbound.is_empty() {
+            true => Ok(()),
+            false => {
+                let tried = format!("bind the fields of {}", self.name);
+                let why = format!("nobody registered {} on this host", unbound.join(", "));
+                Err(Error::new(tried, why).remedy(
+                    "name the schemas that define them with --schema, or leave them unread and \
+                     unwritten with --allow-unbound",
+                ))
+            }
+        }
     }
 
     /// Sets a `const volatile` global.
@@ -120,13 +153,15 @@ pub struct Binding {
     pub tag: u8,
     /// Bytes of its values, at most.
     pub size: u8,
-    place: u8,
+    /// [`Registry::id`] of the registry that gave it the tag.
+    pub registry: u32,
+    until: u8,
     flags: u8,
 }
 
 impl Binding {
     /// Bytes of one.
-    pub const SIZE: usize = 8 + FieldName::CAPACITY;
+    pub const SIZE: usize = 12 + FieldName::CAPACITY;
 
     /// Its first bytes, by which bindings are found in loaded programs.
     pub const MAGIC: [u8; 4] = *b"PMfd";
@@ -136,8 +171,8 @@ impl Binding {
     /// Reads one, bound or not.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (header, name) = bytes.split_at_checked(8)?;
-        let (magic, &[tag, size, place, flags]) = header.split_at(4) else {
+        let (header, name) = bytes.split_at_checked(12)?;
+        let (magic, &[tag, size, until, flags, r0, r1, r2, r3]) = header.split_at(4) else {
             return None;
         };
         let known = magic == Self::MAGIC && bytes.len() == Self::SIZE;
@@ -146,7 +181,8 @@ impl Binding {
             name: FieldName::from_padded(name)?,
             tag,
             size,
-            place,
+            registry: u32::from_le_bytes([r0, r1, r2, r3]),
+            until,
             flags,
         })
     }
@@ -154,28 +190,47 @@ impl Binding {
     fn to_bytes(self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         bytes[..4].copy_from_slice(&Self::MAGIC);
-        bytes[4..8].copy_from_slice(&[self.tag, self.size, self.place, self.flags]);
-        bytes[8..].copy_from_slice(self.name.as_padded());
+        bytes[4..8].copy_from_slice(&[self.tag, self.size, self.until, self.flags]);
+        bytes[8..12].copy_from_slice(&self.registry.to_le_bytes());
+        bytes[12..].copy_from_slice(self.name.as_padded());
         bytes
+    }
+
+    /// Its number in the registry that it is bound to.
+    #[must_use]
+    pub fn number(&self) -> Option<TlvType> {
+        Tag::from_byte(self.tag)?.tlv()
+    }
+
+    /// How its values look to the program, as a phrase.
+    #[must_use]
+    pub fn shape(&self) -> String {
+        let up_to = if self.is_variable() { "up to " } else { "" };
+        let s = if self.size == 1 { "" } else { "s" };
+        format!("{up_to}{} byte{s}", self.size)
     }
 
     fn is_variable(&self) -> bool {
         self.flags & Self::VARIABLE != 0
     }
 
-    fn set(&mut self, info: Option<&FieldInfo>) {
+    fn set(&mut self, registry: &Registry, info: Option<&FieldInfo>) {
         self.tag = info.map_or(0, |info| info.tag().byte());
-        self.place = info.and_then(|info| info.place).unwrap_or(0);
+        self.registry = info.map_or(0, |_| registry.id());
+        // A place ends within the record.
+        self.until = info.map_or(0, |info| {
+            info.place
+                .map_or(0, |place| place + info.kind.tlv_size() as u8)
+        });
         self.flags &= Self::VARIABLE;
         self.flags |= info.map_or(0, |info| info.policy.writers.bits());
     }
 
     fn differs(&self, info: &FieldInfo) -> String {
-        let up_to = if self.is_variable() { "up to " } else { "" };
         format!(
-            "field {} has {up_to}{} bytes in the program, but owner {} registered it as {} with {}",
+            "field {} has {} in the program, but owner {} registered it as {} with {}",
             info.name,
-            self.size,
+            self.shape(),
             info.owner,
             info.kind,
             info.kind.size()

@@ -1,23 +1,30 @@
-//! The registry of the host: an array map pinned in bpffs, a field's entry at its number.
+//! The registry of the host: an array map pinned in bpffs, a field's entry at its number. Entry 0,
+//! which is no field's, ends with the registry's id.
 
 use crate::{
-    bind::Binding,
+    bind::{Binding, Image},
     error::{Context, Error},
     hooks::xdp::labels,
     host,
     pins::{self, Pins},
+    sys,
 };
 use libbpf_rs::{
     MapCore, MapFlags, MapHandle, MapType,
     query::{ProgInfoIter, ProgInfoQueryOptions},
 };
 use pktmeta_core::{
-    FieldInfo, FieldName, Record, Registry, TlvType, abi, registry::Wanted, schema::Schema,
+    FieldInfo, Record, Registry, TlvType, abi,
+    registry::Wanted,
+    schema::{Schema, nearest},
 };
 use std::{
     collections::BTreeMap,
     fmt, fs,
+    hash::{BuildHasher as _, RandomState},
+    io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// The fields of this host, or of another bpffs in tests. Kernel 5.7, root.
@@ -50,25 +57,27 @@ impl HostRegistry {
         self.bpffs.join("pktmeta-registry")
     }
 
-    /// The fields and their numbers; none if nobody has registered any.
+    /// The fields and their numbers. None if nobody has registered any: what becomes the registry
+    /// when somebody does.
     ///
     /// # Errors
     /// The pin cannot be read.
     pub fn read(&self) -> Result<Registry, Error> {
         if !self.path().exists() {
-            return Ok(Registry::new());
+            return Ok(Registry::new().with_id(new_id()));
         }
         let map = pins::open_map(&self.path())?;
+        let entry = |number: u32| {
+            let entry = map.lookup(&number.to_ne_bytes(), MapFlags::ANY);
+            let entry = entry.context(|| "read the registry".into())?;
+            Ok::<_, Error>(entry.unwrap_or_default())
+        };
         let mut bytes = Vec::new();
-        for tlv in 1..abi::FIELDS_MAX as u32 {
-            let field = map.lookup(&tlv.to_ne_bytes(), MapFlags::ANY);
-            bytes.extend(
-                field
-                    .context(|| "read the registry".into())?
-                    .unwrap_or_default(),
-            );
+        for number in 1..abi::FIELDS_MAX as u32 {
+            bytes.extend(entry(number)?);
         }
-        Ok(Registry::from_bytes(&bytes))
+        let id = entry(0)?.last_chunk().copied().unwrap_or_default();
+        Ok(Registry::from_bytes(&bytes).with_id(u32::from_le_bytes(id)))
     }
 
     /// Registers the fields of `schemas`, to stay until they are removed; all of them or, on error,
@@ -77,9 +86,59 @@ impl HostRegistry {
     /// # Errors
     /// A name is taken for another meaning (both are shown), or the record would be too large for
     /// its area.
-    pub fn register(&self, schemas: &[Schema]) -> Result<Vec<FieldInfo>, Error> {
+    pub fn register(&self, schemas: &[Schema]) -> Result<Vec<Registered>, Error> {
+        let (registered, ()) = self.register_and(schemas, |_| Ok(()))?;
+        Ok(registered)
+    }
+
+    /// Registers the fields of `schemas`, and gives every field that an object names its number. If
+    /// that fails, nothing is registered.
+    ///
+    /// # Errors
+    /// As of [`HostRegistry::register`] and [`Image::bind`]; and some fields of the object are not
+    /// registered, unless `allow_unbound`.
+    pub fn bind(
+        &self,
+        image: &mut Image,
+        schemas: &[Schema],
+        allow_unbound: bool,
+    ) -> Result<Registry, Error> {
+        // Who may not look would take it for empty.
+        host::check_capabilities()?;
+        let mut bind = |registry: &Registry| {
+            image.bind(registry, &[])?;
+            if !allow_unbound {
+                image.check_bound()?;
+            }
+            Ok(registry.clone())
+        };
+        if schemas.is_empty() {
+            return bind(&self.read()?);
+        }
+        let (_, registry) = self.register_and(schemas, bind)?;
+        Ok(registry)
+    }
+
+    fn register_and<T>(
+        &self,
+        schemas: &[Schema],
+        and: impl FnOnce(&Registry) -> Result<T, Error>,
+    ) -> Result<(Vec<Registered>, T), Error> {
         host::check_capabilities()?;
         host::mount_bpffs(&self.bpffs)?;
+        let registered = self.register_mounted(schemas, and);
+        if registered.is_err() {
+            // Unless somebody uses it.
+            let _ = host::unmount_own_bpffs(&self.bpffs);
+        }
+        registered
+    }
+
+    fn register_mounted<T>(
+        &self,
+        schemas: &[Schema],
+        and: impl FnOnce(&Registry) -> Result<T, Error>,
+    ) -> Result<(Vec<Registered>, T), Error> {
         let _lock = pins::lock(&self.bpffs)?;
         let before = self.read()?;
         let mut after = before.clone();
@@ -88,79 +147,115 @@ impl HostRegistry {
             wanted.policy.kept = true;
             wanted
         });
-        let fields = register(&mut after, wanted);
-        let stored = fields.and_then(|fields| {
-            self.create()?;
-            self.store(&before, &after)?;
-            Ok(fields)
+        let fields = register(&mut after, wanted)?;
+        let done = and(&after)?;
+        self.create(&after)?;
+        self.store(&before, &after)?;
+        let registered = fields.into_iter().map(|field| Registered {
+            field,
+            before: before.by_name(field.name.as_str()).copied(),
         });
-        if stored.is_err() {
-            // Unless somebody uses it.
-            let _ = host::unmount_own_bpffs(&self.bpffs);
-        }
-        stored
+        Ok((registered.collect(), done))
     }
 
     /// Removes fields, all or on error none. Their numbers stay theirs: sockets may still hold
-    /// records with them. With the last field the registry goes too, unless a datapath is up.
+    /// records with them. With the last field the registry goes too, unless a datapath is up or a
+    /// loaded program is bound to one of its numbers.
     ///
     /// # Errors
     /// There is no such field, or something uses it.
     pub fn remove(&self, which: &Removal) -> Result<Vec<FieldInfo>, Error> {
         host::check_capabilities()?;
-        let before = self.read()?;
-        if before == Registry::new() && *which == Removal::All {
-            return Ok(Vec::new());
+        let lock = match self.path().exists() {
+            true => Some(pins::lock(&self.bpffs)?),
+            false => None,
+        };
+        if !self.path().exists() {
+            return which.fields_of(&Registry::new());
         }
-        let lock = match before == Registry::new() {
-            true => None,
-            false => Some(pins::lock(&self.bpffs)?),
-        };
-        let names = match which {
-            Removal::All => before.fields().iter().map(|field| field.name).collect(),
-            Removal::Fields(names) => self.known(&before, names)?,
-        };
-        let users = self.users()?;
-        if let Some(user) = users.iter().find(|user| names.contains(&user.field)) {
-            let tried = format!("remove field {}", user.field);
-            return Err(Error::new(tried, format!("{user} uses it"))
-                .remedy("detach or unload that first; `pktmeta registry list` shows all users"));
+        let before = self.read()?;
+        let mut removed = which.fields_of(&before)?;
+        let users = self.lasting_users(|user| {
+            let number = |field: &FieldInfo| field.tlv == user.number;
+            removed.iter().any(number)
+        })?;
+        if let Some(user) = users.first() {
+            let names = removed.iter().filter(|field| field.tlv == user.number);
+            let name = names.map(|field| field.name.to_string()).next();
+            let tried = format!("remove field {}", name.unwrap_or_default());
+            return Err(Error::new(tried, format!("{} uses it", user.what)).remedy(
+                "detach or unload that first (`pktmeta down` for what `up` attached); \
+                     `pktmeta registry list` shows all users",
+            ));
         }
         let mut after = before.clone();
-        let removed = names.iter().filter_map(|name| after.remove(name.as_str()));
-        let removed: Vec<_> = removed.collect();
+        removed.retain(|field| after.remove(field.name.as_str()).is_some());
         self.store(&before, &after)?;
-        self.remove_if_unused(&after, &users)?;
+        self.remove_if_unused(&after)?;
         drop(lock);
-        let unmounted = host::unmount_own_bpffs(&self.bpffs);
-        unmounted.context(|| format!("unmount {}", self.bpffs.display()))?;
+        // Unless somebody uses it.
+        let _ = host::unmount_own_bpffs(&self.bpffs);
         Ok(removed)
     }
 
-    /// Who uses which field: every loaded BPF program that is bound to it, whoever loaded it, and
+    /// Who uses which number: every loaded BPF program that is bound to it, whoever loaded it, and
     /// the labels of `pktmeta up`.
     ///
     /// # Errors
     /// The kernel does not let us look at its programs.
     pub fn users(&self) -> Result<Vec<User>, Error> {
-        host::check_capabilities()?;
+        if !self.path().exists() {
+            return Ok(Vec::new());
+        }
+        let registry = self.read()?.id();
         let mut users = bound_programs()?;
-        let registry = self.read()?;
+        users.retain(|user| user.registry == registry);
+        let mut users: Vec<_> = users.into_iter().map(|bound| bound.user).collect();
         let pins = Pins::datapath(&self.bpffs);
         for id in pins.interface_ids() {
             let map = pins.interface(id).directory.join("xdp_labels");
-            for tlv in labelled_fields(&map) {
-                users.extend(registry.by_type(tlv).map(|field| User {
-                    field: field.name,
-                    what: format!("a label of `pktmeta up` on interface {}", id.ifindex),
-                }));
-            }
+            users.extend(labelled_fields(&map).into_iter().map(|number| User {
+                number,
+                what: Use::Label {
+                    ifindex: id.ifindex,
+                },
+            }));
         }
+        users.sort_by(|a, b| (a.number, &a.what).cmp(&(b.number, &b.what)));
         Ok(users)
     }
 
-    /// Makes the map if it is not there; true if it was not.
-    pub(crate) fn create(&self) -> Result<bool, Error> {
+    /// Loaded programs that are bound to another registry: one of another bpffs or, if the program
+    /// was bound before the last boot, one that is gone. The kernel cannot tell which.
+    ///
+    /// # Errors
+    /// The kernel does not let us look at its programs.
+    pub fn strays(&self) -> Result<Vec<Use>, Error> {
+        let registry = self.read()?.id();
+        let mut strays = bound_programs()?;
+        strays.retain(|bound| bound.registry != registry);
+        let mut strays: Vec<_> = strays.into_iter().map(|bound| bound.user.what).collect();
+        strays.sort();
+        strays.dedup();
+        Ok(strays)
+    }
+
+    /// The users that matter, if they are more than the kernel has not cleared away yet: it frees
+    /// programs some time after they were unloaded.
+    fn lasting_users(&self, matters: impl Fn(&User) -> bool) -> Result<Vec<User>, Error> {
+        let started = Instant::now();
+        loop {
+            let mut users = self.users()?;
+            users.retain(&matters);
+            if users.is_empty() || started.elapsed() > CLEARING {
+                return Ok(users);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Makes the map if it is not there; true if it was not. The lock is held.
+    pub(crate) fn create(&self, registry: &Registry) -> Result<bool, Error> {
         if self.path().exists() {
             return Ok(false);
         }
@@ -177,7 +272,12 @@ impl HostRegistry {
             abi::FIELDS_MAX as u32,
             &options,
         );
-        map.context(tried)?.pin(self.path()).context(tried)?;
+        let mut map = map.context(tried)?;
+        let mut about_itself = [0; FieldInfo::SIZE];
+        about_itself[FieldInfo::SIZE - 4..].copy_from_slice(&registry.id().to_le_bytes());
+        map.update(&0u32.to_ne_bytes(), &about_itself, MapFlags::ANY)
+            .context(tried)?;
+        map.pin(self.path()).context(tried)?;
         Ok(true)
     }
 
@@ -211,31 +311,37 @@ impl HostRegistry {
             after.remove(field.name.as_str());
         }
         self.store(&before, &after)?;
-        self.remove_if_unused(&after, &[])
+        self.remove_if_unused(&after)
     }
 
     /// A registry without fields goes, and with it the memory of which numbers had which meaning:
     /// only when nothing is left that could produce, hold or read a record with them.
-    fn remove_if_unused(&self, registry: &Registry, users: &[User]) -> Result<(), Error> {
+    fn remove_if_unused(&self, registry: &Registry) -> Result<(), Error> {
         let up = Pins::datapath(&self.bpffs).exists();
-        if up || !registry.fields().is_empty() || !users.is_empty() {
+        if up || !registry.fields().is_empty() {
             return Ok(());
         }
-        fs::remove_file(self.path()).context(|| format!("remove {}", self.path().display()))
+        match self.lasting_users(|_| true) {
+            Ok(users) if users.is_empty() => {
+                let path = self.path();
+                fs::remove_file(&path).context(|| format!("remove {}", path.display()))
+            }
+            // Who may not look does not know.
+            _ => Ok(()),
+        }
     }
+}
 
-    fn known(&self, registry: &Registry, names: &[String]) -> Result<Vec<FieldName>, Error> {
-        let known = names.iter().map(|name| {
-            registry
-                .by_name(name)
-                .map(|field| field.name)
-                .ok_or_else(|| {
-                    Error::new(format!("remove field {name:?}"), "no field has that name")
-                        .remedy("`pktmeta registry list` shows those that there are")
-                })
-        });
-        known.collect()
-    }
+/// How long the kernel may take to free a program that nobody holds any more.
+const CLEARING: Duration = Duration::from_secs(1);
+
+/// A field that was registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// What it is now.
+    pub field: FieldInfo,
+    /// What it was, if it was there.
+    pub before: Option<FieldInfo>,
 }
 
 /// Which fields to remove.
@@ -247,17 +353,65 @@ pub enum Removal {
     All,
 }
 
+impl Removal {
+    fn fields_of(&self, registry: &Registry) -> Result<Vec<FieldInfo>, Error> {
+        let Self::Fields(names) = self else {
+            return Ok(registry.fields().to_vec());
+        };
+        let known: Vec<_> = registry
+            .fields()
+            .iter()
+            .map(|field| field.name.as_str())
+            .collect();
+        let field = |name: &String| {
+            registry.by_name(name).copied().ok_or_else(|| {
+                let remedy = match nearest(name, &known) {
+                    Some(nearest) => format!("{nearest} is the nearest"),
+                    None if known.is_empty() => "no field is registered on this host".into(),
+                    None => format!("registered are {}", known.join(", ")),
+                };
+                Error::new(format!("remove field {name:?}"), "no field has that name")
+                    .remedy(remedy)
+            })
+        };
+        names.iter().map(field).collect()
+    }
+}
+
 /// What uses a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The field.
-    pub field: FieldName,
-    what: String,
+    /// The field's number. It may be a retired one.
+    pub number: TlvType,
+    /// Who it is.
+    pub what: Use,
 }
 
-impl fmt::Display for User {
+/// See [`User`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Use {
+    /// A loaded BPF program that is bound to it.
+    Program {
+        /// Name, which the kernel may have cut.
+        name: String,
+        /// The kernel's number for the program.
+        id: u32,
+    },
+    /// A label of `pktmeta up` sets it.
+    Label {
+        /// Index of the interface.
+        ifindex: u32,
+    },
+}
+
+impl fmt::Display for Use {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
+        match self {
+            Self::Program { name, id } => write!(f, "BPF program {name} (id {id})"),
+            Self::Label { ifindex } => {
+                write!(f, "a label of `pktmeta up` on interface {ifindex}")
+            }
+        }
     }
 }
 
@@ -294,32 +448,49 @@ pub(crate) fn register(
     )))
 }
 
-/// The loaded programs that are bound to fields. Their bindings lie in the frozen map that is their
-/// `.rodata`, whichever loader made it.
-fn bound_programs() -> Result<Vec<User>, Error> {
-    let mut constants: BTreeMap<u32, Vec<FieldName>> = BTreeMap::new();
-    let mut users = Vec::new();
-    for program in
-        ProgInfoIter::with_query_opts(ProgInfoQueryOptions::default().include_map_ids(true))
+/// A use of a number of some registry.
+struct Bound {
+    registry: u32,
+    user: User,
+}
+
+/// The loaded programs that are bound. Their bindings lie in the frozen map that is their `.rodata`,
+/// whichever loader made it.
+fn bound_programs() -> Result<Vec<Bound>, Error> {
+    host::check_capabilities()?;
+    // No program has number 0, and who may not ask is told so first.
+    if let Err(error) = sys::program_by_id(0)
+        && error.kind() == io::ErrorKind::PermissionDenied
     {
+        return Err(Error::new("look for programs that use fields", error)
+            .remedy("run it as root, or give it CAP_SYS_ADMIN"));
+    }
+    let options = ProgInfoQueryOptions::default().include_map_ids(true);
+    let mut constants: BTreeMap<u32, Vec<Binding>> = BTreeMap::new();
+    let mut users = Vec::new();
+    for program in ProgInfoIter::with_query_opts(options) {
         for map in program.map_ids {
-            let fields = constants.entry(map).or_insert_with(|| bound_fields(map));
-            users.extend(fields.iter().map(|&field| User {
-                field,
-                what: format!(
-                    "BPF program {} (id {})",
-                    program.name.to_string_lossy(),
-                    program.id
-                ),
+            let bindings = constants.entry(map).or_insert_with(|| bindings(map));
+            users.extend(bindings.iter().filter_map(|binding| {
+                let what = Use::Program {
+                    name: program.name.to_string_lossy().into_owned(),
+                    id: program.id,
+                };
+                Some(Bound {
+                    registry: binding.registry,
+                    user: User {
+                        number: binding.number()?,
+                        what,
+                    },
+                })
             }));
         }
     }
     Ok(users)
 }
 
-/// The fields to which the programs with these constants are bound; none if the map is something
-/// else.
-fn bound_fields(map: u32) -> Vec<FieldName> {
+/// What programs with these constants name; nothing if the map is something else.
+fn bindings(map: u32) -> Vec<Binding> {
     let Ok(map) = MapHandle::from_map_id(map) else {
         return Vec::new(); // it is gone by now
     };
@@ -331,11 +502,14 @@ fn bound_fields(map: u32) -> Vec<FieldName> {
         return Vec::new();
     };
     let places = bytes.windows(Binding::SIZE).step_by(align_of::<u32>());
-    let bindings = places.filter_map(Binding::from_bytes);
-    bindings
-        .filter(|binding| binding.tag != 0)
-        .map(|binding| binding.name)
-        .collect()
+    places.filter_map(Binding::from_bytes).collect()
+}
+
+/// Different from those of all registries that ever were, as good as certainly: objects that were
+/// bound on disk outlive a registry, and a boot.
+fn new_id() -> u32 {
+    // The keys of a hasher are random.
+    RandomState::new().hash_one(()) as u32 | 1
 }
 
 fn labelled_fields(map: &Path) -> Vec<TlvType> {

@@ -1,6 +1,9 @@
 //! `pktmeta up`, `down` and `status`
 
-use crate::output::{self, number, table};
+use crate::{
+    output::{self, number, table},
+    registry,
+};
 use anyhow::anyhow;
 use pktmeta_bpf::{AttachMode, Datapath, HookStatus, UpOptions, hooks::xdp::labels::Label};
 use pktmeta_core::{FieldInfo, schema::Schema};
@@ -93,7 +96,8 @@ impl Up {
 
 /// Detach from an interface, or from all
 ///
-/// With the last interface everything of pktmeta goes. Applications that go on reading get
+/// With the last interface everything of pktmeta goes, but for fields that were registered to stay
+/// (`pktmeta registry`). Applications that go on reading get
 /// "unavailable".
 #[derive(clap::Args)]
 pub(crate) struct Down {
@@ -108,10 +112,18 @@ impl Down {
         for interface in &down.interfaces {
             println!("{interface}: detached");
         }
-        match (down.everything, down.interfaces.is_empty()) {
-            (true, true) => println!("nothing was up"),
-            (true, false) => println!("everything of pktmeta is removed"),
-            (false, _) => println!("other interfaces stay: see `pktmeta status`"),
+        if !down.everything {
+            println!("other interfaces stay: see `pktmeta status`");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let stays = registry::what_stays(bpffs)?;
+        match (down.interfaces.is_empty(), &stays) {
+            (true, _) => println!("nothing was up"),
+            (false, None) => println!("everything of pktmeta is removed"),
+            (false, Some(_)) => println!("the datapath is removed"),
+        }
+        if let Some(stays) = stays {
+            println!("{stays}");
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -255,7 +267,7 @@ fn hops_json(hooks: &[HookStatus]) -> Vec<Value> {
     hooks.iter().map(hop).collect()
 }
 
-fn field_json(field: &FieldInfo) -> Value {
+pub(crate) fn field_json(field: &FieldInfo) -> Value {
     json!({
         "name": field.name.as_str(),
         "owner": field.owner.as_str(),

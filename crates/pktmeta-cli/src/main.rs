@@ -1,5 +1,6 @@
 //! The `pktmeta` command: a thin layer over the crates.
 
+mod bind;
 mod check;
 mod datapath;
 mod decode;
@@ -8,6 +9,7 @@ mod doctor;
 mod encode;
 mod r#gen;
 mod output;
+mod registry;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
@@ -31,6 +33,8 @@ enum Command {
     Up(datapath::Up),
     Down(datapath::Down),
     Status(datapath::Status),
+    Registry(registry::Registry),
+    Bind(bind::Bind),
     Doctor(doctor::Doctor),
     Demo(demo::Demo),
     Check(check::Check),
@@ -67,6 +71,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Up(up) => up.run(&bpffs),
         Command::Down(down) => down.run(&bpffs),
         Command::Status(status) => status.run(&bpffs),
+        Command::Registry(registry) => registry.run(&bpffs),
+        Command::Bind(bind) => bind.run(&bpffs),
         Command::Doctor(doctor) => doctor.run(&bpffs),
         Command::Demo(demo) => demo.run(&bpffs),
         Command::Check(check) => check.run(),

@@ -28,8 +28,15 @@ impl Record {
     /// Bytes before the first TLV: magic (2), version and flags (1), length (1).
     pub const HEADER: usize = 4;
 
-    /// The first three bytes: "PM", version 1 in the high half, no flags in the low half.
+    /// The first three bytes: "PM", version 1 in the high half, no places in the low half.
     pub const MAGIC: [u8; 3] = [b'P', b'M', 1 << 4];
+
+    /// How many places for hot fields it begins with, in the low half: by this a program sees
+    /// whether its own layout, of that many, is that of the record. 0 if fields stand anywhere.
+    const PLACES_AT: usize = 2;
+
+    /// The most that can be told there.
+    pub(crate) const PLACES_MAX: u8 = 15;
 
     const LENGTH_AT: usize = 3;
 
@@ -56,7 +63,7 @@ impl Record {
         if [magic0, magic1] != Self::MAGIC[..2] {
             return Err(ParseError::NotARecord);
         }
-        // Flags of this version change nothing for a reader; a later one bumps the version.
+        // Places are for programs with the same layout; they change nothing for a reader.
         if version >> 4 != Self::MAGIC[2] >> 4 {
             return Err(ParseError::Version(version >> 4));
         }
@@ -93,8 +100,8 @@ impl Record {
         self.find(tag).map(|tlv| self.value(tlv))
     }
 
-    /// Sets a field: overwrites its value if one of that size is there, else deletes that and adds
-    /// the new one at the end.
+    /// Sets a field: overwrites its value if one of that size is there, else [deletes](Self::delete)
+    /// it and adds the new one at the end.
     ///
     /// # Errors
     /// The record would grow past [`Record::CAPACITY`], or no field with this tag has a value of
@@ -107,18 +114,18 @@ impl Record {
             return Ok(());
         }
         // The last makes room itself.
-        let at = match old {
+        let end = match old {
             Some(old) if old.end == self.len() => old.at,
             _ => self.len(),
         };
+        let size = header.as_bytes().len() + value.len();
+        if end + size > Self::CAPACITY {
+            return Err(SetError::NoRoom { needed: end + size });
+        }
+        self.delete(tag);
+        let at = self.len();
         let start = at + header.as_bytes().len();
-        let end = start + value.len();
-        if end > Self::CAPACITY {
-            return Err(SetError::NoRoom { needed: end });
-        }
-        if let Some(old) = old {
-            self.delete_at(old);
-        }
+        let end = at + size;
         self.bytes[at..start].copy_from_slice(header.as_bytes());
         self.bytes[start..end].copy_from_slice(value);
         self.bytes[Self::LENGTH_AT] = end as u8; // <= CAPACITY
@@ -146,6 +153,7 @@ impl Record {
 
     /// Closes the voids that deleted fields left; the others keep their order.
     pub fn compact(&mut self) {
+        // Without places.
         let mut compact = Self::new();
         let mut end = Self::HEADER;
         for tlv in self.tlvs().filter(|tlv| !self.is_void(tlv)) {
@@ -153,7 +161,6 @@ impl Record {
             compact.bytes[end..end + bytes.len()].copy_from_slice(bytes);
             end += bytes.len();
         }
-        compact.bytes[..Self::LENGTH_AT].copy_from_slice(&self.bytes[..Self::LENGTH_AT]);
         compact.bytes[Self::LENGTH_AT] = end as u8; // no more than before
         *self = compact;
     }
@@ -174,7 +181,8 @@ impl Record {
             .filter_map(|tlv| Some((Tag::from_byte(self.bytes[tlv.at])?, self.value(tlv))))
     }
 
-    /// Keeps room at the end for a field with this tag, whose values have this size.
+    /// Keeps a place at the end for a field with this tag, whose values have this size, and counts
+    /// it.
     pub(crate) fn append_void(&mut self, tag: Tag, size: u8) -> Result<(), SetError> {
         let void = tag.header(size.into()).ok_or(SetError::Size)?.void();
         let start = self.len();
@@ -184,6 +192,9 @@ impl Record {
         let place = place.ok_or(SetError::NoRoom { needed: end })?;
         place[..value - start].copy_from_slice(void.as_bytes());
         self.bytes[Self::LENGTH_AT] = end as u8; // <= CAPACITY
+        if self.bytes[Self::PLACES_AT] & Self::PLACES_MAX < Self::PLACES_MAX {
+            self.bytes[Self::PLACES_AT] += 1;
+        }
         Ok(())
     }
 
@@ -194,6 +205,8 @@ impl Record {
     fn delete_at(&mut self, tlv: Tlv) {
         let kept = if tlv.end == self.len() {
             self.bytes[Self::LENGTH_AT] = tlv.at as u8; // < CAPACITY
+            // It may end before places now: what is added there need not start where they do.
+            self.bytes[Self::PLACES_AT] = Self::MAGIC[Self::PLACES_AT];
             tlv.at
         } else {
             self.bytes[tlv.at] &= !TlvType::MAX;
@@ -503,6 +516,9 @@ mod tests {
         let mut merged = Record::new();
         merged.merge(&record).unwrap();
         assert_eq!(merged.get(ZONE), Some(&[1][..]));
+        let mut set = record;
+        set.set(ZONE, &[4, 4]).unwrap();
+        assert_eq!(set.get(ZONE), Some(&[4, 4][..]));
         assert!(record.delete(ZONE));
         assert_eq!(record.get(ZONE), None);
     }

@@ -27,8 +27,9 @@ struct pktmeta_binding {
 	__u8 magic[4]; /* by which bindings are found in loaded programs */
 	__u8 tag;      /* 0 until it is bound */
 	__u8 size;     /* of values, at most; must be what the field is registered with */
-	__u8 place;    /* offset in records where it is looked for first; 0: none */
+	__u8 until;    /* end of its place, where it is looked for first; 0: it has none */
 	__u8 flags;    /* PKTMETA_BINDING_* */
+	__u32 registry; /* which one gave it the tag; numbers of others mean something else */
 	char name[PKTMETA_NAME_SIZE];
 };
 
@@ -135,34 +136,40 @@ __weak const volatile struct pktmeta_layout pktmeta_layout = {
 };
 
 /*
- * The TLV at a field's place, if the record is long enough for it and tag and size are right there;
- * for writers a void of its shape is right too. Everything but the bytes of the packet is constant
- * when the verifier looks at it.
+ * 1 if the header of a record, all of which is known to be there, is of our version, and its places
+ * are those of this program's layout. In other records what stands at a place may be out of the
+ * middle of some value.
  */
-static __always_inline __u8 *pktmeta_place(const void *record, const void *end, __u8 tag,
-					   __u32 place, __u32 size, int or_void)
+static __always_inline int pktmeta_has_places(const void *record)
 {
-	__u32 header = pktmeta_fixed_header(size);
-	__u8 *tlv = pktmeta_at(record, place);
-	__u32 word;
+	__u32 ours = *(const volatile __u32 *)pktmeta_layout.template;
 
-	if (!place || !tlv || (void *)(tlv + header + size) > end ||
-	    record + sizeof(struct pktmeta_header) > end)
+	return !((*(const __u32 *)record ^ ours) & PKTMETA_PLACES_MASK);
+}
+
+/*
+ * The value at the place of a field that ends there, if the record has places and is that long, and
+ * tag and size are right there; for writers a void of its shape is right too. Everything but the
+ * bytes of the packet is constant when the verifier looks at it: without a place nothing of this is
+ * left.
+ */
+static __always_inline __u8 *pktmeta_place(const void *record, const void *end, __u32 until,
+					   __u8 tag, __u32 size, int or_void)
+{
+	__u8 *behind = (__u8 *)record + until, *tlv;
+	__u32 length;
+
+	if (!until || (void *)behind > end || !pktmeta_has_places(record))
 		return (void *)0;
-	word = *(const __u32 *)record;
-	if ((word & PKTMETA_MAGIC_MASK) != PKTMETA_MAGIC || word >> 24 < place + header + size)
+	length = *(const __u32 *)record >> 24;
+	if (length < until || length > PKTMETA_RECORD_MAX || record + length > end)
 		return (void *)0;
-	if ((void *)(tlv + 1) > end)
-		return (void *)0;
+	tlv = behind - size - pktmeta_fixed_header(size);
 	if (*tlv != tag && !(or_void && *tlv == (tag & ~PKTMETA_TAG_TYPE)))
 		return (void *)0;
-	if (header == 2) {
-		if ((void *)(tlv + 2) > end) /* known, unless size is no constant */
-			return (void *)0;
-		if (tlv[1] != size)
-			return (void *)0;
-	}
-	return tlv;
+	if (pktmeta_fixed_header(size) == 2 && tlv[1] != size)
+		return (void *)0;
+	return behind - size;
 }
 
 #include <pktmeta/hooks/xdp.bpf.h>

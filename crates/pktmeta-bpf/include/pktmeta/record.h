@@ -40,6 +40,9 @@
 	(PKTMETA_MAGIC_0 | PKTMETA_MAGIC_1 << 8 | PKTMETA_RECORD_VERSION << 4 << 16)
 #define PKTMETA_MAGIC_MASK 0x00f0ffff
 
+/* What of the header two records with the same places have in common. */
+#define PKTMETA_PLACES_MASK 0x00ffffff
+
 /*
  * Copies size bytes, a constant. Nothing in a record is aligned, so the BPF target would copy it
  * byte by byte: the sizes that have an instruction of their own use it.
@@ -107,10 +110,19 @@ static __always_inline __u32 pktmeta_tlv_header(__u8 tag)
 	return tag >> PKTMETA_TAG_SIZE_SHIFT == PKTMETA_SIZE_BYTE ? 2 : 1;
 }
 
-/* The same of fields whose values all have this size. A constant if size is one. */
+/*
+ * The same of fields whose values all have this size. A constant if size is one: of comparisons that
+ * || joins, clang for BPF makes one that it cannot fold.
+ */
 static __always_inline __u32 pktmeta_fixed_header(__u32 size)
 {
-	return size == 2 || size == 4 || size == 8 ? 1 : 2;
+	switch (size) {
+	case 2:
+	case 4:
+	case 8:
+		return 1;
+	}
+	return 2;
 }
 
 /*
@@ -173,22 +185,28 @@ static __always_inline __u32 pktmeta_record_next(const void *record, const void 
 		barrier_var(number);                                                               \
 	})
 
+/* What is no TLV's tag: who looks for it learns whether the record is whole. */
+#define PKTMETA_NO_TAG 0x13f
+
+/* Where no TLV is: found by who looked for one and met a torn one. More than any offset. */
+#define PKTMETA_TORN 0xff
+
 /*
  * Offset of the first TLV with this tag, at or behind from, where one must start; 0 if there is
- * none. What lies behind a TLV that runs past the record's end is not read.
+ * none, PKTMETA_TORN if there is none before a TLV that runs past the record's end.
  *
  * A branch for each size is faster than to compute the next offset: the processor guesses it and
  * need not wait for the tag. And the verifier walks every branch of every turn, unless it has been
  * there knowing no more: so it must not know where the walk starts, nor count its turns.
  */
-static __always_inline __u32 pktmeta_record_find(const void *record, const void *end, __u8 tag,
+static __always_inline __u32 pktmeta_record_find(const void *record, const void *end, __u32 tag,
 						 __u32 from)
 {
 	__u32 length = pktmeta_record_length(record, end);
 	const void *behind = record + 1; /* of a tag at offset 0 */
 	__u32 at = from;
 
-	if (!(tag & PKTMETA_TAG_TYPE))
+	if (!length || !(tag & PKTMETA_TAG_TYPE))
 		return 0;
 	pktmeta_forget(at, length);
 	barrier_var(behind);
@@ -198,7 +216,7 @@ static __always_inline __u32 pktmeta_record_find(const void *record, const void 
 
 		barrier_var(size);
 		if ((const void *)size > end)
-			return 0;
+			return PKTMETA_TORN;
 		found = size[-1];
 		if (found == tag)
 			break;
@@ -210,12 +228,21 @@ static __always_inline __u32 pktmeta_record_find(const void *record, const void 
 			at += 1 + 2;
 		} else {
 			if ((const void *)(size + 1) > end)
-				return 0;
+				return PKTMETA_TORN;
 			at += 2 + *size;
 		}
 		barrier_var(at); /* or the compiler makes one addition of them */
 	}
-	return pktmeta_record_next(record, end, at, length) ? at : 0;
+	if (at == length)
+		return 0;
+	return pktmeta_record_next(record, end, at, length) ? at : PKTMETA_TORN;
+}
+
+/* 1 if a whole record starts at record: no TLV runs past its end. */
+static __always_inline int pktmeta_record_check(const void *record, const void *end)
+{
+	return pktmeta_record_length(record, end) &&
+	       !pktmeta_record_find(record, end, PKTMETA_NO_TAG, sizeof(struct pktmeta_header));
 }
 
 /*
@@ -256,9 +283,16 @@ static __always_inline long pktmeta_record_get_variable(const void *record, cons
 	return pktmeta_copy_some(value + 1, value + 1 + max, tlv + 2, end, size, max);
 }
 
+/* The record's fields no longer stand at the places that its header says they do. */
+static __always_inline void pktmeta_record_forget_places(struct pktmeta_header *header)
+{
+	header->version = PKTMETA_RECORD_VERSION << 4;
+}
+
 /*
- * Deletes the TLV at an offset: it becomes a void, or if it is the last, the record ends before it.
- * The offset of what follows, or 0 if nothing does.
+ * Deletes the TLV at an offset: it becomes a void, or if it is the last, the record ends before it,
+ * and may then end before places: what is added there need not start where they do. The offset of
+ * what follows, or 0 if nothing does.
  */
 static __always_inline __u32 pktmeta_record_delete(void *record, const void *end, __u32 at)
 {
@@ -271,6 +305,7 @@ static __always_inline __u32 pktmeta_record_delete(void *record, const void *end
 	    record + sizeof(struct pktmeta_header) > end)
 		return 0;
 	if (next == length) {
+		pktmeta_record_forget_places(record);
 		((struct pktmeta_header *)record)->length = at;
 	} else {
 		*tlv &= ~PKTMETA_TAG_TYPE;
@@ -288,10 +323,11 @@ static __always_inline __u32 pktmeta_record_delete(void *record, const void *end
 }
 
 /*
- * Where a TLV with this tag and a value of size bytes goes: in the place of the one that is there if
- * that has this size, which *grow is 0 for; else at the end, after which that one has to be deleted.
- * Or
- *   -EBADMSG  there is no record
+ * Where a TLV with this tag and a value of size bytes goes, if the first one there is at an offset,
+ * as pktmeta_record_find() gave it: in its place if it has this size, which *grow is 0 for; else at
+ * the end, if the record is whole (or a torn TLV would become so), once all with this tag are
+ * deleted. Or
+ *   -EBADMSG  there is no record, or it is known not to be whole
  *   -ENOSPC   there is no room
  */
 static __always_inline long pktmeta_record_room(const void *record, const void *end, __u32 at,
@@ -301,7 +337,7 @@ static __always_inline long pktmeta_record_room(const void *record, const void *
 	__u32 next = length, to = length;
 
 	*grow = 0;
-	if (!length)
+	if (!length || at == PKTMETA_TORN)
 		return -PKTMETA_EBADMSG;
 	size += pktmeta_tlv_header(tag);
 	if (at) {
@@ -318,54 +354,52 @@ static __always_inline long pktmeta_record_room(const void *record, const void *
 	return to;
 }
 
-/*
- * Makes a TLV for a value of size bytes, new or in place of the one at an offset, 0 for none: the
- * offset of the value, to be written next, or an error of pktmeta_record_room().
- */
-static __always_inline long pktmeta_record_make(void *record, const void *end, __u32 at, __u8 tag,
-						__u32 size)
+/* Makes a TLV at the end, where there is room: the offset of its value, to be written next. */
+static __always_inline long pktmeta_record_append(void *record, const void *end, __u8 tag,
+						  __u32 size)
 {
 	__u32 header = pktmeta_tlv_header(tag);
-	__u8 *tlv;
-	int grow;
-	long to;
+	__u32 length = pktmeta_record_length(record, end);
+	__u8 *tlv = pktmeta_at(record, length);
 
-	to = pktmeta_record_room(record, end, at, tag, size, &grow);
-	if (to < 0)
-		return to;
-	if (grow && at)
-		pktmeta_record_delete(record, end, at);
-	tlv = pktmeta_at(record, to);
-	barrier_var(record);
 	if (!tlv || (const void *)(tlv + 2) > end || record + sizeof(struct pktmeta_header) > end)
 		return -PKTMETA_ENOSPC;
 	*tlv = tag;
 	if (header == 2)
 		tlv[1] = size;
-	if (grow)
-		((struct pktmeta_header *)record)->length = to + header + size;
-	return to + header;
+	((struct pktmeta_header *)record)->length = length + header + size;
+	return length + header;
 }
 
-/* Closes the voids of a record; what is behind its new end is zero. One loop, a byte a turn. */
+/*
+ * Closes the voids of a record; what is behind its new end is zero. -EBADMSG: there is no record, or
+ * not a whole one. One loop, a byte a turn, of which the verifier knows as little as of that in
+ * pktmeta_record_find().
+ */
 static __always_inline long pktmeta_record_compact(void *record, void *end)
 {
 	__u32 length = pktmeta_record_length(record, end);
-	__u32 from, to = sizeof(struct pktmeta_header);
+	__u32 from = sizeof(struct pktmeta_header), to = from;
 	__u32 rest = 0; /* bytes of this TLV that are still to come */
 	__u32 keep = 0; /* 1 if it is no void */
 
-	if (!length)
+	if (!pktmeta_record_check(record, end))
 		return -PKTMETA_EBADMSG;
-	for (from = sizeof(struct pktmeta_header); from < PKTMETA_RECORD_MAX; from++) {
-		__u8 *source = record + from, *sink;
+	pktmeta_forget(from, length);
+	pktmeta_forget(to, length);
+	pktmeta_forget(rest, length);
+	while (from < length && to < length) {
+		__u8 *source = record + from, *sink = record + to;
 		__u32 byte;
 
-		if (from >= length || (void *)(source + 1) > end)
+		barrier_var(source);
+		barrier_var(sink);
+		if ((void *)(source + 1) > end || (void *)(sink + 1) > end)
 			break;
 		byte = *source;
 		if (!rest) {
-			keep = !!(byte & PKTMETA_TAG_TYPE);
+			keep = ((byte & PKTMETA_TAG_TYPE) + PKTMETA_TAG_TYPE) >>
+			       PKTMETA_TAG_SIZE_SHIFT;
 			rest = 1 + (1 << (byte >> PKTMETA_TAG_SIZE_SHIFT));
 			if (pktmeta_tlv_header(byte) == 2) {
 				if ((void *)(source + 2) > end)
@@ -375,16 +409,94 @@ static __always_inline long pktmeta_record_compact(void *record, void *end)
 		}
 		rest--;
 		*source = 0;
-		sink = pktmeta_at(record, to);
-		if (!sink || (void *)(sink + 1) > end)
-			break;
-		if (keep) {
-			*sink = byte;
-			to++;
-		}
+		*sink = byte & -keep; /* what is behind to is zero already */
+		to += keep;
+		from++;
+		barrier_var(from);
+		barrier_var(to);
 	}
+	pktmeta_record_forget_places(record);
 	((struct pktmeta_header *)record)->length = to;
 	return 0;
 }
+
+#ifndef __bpf__
+/* The rest is for programs on the host: one call for each operation on a record in memory. */
+
+/* Deletes every TLV with this tag: 0, or -ENOENT if there is none. */
+static inline long pktmeta_record_remove(void *record, const void *end, __u8 tag)
+{
+	__u32 at = pktmeta_record_find(record, end, tag, sizeof(struct pktmeta_header));
+	long err = -PKTMETA_ENOENT;
+
+	while (at && at != PKTMETA_TORN) {
+		err = 0;
+		at = pktmeta_record_delete(record, end, at);
+		if (at)
+			at = pktmeta_record_find(record, end, tag, at);
+	}
+	return err;
+}
+
+/*
+ * Sets a field to size bytes. 0, or an error of pktmeta_record_room(), or -EINVAL: the tag stands
+ * for values of another size.
+ */
+static inline long pktmeta_record_set(void *record, const void *end, __u8 tag, const void *value,
+				      __u32 size)
+{
+	__u32 header = pktmeta_tlv_header(tag);
+	__u32 at;
+	int grow;
+	long to;
+
+	if (!(tag & PKTMETA_TAG_TYPE) || size > 0xff)
+		return -PKTMETA_EINVAL;
+	if (header == 1 && size != 1u << (tag >> PKTMETA_TAG_SIZE_SHIFT))
+		return -PKTMETA_EINVAL;
+	at = pktmeta_record_find(record, end, tag, sizeof(struct pktmeta_header));
+	to = pktmeta_record_room(record, end, at, tag, size, &grow);
+	if (to < 0)
+		return to;
+	if (grow) {
+		if (!pktmeta_record_check(record, end))
+			return -PKTMETA_EBADMSG;
+		pktmeta_record_remove(record, end, tag);
+		to = pktmeta_record_append(record, end, tag, size);
+	} else {
+		to += header;
+	}
+	if (size)
+		memcpy((__u8 *)record + to, value, size);
+	return 0;
+}
+
+/*
+ * Sets every field of another record, in its order; of one that is there twice the first counts.
+ * 0, or the error of the first field that could not be set: those before it are.
+ */
+static inline long pktmeta_record_merge(void *record, const void *end, const void *other,
+					const void *other_end)
+{
+	__u32 length = pktmeta_record_length(other, other_end);
+	__u32 at, next;
+	long err = 0;
+
+	if (!pktmeta_record_check(record, end) || !pktmeta_record_check(other, other_end))
+		return -PKTMETA_EBADMSG;
+	for (at = sizeof(struct pktmeta_header); at < length && !err; at = next) {
+		const __u8 *tlv = (const __u8 *)other + at;
+
+		next = pktmeta_record_next(other, other_end, at, length);
+		if (!(*tlv & PKTMETA_TAG_TYPE) ||
+		    pktmeta_record_find(other, other_end, *tlv, sizeof(struct pktmeta_header)) != at)
+			continue;
+		tlv += pktmeta_tlv_header(*tlv);
+		err = pktmeta_record_set(record, end, ((const __u8 *)other)[at], tlv,
+					 (const __u8 *)other + next - tlv);
+	}
+	return err;
+}
+#endif /* !__bpf__ */
 
 #endif

@@ -170,7 +170,7 @@ enum Undo<'a> {
 
 impl<'a> Fields<'a> {
     fn register(host: HostRegistry, registration: &'a Registration) -> Result<Self, Error> {
-        let undo = match host.create()? {
+        let undo = match host.create(&registration.after)? {
             true => Undo::Remove,
             false => Undo::Restore(registration),
         };

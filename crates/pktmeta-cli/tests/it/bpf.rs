@@ -143,6 +143,13 @@ pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path) {
     checked(result).unwrap();
 }
 
+/// Opens what is pinned.
+pub(crate) fn open_pin(path: &Path) -> OwnedFd {
+    let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: the path is a C string that outlives the call.
+    owned(unsafe { libbpf_sys::bpf_obj_get(path.as_ptr()) }).unwrap()
+}
+
 /// Reads entry 0 of a map whose value has `value.len()` numbers, of all CPUs if it has one for
 /// each.
 pub(crate) fn read_entry(map: BorrowedFd<'_>, value: &mut [u64]) {

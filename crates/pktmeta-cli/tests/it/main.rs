@@ -1,16 +1,19 @@
 //! The `pktmeta` command on real interfaces, each test in a sandbox of its own. Needs root.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod bind;
 mod bpf;
 mod check;
 mod coexistence;
 mod command;
 mod demo;
 mod doctor;
+mod document;
 mod down;
 mod encode;
 mod errors;
 mod lab;
+mod registry;
 mod status;
 mod stress;
 mod up;

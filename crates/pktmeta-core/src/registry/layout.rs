@@ -39,12 +39,14 @@ impl Layout {
 }
 
 /// A place for a new hot field: behind all that were given away. `None` if values differ in size, or
-/// if there is no room.
+/// if there is no room, or no number for so many.
 pub(super) fn place_for(registry: &Registry, kind: Kind) -> Option<u8> {
     let end = places(registry)
         .last()
         .map_or(Record::HEADER, |last| end_of_place(&last));
-    let fits = !kind.is_variable() && end + kind.tlv_size() <= Record::CAPACITY;
+    let fits = !kind.is_variable()
+        && end + kind.tlv_size() <= Record::CAPACITY
+        && places(registry).count() < Record::PLACES_MAX.into();
     fits.then_some(end as u8) // <= Record::CAPACITY
 }
 

@@ -20,6 +20,7 @@ use core::fmt;
 /// number, retired, because sockets may still hold records with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registry {
+    id: u32,
     /// Sorted by name.
     fields: Vec<FieldInfo>,
     /// Sorted by number.
@@ -31,9 +32,24 @@ impl Registry {
     #[must_use]
     pub const fn new() -> Self {
         Self {
+            id: 0,
             fields: Vec::new(),
             retired: Vec::new(),
         }
+    }
+
+    /// The same, known as one that a host has.
+    #[must_use]
+    pub const fn with_id(mut self, id: u32) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// Which one of all that hosts ever had: the numbers of another mean nothing here. 0 if no host
+    /// has it.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.id
     }
 
     /// Reads [`FieldInfo`]s that stand one after another; what is none is left out.
@@ -46,7 +62,11 @@ impl Registry {
             infos.partition(|field| field.policy.retired);
         fields.sort_by_key(|field| field.name);
         retired.sort_by_key(|field| field.tlv);
-        Self { fields, retired }
+        Self {
+            id: 0,
+            fields,
+            retired,
+        }
     }
 
     /// The fields, by name.
@@ -442,7 +462,7 @@ mod tests {
         assert_eq!(
             layout.template.as_bytes(),
             [
-                b'P', b'M', 0x10, 19, 0x80, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0x80, 0, 0, 0, 0
+                b'P', b'M', 0x13, 19, 0x80, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0x80, 0, 0, 0, 0
             ]
         );
         assert_eq!(layout.area, 20);

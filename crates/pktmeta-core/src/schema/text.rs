@@ -359,8 +359,9 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The name that takes the fewest changes, if they are few.
-fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+/// The name that takes the fewest changes, if they are few: what somebody may have meant.
+#[must_use]
+pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
     let changes = names.iter().map(|other| (distance(name, other), *other));
     let (changes, nearest) = changes.min()?;
     (changes <= nearest.len().div_ceil(3)).then_some(nearest)

@@ -11,7 +11,14 @@
 extern int bpf_dynptr_from_skb_meta(struct __sk_buff *skb, __u64 flags,
 				    struct bpf_dynptr *ptr) __ksym __weak;
 
-__weak __noinline __u32 pktmeta_skb_find(struct __sk_buff *skb, __u8 tag, __u8 from)
+/* Whether to write through the dynptr. A test of what older kernels get says no. */
+#ifdef PKTMETA_NO_SKB_META
+#define PKTMETA_SKB_META 0
+#else
+#define PKTMETA_SKB_META bpf_ksym_exists(bpf_dynptr_from_skb_meta)
+#endif
+
+__weak __noinline __u32 pktmeta_skb_find(struct __sk_buff *skb, __u32 tag, __u8 from)
 {
 	return pktmeta_record_find((void *)(long)skb->data_meta, (void *)(long)skb->data, tag,
 				   from);
@@ -21,7 +28,7 @@ __weak __noinline __u32 pktmeta_skb_find(struct __sk_buff *skb, __u8 tag, __u8 f
 static __always_inline long pktmeta_skb_store(struct __sk_buff *skb, __u32 at, const void *from,
 					      __u32 size, __u32 max)
 {
-	if (bpf_ksym_exists(bpf_dynptr_from_skb_meta)) {
+	if (PKTMETA_SKB_META) {
 		struct bpf_dynptr area;
 		long err;
 
@@ -44,10 +51,8 @@ static __always_inline long pktmeta_skb_store(struct __sk_buff *skb, __u32 at, c
 	}
 }
 
-/* What a TLV of a registered field can be, at most. */
-struct pktmeta_tlv {
-	__u8 bytes[2 + PKTMETA_VALUE_MAX];
-};
+/* What deleted fields are overwritten with: programs have little stack. */
+static const __u8 pktmeta_zeros[PKTMETA_RECORD_MAX] = {};
 
 /* Deletes the field at an offset: what follows it, 0 if nothing does, or -errno. */
 __weak __noinline long pktmeta_skb_delete_at(struct __sk_buff *skb, __u8 at)
@@ -55,27 +60,46 @@ __weak __noinline long pktmeta_skb_delete_at(struct __sk_buff *skb, __u8 at)
 	const void *record = (void *)(long)skb->data_meta, *end = (void *)(long)skb->data;
 	__u32 length = pktmeta_record_length(record, end);
 	__u32 next = pktmeta_record_next(record, end, at, length);
-	__u32 size = next - at;
 	const __u8 *tlv = pktmeta_at(record, at);
-	struct pktmeta_tlv none = {};
+	struct pktmeta_header header = {};
+	__u32 kept = 0, size;
+	__u8 tag;
 	long err;
 
 	if (!next || !tlv || (const void *)(tlv + 2) > end)
 		return -PKTMETA_EBADMSG;
+	tag = *tlv & ~PKTMETA_TAG_TYPE;
+	if (next != length)
+		kept = pktmeta_tlv_header(tag);
+	size = next - at - kept;
 	barrier_var(size);
-	if (size > sizeof(none.bytes))
-		return -PKTMETA_EINVAL;
-	if (next != length) {
-		none.bytes[0] = *tlv & ~PKTMETA_TAG_TYPE;
-		if (pktmeta_tlv_header(*tlv) == 2)
-			none.bytes[1] = tlv[1];
-	}
-	err = pktmeta_skb_store(skb, at, none.bytes, size, sizeof(none.bytes));
+	if (size > sizeof(pktmeta_zeros))
+		return -PKTMETA_EBADMSG;
+	err = pktmeta_skb_store(skb, at + kept, pktmeta_zeros, size, sizeof(pktmeta_zeros));
 	if (err)
 		return err;
 	if (next != length)
-		return next;
-	return pktmeta_skb_store(skb, offsetof(struct pktmeta_header, length), &at, 1, 0);
+		return pktmeta_skb_store(skb, at, &tag, 1, 0) ?: next;
+	header.length = at;
+	pktmeta_record_forget_places(&header);
+	return pktmeta_skb_store(skb, offsetof(struct pktmeta_header, version), &header.version, 2,
+				 0);
+}
+
+/* Deletes every field with a tag, or one that is there twice would come back: 0, or -errno. */
+__weak __noinline long pktmeta_skb_remove(struct __sk_buff *skb, __u8 tag)
+{
+	long at = sizeof(struct pktmeta_header), err = -PKTMETA_ENOENT;
+	int i;
+
+	for (i = 0; i < PKTMETA_TLVS_MAX && at > 0; i++) {
+		at = pktmeta_skb_find(skb, tag, at);
+		if (!at || at == PKTMETA_TORN)
+			break;
+		at = pktmeta_skb_delete_at(skb, at);
+		err = at < 0 ? at : 0;
+	}
+	return err;
 }
 
 /* Makes room for a TLV, which is to be written at the offset that this is, or -errno. */
@@ -91,30 +115,44 @@ __weak __noinline long pktmeta_skb_make(struct __sk_buff *skb, __u8 tag, __u8 si
 	if (to < 0 || !grow)
 		return to;
 	if (at) {
-		err = pktmeta_skb_delete_at(skb, at);
-		if (err < 0)
+		if (pktmeta_skb_find(skb, PKTMETA_NO_TAG, sizeof(struct pktmeta_header)))
+			return -PKTMETA_EBADMSG;
+		err = pktmeta_skb_remove(skb, tag);
+		if (err)
 			return err;
 	}
+	to = pktmeta_record_length((void *)(long)skb->data_meta, (void *)(long)skb->data);
 	length = to + pktmeta_tlv_header(tag) + size;
 	err = pktmeta_skb_store(skb, offsetof(struct pktmeta_header, length), &length, 1, 0);
 	return err ?: to;
+}
+
+/* Of a record, and for the verifier what a tag at its very end would have behind it. */
+struct pktmeta_copy {
+	__u8 bytes[PKTMETA_RECORD_MAX + 4];
+};
+
+/* Not where the copy is: the verifier learns too much of what a stack holds. */
+__weak __noinline long pktmeta_compact_copy(struct pktmeta_copy *copy)
+{
+	return copy ? pktmeta_record_compact(copy, copy + 1) : -PKTMETA_EBADMSG;
 }
 
 __weak __noinline long pktmeta_skb_compact(struct __sk_buff *skb)
 {
 	const void *record = (void *)(long)skb->data_meta, *end = (void *)(long)skb->data;
 	__u32 length = pktmeta_record_length(record, end);
-	__u8 copy[PKTMETA_RECORD_MAX] = {};
+	struct pktmeta_copy copy = {};
 	long err;
 
-	if (!length)
+	if (record >= end)
 		return -PKTMETA_ENODATA;
-	err = pktmeta_copy_some(copy, copy + sizeof(copy), record, end, length, sizeof(copy));
-	err = err ?: pktmeta_record_compact(copy, copy + sizeof(copy));
+	err = pktmeta_copy_some(&copy, &copy + 1, record, end, length, PKTMETA_RECORD_MAX);
+	err = err ?: pktmeta_compact_copy(&copy);
 	barrier_var(length);
-	if (length > sizeof(copy))
+	if (length > PKTMETA_RECORD_MAX)
 		return -PKTMETA_EBADMSG;
-	return err ?: pktmeta_skb_store(skb, 0, copy, length, sizeof(copy));
+	return err ?: pktmeta_skb_store(skb, 0, &copy, length, PKTMETA_RECORD_MAX);
 }
 
 static __always_inline long pktmeta_skb_get(struct __sk_buff *skb,
@@ -123,13 +161,13 @@ static __always_inline long pktmeta_skb_get(struct __sk_buff *skb,
 {
 	const void *record = (void *)(long)skb->data_meta, *end = (void *)(long)skb->data;
 	__u8 tag = field->tag;
-	const __u8 *tlv = (void *)0;
+	const __u8 *from = (void *)0;
 	__u32 at;
 
 	if (!variable)
-		tlv = pktmeta_place(record, end, tag, field->place, size, 0);
-	if (tlv) {
-		pktmeta_copy(value, tlv + pktmeta_fixed_header(size), size);
+		from = pktmeta_place(record, end, field->until, tag, size, 0);
+	if (from) {
+		pktmeta_copy(value, from, size);
 		return 0;
 	}
 	at = pktmeta_skb_find(skb, tag, sizeof(struct pktmeta_header));
@@ -140,13 +178,18 @@ static __always_inline long pktmeta_skb_get(struct __sk_buff *skb,
 	return pktmeta_record_get_variable(record, end, at, value, size);
 }
 
+/* A TLV of a value whose size is a constant. */
+struct pktmeta_tlv {
+	__u8 bytes[2 + PKTMETA_VALUE_MAX];
+};
+
 static __always_inline long pktmeta_skb_set(struct __sk_buff *skb,
 					    const volatile struct pktmeta_binding *field,
 					    const void *value, __u32 size, int variable)
 {
 	const void *record = (void *)(long)skb->data_meta, *end = (void *)(long)skb->data;
 	__u32 header = variable ? 2 : pktmeta_fixed_header(size);
-	__u32 max = variable ? size : 0;
+	__u32 max = size;
 	struct pktmeta_tlv new = {};
 	__u8 tag = field->tag;
 	long at;
@@ -166,38 +209,32 @@ static __always_inline long pktmeta_skb_set(struct __sk_buff *skb,
 	}
 	new.bytes[0] = tag;
 	new.bytes[1] = size; /* in a TLV that has it */
-	__builtin_memcpy(new.bytes + header, value, variable ? max : size);
-	if (!variable && pktmeta_place(record, end, tag, field->place, size, 1))
-		return pktmeta_skb_store(skb, field->place, new.bytes, header + size, 0);
+	if (!variable)
+		__builtin_memcpy(new.bytes + header, value, size);
+	if (!variable && pktmeta_place(record, end, field->until, tag, size, 1))
+		return pktmeta_skb_store(skb, field->until - size - header, new.bytes,
+					 header + size, 0);
 
 	at = pktmeta_skb_make(skb, tag, size);
 	if (at < 0)
 		return at;
-	return pktmeta_skb_store(skb, at, new.bytes, header + size, max ? sizeof(new.bytes) : 0);
+	if (!variable)
+		return pktmeta_skb_store(skb, at, new.bytes, header + size, 0);
+	/* Not in one, for which all of it would have to be copied to the stack again. */
+	return pktmeta_skb_store(skb, at, new.bytes, header, 0) ?:
+	       pktmeta_skb_store(skb, at + header, value, size, max);
 }
 
 static __always_inline long pktmeta_skb_delete(struct __sk_buff *skb,
 					       const volatile struct pktmeta_binding *field)
 {
-	long at = sizeof(struct pktmeta_header);
 	__u8 tag = field->tag;
-	int found = 0, i;
 
 	if (!(tag & PKTMETA_TAG_TYPE))
 		return -PKTMETA_ENOENT;
 	if (!(field->flags & PKTMETA_BINDING_TC))
 		return -PKTMETA_EPERM;
-	/* All: one that is there twice would come back. */
-	for (i = 0; i < PKTMETA_TLVS_MAX && at > 0; i++) {
-		at = pktmeta_skb_find(skb, tag, at);
-		if (!at)
-			break;
-		found = 1;
-		at = pktmeta_skb_delete_at(skb, at);
-	}
-	if (at < 0)
-		return at;
-	return found ? 0 : -PKTMETA_ENOENT;
+	return pktmeta_skb_remove(skb, tag);
 }
 
 #endif

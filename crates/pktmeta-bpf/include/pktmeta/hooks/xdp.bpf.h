@@ -7,7 +7,7 @@
  * What takes long is in functions of its own that are not static: the verifier walks each once in
  * an object, not once for each field.
  */
-__weak __noinline __u32 pktmeta_xdp_find(struct xdp_md *ctx, __u8 tag, __u8 from)
+__weak __noinline __u32 pktmeta_xdp_find(struct xdp_md *ctx, __u32 tag, __u8 from)
 {
 	return pktmeta_record_find((void *)(long)ctx->data_meta, (void *)(long)ctx->data, tag,
 				   from);
@@ -27,15 +27,19 @@ __weak __noinline long pktmeta_xdp_reserve(struct xdp_md *ctx)
 		return err;
 	record = (void *)(long)ctx->data_meta;
 	end = (void *)(long)ctx->data;
-	/* All of the area: GRO compares it, and what stood there is the kernel's. */
-	for (at = 0; at + sizeof(__u64) <= PKTMETA_RECORD_MAX; at += sizeof(__u64)) {
-		if (record + at + sizeof(__u64) > end)
-			break;
-		*(__u64 *)(record + at) = template[at / sizeof(__u64)];
+	if (area > PKTMETA_RECORD_MAX || record + area > end)
+		return -PKTMETA_ENOSPC;
+	/*
+	 * All of the area: GRO compares it, and what stood there is the kernel's. The verifier knows
+	 * area, and leaves two instructions for each 8 bytes of it.
+	 */
+#pragma unroll
+	for (at = 0; at < PKTMETA_RECORD_MAX; at += sizeof(__u64)) {
+		if (area >= at + sizeof(__u64))
+			*(__u64 *)(record + at) = template[at / sizeof(__u64)];
+		else if (area >= at + sizeof(__u32))
+			*(__u32 *)(record + at) = template[at / sizeof(__u64)];
 	}
-	if (at < area && at + sizeof(__u32) <= PKTMETA_RECORD_MAX &&
-	    record + at + sizeof(__u32) <= end)
-		*(__u32 *)(record + at) = *(const volatile __u32 *)(pktmeta_layout.template + at);
 	return 0;
 }
 
@@ -45,18 +49,50 @@ __weak __noinline __u32 pktmeta_xdp_delete_at(struct xdp_md *ctx, __u8 at)
 	return pktmeta_record_delete((void *)(long)ctx->data_meta, (void *)(long)ctx->data, at);
 }
 
+/* Deletes every field with a tag, or one that is there twice would come back: 0, or -ENOENT. */
+__weak __noinline long pktmeta_xdp_remove(struct xdp_md *ctx, __u8 tag)
+{
+	__u32 at = sizeof(struct pktmeta_header);
+	long err = -PKTMETA_ENOENT;
+	int i;
+
+	for (i = 0; i < PKTMETA_TLVS_MAX && at; i++) {
+		at = pktmeta_xdp_find(ctx, tag, at);
+		if (!at || at == PKTMETA_TORN)
+			break;
+		at = pktmeta_xdp_delete_at(ctx, at);
+		err = 0;
+	}
+	return err;
+}
+
 /* Makes a TLV for a value, which is to be written at the offset that this is, or -errno. */
 __weak __noinline long pktmeta_xdp_make(struct xdp_md *ctx, __u8 tag, __u8 size)
 {
 	__u32 at = pktmeta_xdp_find(ctx, tag, sizeof(struct pktmeta_header));
+	int grow;
+	long to;
 
-	return pktmeta_record_make((void *)(long)ctx->data_meta, (void *)(long)ctx->data, at, tag,
-				   size);
+	to = pktmeta_record_room((void *)(long)ctx->data_meta, (void *)(long)ctx->data, at, tag,
+				 size, &grow);
+	if (to < 0)
+		return to;
+	if (!grow)
+		return to + pktmeta_tlv_header(tag);
+	if (at) {
+		if (pktmeta_xdp_find(ctx, PKTMETA_NO_TAG, sizeof(struct pktmeta_header)))
+			return -PKTMETA_EBADMSG;
+		pktmeta_xdp_remove(ctx, tag);
+	}
+	return pktmeta_record_append((void *)(long)ctx->data_meta, (void *)(long)ctx->data, tag,
+				     size);
 }
 
 __weak __noinline long pktmeta_xdp_compact(struct xdp_md *ctx)
 {
-	return pktmeta_record_compact((void *)(long)ctx->data_meta, (void *)(long)ctx->data);
+	void *record = (void *)(long)ctx->data_meta, *end = (void *)(long)ctx->data;
+
+	return record < end ? pktmeta_record_compact(record, end) : -PKTMETA_ENODATA;
 }
 
 static __always_inline long pktmeta_xdp_get(struct xdp_md *ctx,
@@ -65,13 +101,13 @@ static __always_inline long pktmeta_xdp_get(struct xdp_md *ctx,
 {
 	const void *record = (void *)(long)ctx->data_meta, *end = (void *)(long)ctx->data;
 	__u8 tag = field->tag;
-	const __u8 *tlv = (void *)0;
+	const __u8 *from = (void *)0;
 	__u32 at;
 
 	if (!variable)
-		tlv = pktmeta_place(record, end, tag, field->place, size, 0);
-	if (tlv) {
-		pktmeta_copy(value, tlv + pktmeta_fixed_header(size), size);
+		from = pktmeta_place(record, end, field->until, tag, size, 0);
+	if (from) {
+		pktmeta_copy(value, from, size);
 		return 0;
 	}
 	at = pktmeta_xdp_find(ctx, tag, sizeof(struct pktmeta_header));
@@ -110,10 +146,10 @@ static __always_inline long pktmeta_xdp_set(struct xdp_md *ctx,
 	record = (void *)(long)ctx->data_meta;
 	end = (void *)(long)ctx->data;
 	if (!variable)
-		to = pktmeta_place(record, end, tag, field->place, size, 1);
+		to = pktmeta_place(record, end, field->until, tag, size, 1);
 	if (to) {
-		*to = tag;
-		pktmeta_copy(to + pktmeta_fixed_header(size), value, size);
+		*(to - pktmeta_fixed_header(size)) = tag;
+		pktmeta_copy(to, value, size);
 		return 0;
 	}
 	at = pktmeta_xdp_make(ctx, tag, size);
@@ -134,23 +170,13 @@ static __always_inline long pktmeta_xdp_set(struct xdp_md *ctx,
 static __always_inline long pktmeta_xdp_delete(struct xdp_md *ctx,
 					       const volatile struct pktmeta_binding *field)
 {
-	__u32 at = sizeof(struct pktmeta_header);
 	__u8 tag = field->tag;
-	int found = 0, i;
 
 	if (!(tag & PKTMETA_TAG_TYPE))
 		return -PKTMETA_ENOENT;
 	if (!(field->flags & PKTMETA_BINDING_XDP))
 		return -PKTMETA_EPERM;
-	/* All: one that is there twice would come back. */
-	for (i = 0; i < PKTMETA_TLVS_MAX && at; i++) {
-		at = pktmeta_xdp_find(ctx, tag, at);
-		if (!at)
-			break;
-		found = 1;
-		at = pktmeta_xdp_delete_at(ctx, at);
-	}
-	return found ? 0 : -PKTMETA_ENOENT;
+	return pktmeta_xdp_remove(ctx, tag);
 }
 
 #endif

@@ -21,7 +21,7 @@
 #define ENOPROTOOPT 92
 #define ESTALE 116
 
-/* The fields of this host by TLV type; entry 0 is not used. */
+/* The fields of this host by TLV type; entry 0 is about the registry, and has type 0. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, PKTMETA_FIELDS_MAX);

@@ -83,33 +83,42 @@ static __always_inline int source_address(struct xdp_md *ctx, struct pktmeta_lab
 	return 0;
 }
 
+/* As pktmeta_place(), for a place that is not constant: the offset of the value there, or 0. */
+static __always_inline __u32 use_place(void *record, const void *end,
+				       const struct pktmeta_label *label)
+{
+	__u32 header = pktmeta_tlv_header(label->tag), place = label->place;
+	__u32 length = pktmeta_record_length(record, end);
+	__u8 *tlv = pktmeta_at(record, place);
+
+	if (!place || place >= length || !tlv || (void *)(tlv + 1) > end)
+		return 0;
+	if (*tlv != label->tag && *tlv != (label->tag & ~PKTMETA_TAG_TYPE))
+		return 0;
+	if (pktmeta_record_next(record, end, place, length) != place + header + label->size)
+		return 0;
+	*tlv = label->tag;
+	return place + header;
+}
+
 /* A function of its own, not static: the verifier walks it once, not once for each label. */
 __noinline long set_label(struct xdp_md *ctx, const struct pktmeta_label *label)
 {
-	const void *end = (void *)(long)ctx->data;
 	__u8 *to;
 	long at;
 
 	if (!label || label->size > sizeof(label->value))
 		return -PKTMETA_EINVAL;
-	to = pktmeta_place((void *)(long)ctx->data_meta, end, label->tag, label->place, label->size,
-			   1);
-	if (to) {
-		if ((void *)(to + 1) > end)
-			return -PKTMETA_ENOSPC;
-		*to = label->tag;
-		at = label->place + pktmeta_fixed_header(label->size);
-	} else {
+	at = use_place((void *)(long)ctx->data_meta, (void *)(long)ctx->data, label);
+	if (!at)
 		at = pktmeta_xdp_make(ctx, label->tag, label->size);
-		if (at < 0)
-			return at;
-	}
-	end = (void *)(long)ctx->data;
+	if (at < 0)
+		return at;
 	to = pktmeta_at((void *)(long)ctx->data_meta, at);
 	if (!to)
 		return -PKTMETA_ENOSPC;
-	return pktmeta_copy_some(to, end, label->value, label->value + sizeof(label->value),
-				 label->size, sizeof(label->value));
+	return pktmeta_copy_some(to, (void *)(long)ctx->data, label->value, label + 1, label->size,
+				 sizeof(label->value));
 }
 
 static __always_inline long set_labels(struct xdp_md *ctx)

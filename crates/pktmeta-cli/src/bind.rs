@@ -1,0 +1,164 @@
+//! `pktmeta bind`
+
+use crate::{
+    datapath::{field_json, read_schema},
+    output::{self, table},
+    registry::known,
+};
+use anyhow::anyhow;
+use pktmeta_bpf::{
+    HostRegistry,
+    bind::{Binding, Image},
+};
+use pktmeta_core::Registry;
+use serde_json::{Value, json};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Write the numbers of this host's fields into a BPF object, for any loader
+///
+/// The programs name their fields with PKTMETA_FIELD; what is written are constants, which any
+/// loader loads as they are (bpftool, iproute2, libbpf, cilium/ebpf, aya). They hold as long as the
+/// registry does, which does not outlive a boot: bind when the host starts, before the programs are
+/// loaded, and register all owners' schemas before that, since records have room for the fields
+/// that are known by then.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples: pktmeta bind edge.bpf.o -o edge.bound.o --schema edge.toml\n          \
+    bpftool prog load edge.bound.o /sys/fs/bpf/edge type xdp"
+)]
+pub(crate) struct Bind {
+    /// BPF object file; one that is bound already is bound again
+    #[arg(value_name = "IN.o")]
+    input: PathBuf,
+    /// File to write, whole or not at all; may be the same
+    #[arg(short, long, value_name = "OUT.o")]
+    output: PathBuf,
+    /// Schema file whose fields are registered on this host, to stay until `pktmeta registry
+    /// remove`; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    schema: Vec<PathBuf>,
+    /// Leave fields that nobody registered without a number: the programs get -ENOENT for them, and
+    /// neither read nor write them
+    #[arg(long)]
+    allow_unbound: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Bind {
+    pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
+        let name = self.input.display().to_string();
+        let object = fs::read(&self.input).map_err(|error| {
+            anyhow!("read {name}: {error}\n  = name an object that clang -target bpf -c has made")
+        })?;
+        let mut image = Image::parse(&name, object)?;
+        let schemas = self.schema.iter().map(|file| read_schema(file));
+        let schemas = schemas.collect::<Result<Vec<_>, _>>()?;
+        // Before anything is registered: it is what fails most easily.
+        let output = NewFile::create(&self.output, &self.input)?;
+        let registry = HostRegistry::new(bpffs).bind(&mut image, &schemas, self.allow_unbound)?;
+        let fields = image.fields();
+        output.write(&image.into_bytes())?;
+        match self.json {
+            true => println!("{:#}", to_json(&self.output, &fields, &registry)),
+            false => print(&fields, &registry),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A file that appears whole under its name, or not at all.
+struct NewFile<'a> {
+    path: &'a Path,
+    aside: PathBuf,
+}
+
+impl<'a> NewFile<'a> {
+    /// With the permissions of another file.
+    fn create(path: &'a Path, like: &Path) -> anyhow::Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+        let create = || {
+            if path.is_dir() {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            fs::File::create_new(&aside)?.set_permissions(fs::metadata(like)?.permissions())
+        };
+        let created = create().map_err(|error| cannot_write(path, &error));
+        let file = Self { path, aside };
+        created.map(|()| file)
+    }
+
+    fn write(self, bytes: &[u8]) -> anyhow::Result<()> {
+        let written =
+            fs::write(&self.aside, bytes).and_then(|()| fs::rename(&self.aside, self.path));
+        written.map_err(|error| cannot_write(self.path, &error))
+    }
+}
+
+impl Drop for NewFile<'_> {
+    fn drop(&mut self) {
+        // Gone already if all went well.
+        let _ = fs::remove_file(&self.aside);
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> anyhow::Error {
+    let path = path.display();
+    anyhow!("write {path}: {error}\n  = name a file in a directory that you may write to")
+}
+
+fn print(fields: &[Binding], registry: &Registry) {
+    if fields.is_empty() {
+        println!("the object names no field");
+        return;
+    }
+    let mut rows = table(["field", "owner", "type", "number", "place"]);
+    let mut passing = Vec::new();
+    for field in fields {
+        match bound(field, registry) {
+            Some(info) => {
+                rows.add_row(known(info));
+                if !info.policy.kept {
+                    passing.push(info.name.as_str());
+                }
+            }
+            None => {
+                let name = field.name.to_string();
+                rows.add_row([name.as_str(), "", &field.shape(), "unbound", ""]);
+            }
+        }
+    }
+    output::print(&rows);
+    if !passing.is_empty() {
+        println!(
+            "registered until `pktmeta down`, bind again after the next `pktmeta up`: {}",
+            passing.join(", ")
+        );
+    }
+}
+
+fn to_json(output: &Path, fields: &[Binding], registry: &Registry) -> Value {
+    let field = |field: &Binding| match bound(field, registry) {
+        Some(info) => {
+            let mut json = field_json(info);
+            json["place"] = json!(info.place);
+            json["kept"] = json!(info.policy.kept);
+            json
+        }
+        None => json!({ "name": field.name.as_str(), "number": null }),
+    };
+    json!({
+        "object": output.display().to_string(),
+        "fields": fields.iter().map(field).collect::<Vec<_>>(),
+    })
+}
+
+fn bound<'a>(field: &Binding, registry: &'a Registry) -> Option<&'a pktmeta_core::FieldInfo> {
+    registry.by_type(field.number()?)
+}

@@ -1,0 +1,67 @@
+//! `docs/schema.md`: what it shows is what happens.
+
+use crate::command::{PKTMETA, Run, Scratch};
+use pktmeta_core::{Kind, schema::Schema};
+use std::process::Command;
+
+const DOCUMENT: &str = include_str!("../../../../docs/schema.md");
+const EVOLUTION: &str = include_str!("../../../pktmeta-core/src/schema/evolution.rs");
+
+/// The first block of code in a language.
+fn block(language: &str) -> &'static str {
+    let start = format!("```{language}\n");
+    let (_, rest) = DOCUMENT.split_once(&start).unwrap();
+    rest.split_once("\n```").unwrap().0
+}
+
+#[test]
+fn the_schema_of_the_document_costs_and_encodes_what_the_document_says() {
+    let scratch = Scratch::new();
+    let schema = scratch.file("edge.toml", block("toml"));
+    assert!(Schema::parse("edge.toml", block("toml")).is_ok());
+    let mut printed = Vec::new();
+    for line in block("console").lines() {
+        match line.strip_prefix("$ pktmeta ") {
+            Some(command) => {
+                assert_eq!(printed, [""; 0], "printed what the document does not show");
+                let arguments = command
+                    .split(' ')
+                    .map(|word| if word == "edge.toml" { &schema } else { word });
+                let ran = Command::new(PKTMETA).args(arguments).ran().succeeds();
+                printed = ran.lines().map(str::to_owned).collect();
+            }
+            None => assert_eq!(printed.remove(0), line),
+        }
+    }
+    assert_eq!(printed, [""; 0]);
+}
+
+#[test]
+fn the_rules_of_evolution_are_those_of_the_code() {
+    let rules = EVOLUTION
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! |"))
+        .map(|row| format!("|{row}"));
+    for rule in rules {
+        assert!(DOCUMENT.contains(&rule), "{rule}");
+    }
+}
+
+#[test]
+fn every_type_of_the_document_takes_the_bytes_that_it_says() {
+    let (_, types) = DOCUMENT.split_once("\n## Types\n").unwrap();
+    let rows = types.lines().skip_while(|line| !line.starts_with("|---"));
+    let mut seen = 0;
+    for row in rows.skip(1).take_while(|line| line.starts_with('|')) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let sizes: Vec<_> = cells[3].split(", ").collect();
+        let names = cells[1].split(", ").map(|name| name.trim_matches('`'));
+        for (at, name) in names.enumerate().filter(|(_, name)| !name.contains('N')) {
+            let size = sizes[at.min(sizes.len() - 1)];
+            let kind = Kind::parse(name).unwrap();
+            assert_eq!(kind.tlv_size().to_string(), size, "{name}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 24);
+}
