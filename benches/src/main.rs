@@ -6,6 +6,7 @@ mod lab;
 mod output;
 mod programs;
 mod read;
+mod record;
 mod samples;
 mod sys;
 mod traffic;
@@ -56,6 +57,8 @@ enum Bench {
     Traffic,
     /// Nanoseconds for an application to read a record
     Read,
+    /// Nanoseconds of each operation on a record in BPF, beside a raw struct, traits and hash maps
+    Record,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -111,6 +114,13 @@ impl Arguments {
                 read.print();
             }
             show("read", read.to_json());
+        }
+        if wanted(Bench::Record) {
+            let record = record::measure(self.effort)?;
+            if !self.json {
+                record.print();
+            }
+            show("record", record.to_json());
         }
         if self.json {
             println!("{json}");

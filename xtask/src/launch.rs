@@ -26,7 +26,14 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result {
 /// Becomes the fuzzer.
 pub(crate) fn fuzz(arguments: &[OsString]) -> Result {
     setup::to_build()?;
-    become_binary(&["--package", "pktmeta-fuzz"], arguments)
+    // Rust's own checks find what the comparison does not, at next to no cost.
+    let checks = ["debug-assertions=true", "overflow-checks=true"];
+    let checks = checks.map(|check| format!("--config=profile.release.{check}"));
+    let [assertions, overflows] = &checks;
+    become_binary(
+        &["--package", "pktmeta-fuzz", assertions, overflows],
+        arguments,
+    )
 }
 
 /// Builds a binary and becomes it: `cargo run` prints to stderr only, and is itself replaced by

@@ -163,11 +163,11 @@ fn cgroup_skb_lets_every_packet_pass() {
 /// Most instructions that the verifier may look at, a good third above what it does today. More
 /// would show that a loop or a branch got out of hand.
 const BUDGETS: [(&str, u32); 6] = [
-    ("pktmeta_xdp_label", 32_000),
-    ("pktmeta_tc_ingress", 21_000),
+    ("pktmeta_xdp_label", 95_000),
+    ("pktmeta_tc_ingress", 29_000),
     ("pktmeta_deliver", 1_500),
     ("pktmeta_establish", 800),
-    ("pktmeta_get", 18_000),
+    ("pktmeta_get", 22_000),
     ("pktmeta_set", 150),
 ];
 

@@ -43,7 +43,7 @@ struct pktmeta_layout {
 	__u8 area; /* bytes to reserve for a record, a multiple of 4 */
 	__u8 reserved[3];
 	__u8 template[PKTMETA_RECORD_MAX]; /* a new record: voids at the places of hot fields */
-};
+} __attribute__((aligned(4)));
 
 #define PKTMETA_BIND(field, value_size, value_flags)                                               \
 	_Static_assert(sizeof(#field) <= PKTMETA_NAME_SIZE, "a name has at most 27 bytes");        \
@@ -162,7 +162,7 @@ static __always_inline __u8 *pktmeta_place(const void *record, const void *end, 
 	if (!until || (void *)behind > end || !pktmeta_has_places(record))
 		return (void *)0;
 	length = *(const __u32 *)record >> 24;
-	if (length < until || length > PKTMETA_RECORD_MAX || record + length > end)
+	if (length - until > PKTMETA_RECORD_MAX - until || record + length > end)
 		return (void *)0;
 	tlv = behind - size - pktmeta_fixed_header(size);
 	if (*tlv != tag && !(or_void && *tlv == (tag & ~PKTMETA_TAG_TYPE)))

@@ -15,7 +15,7 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 #ifndef barrier_var
-#define barrier_var(var) asm volatile("" : "+r"(var))
+#define barrier_var(var) __asm__ volatile("" : "+r"(var))
 #endif
 #endif
 #include <pktmeta/abi.h>
@@ -283,6 +283,38 @@ static __always_inline long pktmeta_record_get_variable(const void *record, cons
 	return pktmeta_copy_some(value + 1, value + 1 + max, tlv + 2, end, size, max);
 }
 
+/* Zeroes the value of a TLV that is known to be whole. */
+static __always_inline void pktmeta_zero_value(__u8 *tlv, const void *end)
+{
+	__u32 size, i;
+
+	if ((const void *)(tlv + 2) > end)
+		return;
+	switch (*tlv >> PKTMETA_TAG_SIZE_SHIFT) {
+	case PKTMETA_SIZE_2:
+		if ((const void *)(tlv + 1 + 2) <= end)
+			pktmeta_copy(tlv + 1, &(__u16){ 0 }, 2);
+		return;
+	case PKTMETA_SIZE_4:
+		if ((const void *)(tlv + 1 + 4) <= end)
+			pktmeta_copy(tlv + 1, &(__u32){ 0 }, 4);
+		return;
+	case PKTMETA_SIZE_8:
+		if ((const void *)(tlv + 1 + 8) <= end)
+			pktmeta_copy(tlv + 1, &(__u64){ 0 }, 8);
+		return;
+	}
+	size = tlv[1];
+	for (i = 0; i < PKTMETA_RECORD_MAX && i < size; i++) {
+		__u8 *byte = tlv + 2 + i;
+
+		barrier_var(byte);
+		if ((const void *)(byte + 1) > end)
+			return;
+		*byte = 0;
+	}
+}
+
 /* The record's fields no longer stand at the places that its header says they do. */
 static __always_inline void pktmeta_record_forget_places(struct pktmeta_header *header)
 {
@@ -299,25 +331,19 @@ static __always_inline __u32 pktmeta_record_delete(void *record, const void *end
 	__u32 length = pktmeta_record_length(record, end);
 	__u32 next = pktmeta_record_next(record, end, at, length);
 	__u8 *tlv = pktmeta_at(record, at);
-	__u32 kept = 0, i;
 
 	if (!next || !tlv || (const void *)(tlv + 2) > end ||
 	    record + sizeof(struct pktmeta_header) > end)
 		return 0;
+	pktmeta_zero_value(tlv, end);
 	if (next == length) {
 		pktmeta_record_forget_places(record);
 		((struct pktmeta_header *)record)->length = at;
+		if (pktmeta_tlv_header(*tlv) == 2)
+			tlv[1] = 0;
+		*tlv = 0;
 	} else {
 		*tlv &= ~PKTMETA_TAG_TYPE;
-		kept = pktmeta_tlv_header(*tlv);
-	}
-	for (i = kept; i < PKTMETA_RECORD_MAX && at + i < next; i++) {
-		__u8 *byte = tlv + i;
-
-		barrier_var(byte);
-		if ((const void *)(byte + 1) > end)
-			return 0;
-		*byte = 0;
 	}
 	return next == length ? 0 : next;
 }

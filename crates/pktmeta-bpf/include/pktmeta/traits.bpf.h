@@ -24,45 +24,48 @@
 
 #define PKTMETA_TRAIT_MAX 16 /* bytes of a value */
 
+/* What is copied of a constant number of bytes, be it wrong. */
+#define PKTMETA_TRAIT_SIZE(size) ((size) < PKTMETA_TRAIT_MAX ? (size) : PKTMETA_TRAIT_MAX)
+
 /* Names a key that a program uses. */
 #define PKTMETA_TRAIT(key)                                                                         \
 	_Static_assert((key) >= 0 && (key) < 64, "keys are 0 to 63");                              \
 	PKTMETA_FIELD_BYTES(trait_##key, PKTMETA_TRAIT_MAX)
 
 /*
- * Sets a key to the size bytes at value; flags must be 0. 0, or
- *   -EINVAL      size is not 0, 2, 4, 8 or 16, or flags is not 0
+ * Sets a key to the value_size bytes at value, a constant; flags must be 0. 0, or
+ *   -EINVAL      value_size is not 0, 2, 4, 8 or 16, or flags is not 0
  *   -EBUSY       the key has a value of another size
  *   -ENOSPC      there is no room
  *   -EOPNOTSUPP  XDP: the driver cannot reserve metadata; TC: XDP made no record
  *   -ENOENT, -EPERM, -EBADMSG  as from pktmeta_set()
  */
-#define pktmeta_trait_set(ctx, key, value, size, flags)                                            \
+#define pktmeta_trait_set(ctx, key, value, value_size, flags)                                      \
 	({                                                                                         \
 		struct pktmeta_value_of_trait_##key __old, __new = {};                             \
-		long __err = pktmeta_trait_check((size), (flags));                                 \
+		long __err = pktmeta_trait_check((value_size), (flags));                           \
                                                                                                    \
-		if (!__err && !pktmeta_get((ctx), trait_##key, &__old) && __old.size != (size))    \
+		if (!__err && !pktmeta_get((ctx), trait_##key, &__old) &&                          \
+		    __old.size != (value_size))                                                    \
 			__err = -PKTMETA_EBUSY;                                                    \
 		if (!__err) {                                                                      \
-			__new.size = (size);                                                       \
-			__builtin_memcpy(__new.bytes, (value), (size));                            \
+			__new.size = (value_size);                                                 \
+			__builtin_memcpy(__new.bytes, (value), PKTMETA_TRAIT_SIZE(value_size));    \
 			__err = pktmeta_trait_set_error(pktmeta_set((ctx), trait_##key, __new));       \
 		}                                                                                  \
 		__err;                                                                             \
 	})
 
-/* Copies a key's value to the size bytes at value: its size, -ENOENT, or -ENOSPC: it is longer. */
-#define pktmeta_trait_get(ctx, key, value, size)                                                   \
+/* Copies a key's value to the value_size bytes at value: its size, -ENOENT, or -ENOSPC: it is longer. */
+#define pktmeta_trait_get(ctx, key, value, value_size)                                             \
 	({                                                                                         \
 		struct pktmeta_value_of_trait_##key __found = {};                                  \
 		long __err = pktmeta_trait_found(pktmeta_get((ctx), trait_##key, &__found));       \
                                                                                                    \
-		if (!__err && __found.size > (size))                                               \
+		if (!__err && __found.size > (value_size))                                         \
 			__err = -PKTMETA_ENOSPC;                                                   \
 		if (!__err) {                                                                      \
-			__builtin_memcpy((value), __found.bytes,                                   \
-					 (size) < PKTMETA_TRAIT_MAX ? (size) : PKTMETA_TRAIT_MAX); \
+			__builtin_memcpy((value), __found.bytes, PKTMETA_TRAIT_SIZE(value_size));  \
 			__err = __found.size;                                                      \
 		}                                                                                  \
 		__err;                                                                             \

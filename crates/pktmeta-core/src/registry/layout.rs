@@ -1,10 +1,7 @@
 //! Where hot fields stand, and how large a record can be.
 
 use super::{FieldInfo, Registry};
-use crate::{
-    field::Kind,
-    record::{Record, SetError},
-};
+use crate::{field::Kind, record::Record};
 
 /// What a program that makes records must know of the host's fields beside its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +19,8 @@ impl Layout {
         for field in places(registry) {
             // Places follow each other without gaps, and place_for() lets none end beyond the
             // record.
-            let placed: Result<(), SetError> = template.append_void(field.tag(), field.kind.size());
-            debug_assert!(placed.is_ok());
+            let placed = template.append_void(field.tag(), field.kind.size());
+            debug_assert_eq!(placed, Ok(()));
         }
         let placed = template.as_bytes().len();
         let others = registry
@@ -48,6 +45,20 @@ pub(super) fn place_for(registry: &Registry, kind: Kind) -> Option<u8> {
         && end + kind.tlv_size() <= Record::CAPACITY
         && places(registry).count() < Record::PLACES_MAX.into();
     fits.then_some(end as u8) // <= Record::CAPACITY
+}
+
+/// Takes places away that place_for() cannot have given: a template could not have them.
+pub(super) fn drop_stray_places(registry: &mut Registry) {
+    let mut kept = Registry::new();
+    for field in places(registry) {
+        if place_for(&kept, field.kind) == field.place {
+            kept.retired.push(field);
+        }
+    }
+    let fields = registry.fields.iter_mut().chain(&mut registry.retired);
+    for field in fields.filter(|field| !kept.retired.contains(field)) {
+        field.place = None;
+    }
 }
 
 /// The fields that have places, retired ones too, in the order of their places.

@@ -52,21 +52,31 @@ impl Registry {
         self.id
     }
 
-    /// Reads [`FieldInfo`]s that stand one after another; what is none is left out.
+    /// Reads [`FieldInfo`]s that stand one after another; what is none is left out, and so are a number
+    /// that was there before and places that do not follow each other.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let infos = bytes
             .chunks_exact(FieldInfo::SIZE)
             .filter_map(FieldInfo::from_bytes);
+        let mut seen = 0u64;
+        let infos = infos.filter(|info| {
+            let number = 1 << info.tlv.get(); // <= TlvType::MAX
+            let first = seen & number == 0;
+            seen |= number;
+            first
+        });
         let (mut retired, mut fields): (Vec<_>, Vec<_>) =
             infos.partition(|field| field.policy.retired);
         fields.sort_by_key(|field| field.name);
         retired.sort_by_key(|field| field.tlv);
-        Self {
+        let mut registry = Self {
             id: 0,
             fields,
             retired,
-        }
+        };
+        layout::drop_stray_places(&mut registry);
+        registry
     }
 
     /// The fields, by name.

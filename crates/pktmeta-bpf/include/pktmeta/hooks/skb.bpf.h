@@ -37,8 +37,10 @@ static __always_inline long pktmeta_skb_store(struct __sk_buff *skb, __u32 at, c
 			return err;
 		return bpf_dynptr_write(&area, at, (void *)from, size, 0);
 	} else {
-		void *end = (void *)(long)skb->data;
-		__u8 *to = pktmeta_at((void *)(long)skb->data_meta, at);
+		/* Loaded anew: of earlier ones the compiler may have made 32-bit numbers. */
+		void *record = (void *)(long)*(const volatile __u32 *)&skb->data_meta;
+		void *end = (void *)(long)*(const volatile __u32 *)&skb->data;
+		__u8 *to = pktmeta_at(record, at);
 
 		if (!to)
 			return -PKTMETA_ENOSPC;
@@ -147,6 +149,8 @@ __weak __noinline long pktmeta_skb_compact(struct __sk_buff *skb)
 
 	if (record >= end)
 		return -PKTMETA_ENODATA;
+	if (!PKTMETA_SKB_META)
+		return pktmeta_record_compact((void *)record, (void *)end);
 	err = pktmeta_copy_some(&copy, &copy + 1, record, end, length, PKTMETA_RECORD_MAX);
 	err = err ?: pktmeta_compact_copy(&copy);
 	barrier_var(length);

@@ -43,38 +43,48 @@ __weak __noinline long pktmeta_xdp_reserve(struct xdp_md *ctx)
 	return 0;
 }
 
-/* Deletes the field at an offset: what follows it, 0 if nothing does. */
-__weak __noinline __u32 pktmeta_xdp_delete_at(struct xdp_md *ctx, __u8 at)
+/*
+ * Deletes the first field with a tag at or behind from: where what follows it starts, 1 if nothing
+ * does, 0 if there is none.
+ */
+__weak __noinline __u32 pktmeta_xdp_delete_next(struct xdp_md *ctx, __u8 tag, __u8 from)
 {
-	return pktmeta_record_delete((void *)(long)ctx->data_meta, (void *)(long)ctx->data, at);
+	void *record = (void *)(long)ctx->data_meta, *end = (void *)(long)ctx->data;
+	__u32 at = pktmeta_record_find(record, end, tag, from);
+
+	if (!at || at == PKTMETA_TORN)
+		return 0;
+	return pktmeta_record_delete(record, end, at) ?: 1;
 }
 
 /* Deletes every field with a tag, or one that is there twice would come back: 0, or -ENOENT. */
 __weak __noinline long pktmeta_xdp_remove(struct xdp_md *ctx, __u8 tag)
 {
-	__u32 at = sizeof(struct pktmeta_header);
+	__u32 from = sizeof(struct pktmeta_header);
 	long err = -PKTMETA_ENOENT;
 	int i;
 
-	for (i = 0; i < PKTMETA_TLVS_MAX && at; i++) {
-		at = pktmeta_xdp_find(ctx, tag, at);
-		if (!at || at == PKTMETA_TORN)
+	for (i = 0; i < PKTMETA_TLVS_MAX && from > 1; i++) {
+		from = pktmeta_xdp_delete_next(ctx, tag, from);
+		if (!from)
 			break;
-		at = pktmeta_xdp_delete_at(ctx, at);
 		err = 0;
 	}
 	return err;
 }
 
-/* Makes a TLV for a value, which is to be written at the offset that this is, or -errno. */
+/*
+ * Makes a TLV for a value, which is to be written at the offset that this is, or -errno. This and the
+ * deletion look for the field themselves: a call costs as much as the walk over several others.
+ */
 __weak __noinline long pktmeta_xdp_make(struct xdp_md *ctx, __u8 tag, __u8 size)
 {
-	__u32 at = pktmeta_xdp_find(ctx, tag, sizeof(struct pktmeta_header));
+	void *record = (void *)(long)ctx->data_meta, *end = (void *)(long)ctx->data;
+	__u32 at = pktmeta_record_find(record, end, tag, sizeof(struct pktmeta_header));
 	int grow;
 	long to;
 
-	to = pktmeta_record_room((void *)(long)ctx->data_meta, (void *)(long)ctx->data, at, tag,
-				 size, &grow);
+	to = pktmeta_record_room(record, end, at, tag, size, &grow);
 	if (to < 0)
 		return to;
 	if (!grow)
@@ -171,12 +181,16 @@ static __always_inline long pktmeta_xdp_delete(struct xdp_md *ctx,
 					       const volatile struct pktmeta_binding *field)
 {
 	__u8 tag = field->tag;
+	__u32 next;
 
 	if (!(tag & PKTMETA_TAG_TYPE))
 		return -PKTMETA_ENOENT;
 	if (!(field->flags & PKTMETA_BINDING_XDP))
 		return -PKTMETA_EPERM;
-	return pktmeta_xdp_remove(ctx, tag);
+	next = pktmeta_xdp_delete_next(ctx, tag, sizeof(struct pktmeta_header));
+	if (next > 1)
+		pktmeta_xdp_remove(ctx, tag);
+	return next ? 0 : -PKTMETA_ENOENT;
 }
 
 #endif

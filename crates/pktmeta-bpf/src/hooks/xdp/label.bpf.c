@@ -93,6 +93,8 @@ static __always_inline __u32 use_place(void *record, const void *end,
 
 	if (!place || place >= length || !tlv || (void *)(tlv + 1) > end)
 		return 0;
+	if (record + sizeof(struct pktmeta_header) > end || !pktmeta_has_places(record))
+		return 0;
 	if (*tlv != label->tag && *tlv != (label->tag & ~PKTMETA_TAG_TYPE))
 		return 0;
 	if (pktmeta_record_next(record, end, place, length) != place + header + label->size)

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT
+/* A program of one accessor: OPERATION on FIELD, in SECTION, whose programs get a CONTEXT. */
+#include <pktmeta/pktmeta.bpf.h>
+#include "fields.h"
+
+#define VALUE_OF(field) VALUE_OF_(field)
+#define VALUE_OF_(field) pktmeta_value_of_##field
+
+#define GET(field) pktmeta_get(ctx, field, &value)
+#define SET(field) pktmeta_set(ctx, field, value)
+#define DELETE(field) pktmeta_delete(ctx, field)
+#define COMPACT(field) pktmeta_compact(ctx)
+
+/* Not known to the compiler. */
+VALUE_OF(FIELD) value;
+
+SEC(SECTION)
+int accessor(CONTEXT *ctx)
+{
+	return OPERATION(FIELD);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
