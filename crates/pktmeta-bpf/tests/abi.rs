@@ -103,6 +103,9 @@ fn the_headers_structs_have_the_layout_that_rust_reads() {
          _Static_assert(sizeof(struct pktmeta_ring_header) == {slot}, \"\");\n\
          _Static_assert(offsetof(struct pktmeta_ring_header, closed) == {closed}, \"\");\n\
          _Static_assert(sizeof(struct pktmeta_header) == {header}, \"\");\n\
+         _Static_assert(offsetof(struct pktmeta_slot, displaced) == {displaced}, \"\");\n\
+         _Static_assert(sizeof(struct pktmeta_value) == {value}, \"\");\n\
+         _Static_assert(offsetof(struct pktmeta_value, value) == {value_at}, \"\");\n\
          _Static_assert(offsetof(struct pktmeta_field_info, policy) == {policy_at}, \"\");\n",
         info = abi::Info::SIZE,
         field = FieldInfo::SIZE,
@@ -111,6 +114,9 @@ fn the_headers_structs_have_the_layout_that_rust_reads() {
         record = abi::SLOT_RECORD,
         closed = abi::RING_CLOSED,
         header = Record::HEADER,
+        displaced = abi::SLOT_DISPLACED,
+        value = abi::VALUE_SIZE,
+        value_at = abi::VALUE_AT,
         policy_at = FieldInfo::SIZE - 4,
     );
     // A plain C compiler with the system's headers, as an application's author has.
@@ -143,17 +149,48 @@ fn rust() -> Vec<(&'static str, i64)> {
     vec![
         ("SOL_PKTMETA", abi::SOL_PKTMETA.into()),
         ("SOL_PKTMETA_DGRAM", abi::SOL_PKTMETA_DGRAM.into()),
+        (
+            "SOL_PKTMETA_DGRAM_FIELDS",
+            abi::SOL_PKTMETA_DGRAM_FIELDS.into(),
+        ),
+        ("SOL_PKTMETA_BYTE", abi::SOL_PKTMETA_BYTE.into()),
+        (
+            "SOL_PKTMETA_BYTE_FIELDS",
+            abi::SOL_PKTMETA_BYTE_FIELDS.into(),
+        ),
         ("PKTMETA_VERSION", abi::VERSION.into()),
         ("PKTMETA_INFO", abi::PKTMETA_INFO.into()),
         ("PKTMETA_RX", abi::PKTMETA_RX.into()),
         ("PKTMETA_RX_SYN", abi::PKTMETA_RX_SYN.into()),
         ("PKTMETA_TICKETS", abi::PKTMETA_TICKETS.into()),
+        ("PKTMETA_RX_HISTORY", abi::PKTMETA_RX_HISTORY.into()),
+        ("PKTMETA_TX", abi::PKTMETA_TX.into()),
+        ("PKTMETA_FIELDS", abi::PKTMETA_FIELDS.into()),
+        ("PKTMETA_RX_FIELDS", abi::PKTMETA_RX_FIELDS.into()),
+        ("PKTMETA_RX_SYN_FIELDS", abi::PKTMETA_RX_SYN_FIELDS.into()),
         ("PKTMETA_FIELD_INFO", abi::PKTMETA_FIELD_INFO.into()),
+        ("PKTMETA_RX_FIELD", abi::PKTMETA_RX_FIELD.into()),
+        ("PKTMETA_RX_SYN_FIELD", abi::PKTMETA_RX_SYN_FIELD.into()),
+        ("PKTMETA_TX_FIELD", abi::PKTMETA_TX_FIELD.into()),
+        ("PKTMETA_TX_DELETE", abi::PKTMETA_TX_DELETE.into()),
+        ("PKTMETA_TX_TICKET", abi::TX_TICKET.into()),
+        ("PKTMETA_TX_TICKET_MASK", abi::TX_TICKET_MASK.into()),
+        ("PKTMETA_TX_SLOTS", abi::TX_SLOTS.into()),
+        ("PKTMETA_HISTORY_SEGMENTS", abi::HISTORY_SEGMENTS as i64),
+        ("PKTMETA_SELECTION_MAX", abi::SELECTION_MAX as i64),
+        ("PKTMETA_FEATURE_RX_TCP", abi::FEATURE_RX_TCP.into()),
+        ("PKTMETA_FEATURE_RX_UDP", abi::FEATURE_RX_UDP.into()),
+        ("PKTMETA_FEATURE_HISTORY", abi::FEATURE_HISTORY.into()),
+        ("PKTMETA_FEATURE_TX", abi::FEATURE_TX.into()),
         ("PKTMETA_TICKETS_OFF", abi::PKTMETA_TICKETS_OFF.into()),
         ("PKTMETA_TICKETS_MARK", abi::PKTMETA_TICKETS_MARK.into()),
         (
             "PKTMETA_TICKETS_PRIORITY",
             abi::PKTMETA_TICKETS_PRIORITY.into(),
+        ),
+        (
+            "PKTMETA_TICKETS_TIMESTAMP",
+            abi::PKTMETA_TICKETS_TIMESTAMP.into(),
         ),
         ("PKTMETA_TICKET_ABSENT", abi::TICKET_ABSENT.into()),
         ("PKTMETA_FIELDS_MAX", abi::FIELDS_MAX as i64),

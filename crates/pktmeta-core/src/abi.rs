@@ -3,12 +3,23 @@
 //! `docs/abi.md` is the contract; `include/pktmeta/abi.h` says the same in C. A test in
 //! `pktmeta-bpf` compares the three.
 
-/// Socket option level of everything that is not about one datagram: "PM".
+/// Socket option level of everything that is not about one datagram or one byte: "PM".
 pub const SOL_PKTMETA: i32 = 0x504d;
 
 /// Socket option level whose option *name* is a ticket. A `cgroup/getsockopt` program sees the
-/// option's name but not the caller's buffer, so the name is the only way in.
+/// option's name but not the caller's buffer, so the name is the only way in. `getsockopt`: the
+/// record of a datagram that arrived; `setsockopt`: the record of datagrams to be sent.
 pub const SOL_PKTMETA_DGRAM: i32 = 0x504e;
+
+/// As [`SOL_PKTMETA_DGRAM`], `getsockopt` only: the selected fields of the record.
+pub const SOL_PKTMETA_DGRAM_FIELDS: i32 = 0x504f;
+
+/// Socket option level whose option *name* is the position of a byte in what a TCP connection
+/// received, its low 32 bits: the record of the segment that the byte came with.
+pub const SOL_PKTMETA_BYTE: i32 = 0x5050;
+
+/// As [`SOL_PKTMETA_BYTE`]: the selected fields of the record.
+pub const SOL_PKTMETA_BYTE_FIELDS: i32 = 0x5051;
 
 /// `getsockopt`: a [`Info`] that describes the datapath.
 pub const PKTMETA_INFO: i32 = 1;
@@ -24,9 +35,38 @@ pub const PKTMETA_RX_SYN: i32 = 3;
 /// `i32` that is one of the `PKTMETA_TICKETS_*` values.
 pub const PKTMETA_TICKETS: i32 = 4;
 
+/// `getsockopt` and `setsockopt` on a TCP socket: an `i32`, 1 to remember the records of the latest
+/// segments for [`SOL_PKTMETA_BYTE`]; on a listener, for the connections that it accepts.
+pub const PKTMETA_RX_HISTORY: i32 = 5;
+
+/// `getsockopt` and `setsockopt`: the record of what the socket sends; on a listener, of what the
+/// connections send that it accepts.
+pub const PKTMETA_TX: i32 = 6;
+
+/// `getsockopt` and `setsockopt`: the types of the selected fields, a byte each.
+pub const PKTMETA_FIELDS: i32 = 7;
+
+/// `getsockopt` on a TCP socket: the selected fields of [`PKTMETA_RX`].
+pub const PKTMETA_RX_FIELDS: i32 = 8;
+
+/// `getsockopt` on a TCP socket: the selected fields of [`PKTMETA_RX_SYN`].
+pub const PKTMETA_RX_SYN_FIELDS: i32 = 9;
+
 /// `getsockopt`, plus a TLV type: the [`crate::FieldInfo`] of the field with that type, else of the
 /// one with the next; `ENODATA` if there is none.
 pub const PKTMETA_FIELD_INFO: i32 = 0x100;
+
+/// `getsockopt` on a TCP socket, plus a TLV type: the field's value in [`PKTMETA_RX`].
+pub const PKTMETA_RX_FIELD: i32 = 0x200;
+
+/// `getsockopt` on a TCP socket, plus a TLV type: the field's value in [`PKTMETA_RX_SYN`].
+pub const PKTMETA_RX_SYN_FIELD: i32 = 0x300;
+
+/// `getsockopt` and `setsockopt`, plus a TLV type: the field's value in [`PKTMETA_TX`].
+pub const PKTMETA_TX_FIELD: i32 = 0x400;
+
+/// `setsockopt`, plus a TLV type: takes the field out of [`PKTMETA_TX`].
+pub const PKTMETA_TX_DELETE: i32 = 0x500;
 
 /// No tickets (the default).
 pub const PKTMETA_TICKETS_OFF: i32 = 0;
@@ -38,9 +78,48 @@ pub const PKTMETA_TICKETS_MARK: i32 = 1;
 /// (Linux 6.14), which needs no capability.
 pub const PKTMETA_TICKETS_PRIORITY: i32 = 2;
 
+/// Tickets replace the time of arrival: read them with `SO_TIMESTAMPNS`, in nanoseconds.
+pub const PKTMETA_TICKETS_TIMESTAMP: i32 = 3;
+
 /// The ticket of a datagram without a record. A datagram without a *ticket*, 0, is one that reached
 /// its socket before that asked for tickets.
 pub const TICKET_ABSENT: u32 = 1;
+
+/// A ticket of a datagram to be sent has this in the bits of [`TX_TICKET_MASK`], and below them what
+/// the application likes.
+pub const TX_TICKET: u32 = 0x5000_0000;
+
+/// See [`TX_TICKET`].
+pub const TX_TICKET_MASK: u32 = 0xff00_0000;
+
+/// A socket remembers the records of so many tickets of datagrams to be sent; one takes the place of
+/// another with the same number modulo this.
+pub const TX_SLOTS: u32 = 32;
+
+/// The records of so many segments are remembered for [`SOL_PKTMETA_BYTE`].
+pub const HISTORY_SEGMENTS: usize = 32;
+
+/// So many fields can be selected with [`PKTMETA_FIELDS`].
+pub const SELECTION_MAX: usize = 32;
+
+/// Bytes of each selected field in an answer: type, status (0, or 2 if the record does not have it),
+/// size, 5 reserved, and the value at [`VALUE_AT`].
+pub const VALUE_SIZE: usize = 72;
+
+/// Offset of the value in the answer for a selected field.
+pub const VALUE_AT: usize = 8;
+
+/// Records of TCP connections can be read.
+pub const FEATURE_RX_TCP: u32 = 0x01;
+
+/// Records of datagrams can be read.
+pub const FEATURE_RX_UDP: u32 = 0x02;
+
+/// [`PKTMETA_RX_HISTORY`] works.
+pub const FEATURE_HISTORY: u32 = 0x04;
+
+/// This user may set fields that applications may write.
+pub const FEATURE_TX: u32 = 0x08;
 
 /// Version of this ABI, in [`Info`] and in the ring's header.
 pub const VERSION: u32 = 1;
@@ -48,16 +127,19 @@ pub const VERSION: u32 = 1;
 /// Bytes of one ring slot, a power of two.
 pub const SLOT_SIZE: usize = 256;
 
+/// Offset in a slot of the mark or priority that the ticket took the place of.
+pub const SLOT_DISPLACED: usize = 4;
+
 /// Offset of the record in a slot.
 pub const SLOT_RECORD: usize = 16;
 
 /// Offset, in the ring's header, of the byte that is not 0 once the datapath is down.
-pub const RING_CLOSED: usize = 16;
+pub const RING_CLOSED: usize = Info::SIZE;
 
 /// Most TLV types a host can hand out; types are `1..FIELDS_MAX`.
 pub const FIELDS_MAX: usize = 64;
 
-/// `PKTMETA_INFO`: what an application needs to know of the datapath, little-endian `u32`s.
+/// `PKTMETA_INFO`: what an application needs to know of the datapath, little-endian integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     /// [`VERSION`] of the datapath.
@@ -67,23 +149,38 @@ pub struct Info {
     pub instance: u32,
     /// Slots in the ring, a power of two; slot of a ticket is `ticket % slots`.
     pub slots: u32,
+    /// What can be done: the bits of `FEATURE_*`.
+    pub features: u32,
+    /// The kernel's number of the cgroup whose sockets it delivers to. It names the ring's pin.
+    pub cgroup: u64,
+    /// A hash of all fields of the host, which changes when they do. 0 in the ring's header.
+    pub schema: u64,
 }
 
 impl Info {
     /// Bytes on the wire between kernel and application.
-    pub const SIZE: usize = 16;
+    pub const SIZE: usize = 32;
 
     /// Reads the bytes that `getsockopt` returned; `None` if they are too few.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; Self::SIZE] = bytes.get(..Self::SIZE)?.try_into().ok()?;
-        let word = |at: usize| {
-            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        let (words, rest) = bytes.split_first_chunk::<16>()?;
+        let (words, _) = words.as_chunks::<4>();
+        let (longs, _) = rest.split_first_chunk::<16>()?;
+        let (longs, _) = longs.as_chunks::<8>();
+        let [version, instance, slots, features] = *words else {
+            return None;
+        };
+        let [cgroup, schema] = *longs else {
+            return None;
         };
         Some(Self {
-            version: word(0),
-            instance: word(4),
-            slots: word(8),
+            version: u32::from_le_bytes(version),
+            instance: u32::from_le_bytes(instance),
+            slots: u32::from_le_bytes(slots),
+            features: u32::from_le_bytes(features),
+            cgroup: u64::from_le_bytes(cgroup),
+            schema: u64::from_le_bytes(schema),
         })
     }
 }

@@ -3,7 +3,7 @@
 use crate::sys::{self, Mapping};
 use pktmeta_core::{
     Record,
-    abi::{Info, SLOT_RECORD, SLOT_SIZE},
+    abi::{Info, RING_CLOSED, SLOT_RECORD, SLOT_SIZE},
 };
 use std::{
     env,
@@ -29,7 +29,7 @@ const RECORD: usize = SLOT_RECORD / 4;
 
 // Words of the header, which is the entry after the last slot.
 const INFO: usize = 0;
-const CLOSED: usize = 4;
+const CLOSED: usize = RING_CLOSED / 4;
 
 /// A datapath's ring. The kernel writes to it all the time.
 pub(crate) struct Ring {
@@ -68,7 +68,9 @@ impl Ring {
         let (header, slots) = memory.split_last()?;
         let mut bytes = [0; Info::SIZE];
         load(&header[INFO..], &mut bytes);
-        let same = Info::from_bytes(&bytes)? == *info
+        // The header does not follow the fields.
+        let info = Info { schema: 0, ..*info };
+        let same = Info::from_bytes(&bytes)? == info
             && slots.len().is_power_of_two()
             && slots.len() == info.slots as usize;
         same.then_some(Self { memory })
@@ -146,6 +148,9 @@ pub(crate) mod tests {
                 version: 1,
                 instance: 42,
                 slots,
+                features: 0,
+                cgroup: 0,
+                schema: 0,
             };
             let [memory, view] = Mapping::anonymous_twice(slots as usize + 1).unwrap();
             let kernel = Self { memory: view, info };

@@ -1,0 +1,134 @@
+//! A server whose packets are labelled by sender, and a client with an address for each tenant.
+
+use pktmeta::{Field, PacketMeta};
+use pktmeta_bpf::{Datapath, UpOptions, hooks::xdp::labels::Label};
+use pktmeta_core::schema::Schema;
+use pktmeta_testkit::{
+    link::{IpVersion, TwoHosts},
+    sandbox::Sandbox,
+};
+use socket2::{Domain, Socket, Type};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    time::Duration,
+};
+
+/// The field that labels set: which of the client's addresses a packet came from.
+pub(crate) const TENANT: Field<u32> = Field::new("tenant");
+
+const SCHEMA: &str = r#"
+owner = "lab"
+[[field]]
+name = "tenant"
+type = "u32"
+hot = true
+"#;
+
+/// How long anything may take that is not meant to fail.
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+
+/// The two hosts, and a datapath on the server's interface.
+pub(crate) struct Lab {
+    pub(crate) hosts: TwoHosts,
+}
+
+impl Lab {
+    /// Tenants, each an address of the client of either version.
+    pub(crate) const TENANTS: std::ops::RangeInclusive<u32> = 1..=8;
+
+    /// Hosts with a datapath as it is by default.
+    pub(crate) fn up(sandbox: &Sandbox) -> Self {
+        Self::up_with(sandbox, |_| {})
+    }
+
+    /// Hosts with a datapath whose options were changed.
+    pub(crate) fn up_with(sandbox: &Sandbox, change: impl FnOnce(&mut UpOptions)) -> Self {
+        let hosts = TwoHosts::new().unwrap();
+        for tenant in Self::TENANTS {
+            for (version, length) in [(IpVersion::V4, 24), (IpVersion::V6, 64)] {
+                let address = tenant_address(version, tenant);
+                let (link, mac) = (hosts.client_link(), hosts.client_link().mac());
+                link.add_address(address, length).unwrap();
+                hosts.server_link().add_neighbour(address, mac).unwrap();
+            }
+        }
+        let mut options = UpOptions::new(TwoHosts::SERVER_LINK);
+        options.cgroup = Some(sandbox.cgroup().into());
+        options.schemas = vec![Schema::parse("lab.toml", SCHEMA).unwrap()];
+        options.labels = Self::TENANTS.flat_map(labels).collect();
+        change(&mut options);
+        let datapath = Datapath::new(sandbox.bpffs());
+        hosts.server().run(|| datapath.up(&options)).unwrap();
+        Self { hosts }
+    }
+
+    /// An address of the server.
+    pub(crate) fn server_address(&self, version: IpVersion, port: u16) -> SocketAddr {
+        (self.hosts.server_ip(version), port).into()
+    }
+
+    /// A listener of the server on a port of the kernel's choice.
+    pub(crate) fn listen(&self, version: IpVersion) -> TcpListener {
+        let address = self.server_address(version, 0);
+        let listener = self.hosts.server().run(|| TcpListener::bind(address));
+        listener.unwrap()
+    }
+
+    /// Opens a connection as `tenant`, from the client.
+    pub(crate) fn connect(&self, server: SocketAddr, tenant: u32) -> TcpStream {
+        let from = SocketAddr::new(tenant_address(version_of(server), tenant), 0);
+        self.hosts.client().run(|| {
+            let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).unwrap();
+            socket.bind(&from.into()).unwrap();
+            socket.connect_timeout(&server.into(), LIMIT).unwrap();
+            socket.set_read_timeout(Some(LIMIT)).unwrap();
+            socket.into()
+        })
+    }
+
+    /// A socket of the server on a port of the kernel's choice.
+    pub(crate) fn udp_server(&self, version: IpVersion) -> UdpSocket {
+        let address = self.server_address(version, 0);
+        let socket = self.hosts.server().run(|| UdpSocket::bind(address));
+        let socket = socket.unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        socket
+    }
+
+    /// A socket of the client that sends as `tenant`.
+    pub(crate) fn udp_client(&self, version: IpVersion, tenant: u32) -> UdpSocket {
+        let address = (tenant_address(version, tenant), 0);
+        let socket = self.hosts.client().run(|| UdpSocket::bind(address));
+        socket.unwrap()
+    }
+}
+
+/// The packet was labelled as one of `tenant`.
+#[track_caller]
+pub(crate) fn assert_labelled(meta: &PacketMeta, tenant: u32) {
+    assert_eq!(meta.get(TENANT), Some(tenant), "{meta:?}");
+}
+
+/// An address of the client, beside the two hosts' own.
+pub(crate) fn tenant_address(version: IpVersion, tenant: u32) -> IpAddr {
+    let host = 100 + tenant as u8;
+    match version {
+        IpVersion::V4 => Ipv4Addr::new(192, 0, 2, host).into(),
+        IpVersion::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host.into()).into(),
+    }
+}
+
+/// The version of an address.
+pub(crate) fn version_of(address: SocketAddr) -> IpVersion {
+    match address {
+        SocketAddr::V4(_) => IpVersion::V4,
+        SocketAddr::V6(_) => IpVersion::V6,
+    }
+}
+
+fn labels(tenant: u32) -> impl Iterator<Item = Label> {
+    IpVersion::BOTH.into_iter().map(move |version| {
+        let address = tenant_address(version, tenant);
+        format!("{address}=tenant:{tenant}").parse().unwrap()
+    })
+}
