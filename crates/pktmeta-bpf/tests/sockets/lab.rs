@@ -4,7 +4,9 @@ use pktmeta::{Field, PacketMeta};
 use pktmeta_bpf::{Datapath, UpOptions, hooks::xdp::labels::Label};
 use pktmeta_core::schema::Schema;
 use pktmeta_testkit::{
-    link::{IpVersion, TwoHosts},
+    link::{IpVersion, Mac, TwoHosts},
+    netns::Netns,
+    packet,
     sandbox::Sandbox,
 };
 use socket2::{Domain, Socket, Type};
@@ -47,9 +49,9 @@ impl Lab {
         for tenant in Self::TENANTS {
             for (version, length) in [(IpVersion::V4, 24), (IpVersion::V6, 64)] {
                 let address = tenant_address(version, tenant);
-                let (link, mac) = (hosts.client_link(), hosts.client_link().mac());
+                let link = hosts.client_link();
                 link.add_address(address, length).unwrap();
-                hosts.server_link().add_neighbour(address, mac).unwrap();
+                add_neighbour(&hosts, address, link.mac());
             }
         }
         let mut options = UpOptions::new(TwoHosts::SERVER_LINK);
@@ -69,21 +71,23 @@ impl Lab {
 
     /// A listener of the server on a port of the kernel's choice.
     pub(crate) fn listen(&self, version: IpVersion) -> TcpListener {
-        let address = self.server_address(version, 0);
-        let listener = self.hosts.server().run(|| TcpListener::bind(address));
-        listener.unwrap()
+        listen(self.hosts.server(), self.server_address(version, 0))
     }
 
     /// Opens a connection as `tenant`, from the client.
     pub(crate) fn connect(&self, server: SocketAddr, tenant: u32) -> TcpStream {
-        let from = SocketAddr::new(tenant_address(version_of(server), tenant), 0);
-        self.hosts.client().run(|| {
-            let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).unwrap();
-            socket.bind(&from.into()).unwrap();
-            socket.connect_timeout(&server.into(), LIMIT).unwrap();
-            socket.set_read_timeout(Some(LIMIT)).unwrap();
-            socket.into()
-        })
+        let from = client_address(version_of(server), tenant, 0);
+        connect(self.hosts.client(), from, server)
+    }
+
+    /// From now on the server's packets to this address of the client get lost.
+    pub(crate) fn lose_what_is_sent_to(&self, client: IpAddr) {
+        add_neighbour(&self.hosts, client, packet::DEFAULT_DESTINATION_MAC);
+    }
+
+    /// From now on they arrive again.
+    pub(crate) fn find(&self, client: IpAddr) {
+        add_neighbour(&self.hosts, client, self.hosts.client_link().mac());
     }
 
     /// A socket of the server on a port of the kernel's choice.
@@ -103,6 +107,33 @@ impl Lab {
     }
 }
 
+/// A TCP socket with an address, whose calls take at most [`LIMIT`]. The sockets that a listener
+/// accepts take after it.
+pub(crate) fn tcp_socket(netns: &Netns, address: SocketAddr) -> Socket {
+    netns.run(|| {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        socket.set_write_timeout(Some(LIMIT)).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket
+    })
+}
+
+/// A listener with room for as many connections as the kernel lets it have.
+pub(crate) fn listen(netns: &Netns, address: SocketAddr) -> TcpListener {
+    let socket = tcp_socket(netns, address);
+    socket.listen(libc::SOMAXCONN).unwrap();
+    socket.into()
+}
+
+/// Opens a connection from one address to another.
+pub(crate) fn connect(netns: &Netns, from: SocketAddr, to: SocketAddr) -> TcpStream {
+    let socket = tcp_socket(netns, from);
+    socket.connect_timeout(&to.into(), LIMIT).unwrap();
+    socket.into()
+}
+
 /// The packet was labelled as one of `tenant`.
 #[track_caller]
 pub(crate) fn assert_labelled(meta: &PacketMeta, tenant: u32) {
@@ -118,12 +149,21 @@ pub(crate) fn tenant_address(version: IpVersion, tenant: u32) -> IpAddr {
     }
 }
 
+/// An address of the client that is labelled as `tenant`.
+pub(crate) fn client_address(version: IpVersion, tenant: u32, port: u16) -> SocketAddr {
+    (tenant_address(version, tenant), port).into()
+}
+
 /// The version of an address.
 pub(crate) fn version_of(address: SocketAddr) -> IpVersion {
     match address {
         SocketAddr::V4(_) => IpVersion::V4,
         SocketAddr::V6(_) => IpVersion::V6,
     }
+}
+
+fn add_neighbour(hosts: &TwoHosts, client: IpAddr, mac: Mac) {
+    hosts.server_link().add_neighbour(client, mac).unwrap();
 }
 
 fn labels(tenant: u32) -> impl Iterator<Item = Label> {
