@@ -2,7 +2,7 @@
 
 mod handshake;
 
-use crate::lab::{LIMIT, Lab, assert_labelled, client_address, connect, listen, tcp_socket};
+use crate::lab::{Lab, assert_labelled, client_address, connect, listen, tcp_socket};
 use pktmeta::{PacketMeta, TcpMeta, builtin};
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
 use socket2::Socket;
