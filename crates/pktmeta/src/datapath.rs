@@ -222,10 +222,22 @@ impl Datapath {
 
     /// The record of a datagram of `socket`; `None` if it had none.
     fn record(&self, socket: BorrowedFd<'_>, tickets: Tickets) -> Result<Option<Record>, Unread> {
-        let Socket { cookie, carrier } = *self
-            .sockets
-            .get(&socket.as_raw_fd())
-            .ok_or(Unread::UnknownSocket)?;
+        let known = self.sockets.get(&socket.as_raw_fd());
+        let known = *known.ok_or(Unread::UnknownSocket)?;
+        let read = self.record_of(known, socket, tickets);
+        read.map_err(|unread| match sys::cookie(socket) {
+            // The descriptor is used again: what is wrong may be what we know.
+            Ok(cookie) if cookie != known.cookie => Unread::UnknownSocket,
+            _ => unread,
+        })
+    }
+
+    fn record_of(
+        &self,
+        Socket { cookie, carrier }: Socket,
+        socket: BorrowedFd<'_>,
+        tickets: Tickets,
+    ) -> Result<Option<Record>, Unread> {
         let ticket = tickets.of(carrier).ok_or(Error::from(Reason::NotEnabled))?;
         let Some(ring) = &self.ring else {
             return Ok(ask_ticket(socket, ticket)?);
