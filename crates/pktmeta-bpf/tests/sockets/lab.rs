@@ -11,7 +11,10 @@ use pktmeta_testkit::{
 };
 use socket2::{Domain, Socket, Type};
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsFd, AsRawFd},
+    panic,
     time::Duration,
 };
 
@@ -62,6 +65,29 @@ impl Lab {
         let datapath = Datapath::new(sandbox.bpffs());
         hosts.server().run(|| datapath.up(&options)).unwrap();
         Self { hosts }
+    }
+
+    /// Lets the server's interface merge packets, which veth does not by itself.
+    pub(crate) fn enable_gro(&self) {
+        const ETHTOOL_SGRO: u32 = 0x2c;
+        const SIOCETHTOOL: libc::Ioctl = 0x8946;
+        // A `struct ethtool_value`.
+        let mut value = [ETHTOOL_SGRO, 1];
+        // SAFETY: an ifreq of zeros is one without a name.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        for (to, from) in request
+            .ifr_name
+            .iter_mut()
+            .zip(TwoHosts::SERVER_LINK.bytes())
+        {
+            *to = from as libc::c_char;
+        }
+        request.ifr_ifru.ifru_data = (&raw mut value).cast();
+        let any = (Ipv4Addr::UNSPECIFIED, 0);
+        let socket = self.hosts.server().run(|| UdpSocket::bind(any)).unwrap();
+        // SAFETY: the request names a device and points to the command's value.
+        let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
     }
 
     /// An address of the server.
@@ -152,6 +178,46 @@ pub(crate) fn tenant_address(version: IpVersion, tenant: u32) -> IpAddr {
 /// An address of the client that is labelled as `tenant`.
 pub(crate) fn client_address(version: IpVersion, tenant: u32, port: u16) -> SocketAddr {
     (tenant_address(version, tenant), port).into()
+}
+
+/// Makes the ring of the datapath one that this process cannot map. Before it uses threads.
+pub(crate) fn hide_the_ring() {
+    // SAFETY: this process runs this one test, none of whose threads is running yet.
+    unsafe { std::env::set_var("PKTMETA_BPFFS", "/nonexistent") };
+}
+
+/// Sets a socket option that is a number.
+#[track_caller]
+pub(crate) fn set_option(socket: impl AsFd, level: i32, name: i32, value: i32) {
+    // SAFETY: the option's value is an int, of the size that is passed.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
+/// Runs a closure in a process of its own, which has the descriptors of this one.
+#[track_caller]
+pub(crate) fn in_child(body: impl FnOnce()) {
+    // SAFETY: the other threads of a test wait for this one, so that no lock stays held in the
+    // child for ever, and glibc itself takes care of the allocator's.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "{}", io::Error::last_os_error());
+    if child == 0 {
+        let done = panic::catch_unwind(panic::AssertUnwindSafe(body));
+        // SAFETY: it ends this process, and runs nothing of the parent's on the way.
+        unsafe { libc::_exit(i32::from(done.is_err())) }
+    }
+    let mut status = 0;
+    // SAFETY: the kernel writes an int; the child is ours and was not waited for.
+    let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!((ended, status), (child, 0), "the child failed");
 }
 
 /// The version of an address.

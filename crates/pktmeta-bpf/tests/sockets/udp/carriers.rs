@@ -1,0 +1,225 @@
+//! Where tickets stand, and that applications can use the rest as ever.
+
+use super::{
+    assert_not_enabled,
+    message::{Message, SO_RCVMARK, SO_RCVPRIORITY},
+    send,
+};
+use crate::lab::{Lab, assert_labelled, set_option};
+use pktmeta::UdpMeta;
+use pktmeta_core::abi;
+use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
+use std::{
+    io,
+    net::UdpSocket,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    ptr,
+    time::{Duration, SystemTime},
+};
+
+/// What somebody else's TC program gives every packet.
+const MARK: u32 = 0x1234_5678;
+const PRIORITY: u32 = 5;
+
+const TCX_NEXT: i32 = -1;
+
+#[test]
+fn tickets_in_the_mark_leave_the_priority_and_the_rest_alone() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let _marker = mark_packets(&lab);
+        for version in IpVersion::BOTH {
+            let server = receiver_of_everything(&lab, version);
+            server.enable_packet_meta().unwrap();
+            send(&lab, &server, 1, b"hello");
+            let message = Message::receive(&server, 16, 0);
+            assert_labelled(&server.control_meta(&message.control).unwrap(), 1);
+            assert_ne!(mark(&message), Some(MARK));
+            assert_eq!(priority(&message), Some(PRIORITY));
+            assert_rest(&message, version);
+        }
+    });
+}
+
+#[test]
+fn tickets_in_the_priority_leave_the_mark_and_the_rest_alone() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let _marker = mark_packets(&lab);
+        for version in IpVersion::BOTH {
+            let server = receiver_of_everything(&lab, version);
+            want_tickets(&server, abi::PKTMETA_TICKETS_PRIORITY);
+            server.enable_packet_meta().unwrap();
+            send(&lab, &server, 1, b"hello");
+            let message = Message::receive(&server, 16, 0);
+            assert_labelled(&server.control_meta(&message.control).unwrap(), 1);
+            assert_eq!(mark(&message), Some(MARK));
+            assert_ne!(priority(&message), Some(PRIORITY));
+            assert_rest(&message, version);
+        }
+    });
+}
+
+#[test]
+fn a_socket_without_tickets_sees_what_it_always_saw() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let _marker = mark_packets(&lab);
+        for version in IpVersion::BOTH {
+            let server = receiver_of_everything(&lab, version);
+            send(&lab, &server, 1, b"hello");
+            let message = Message::receive(&server, 16, 0);
+            assert_eq!(mark(&message), Some(MARK));
+            assert_eq!(priority(&message), Some(PRIORITY));
+            assert_rest(&message, version);
+            assert_not_enabled(server.control_meta(&message.control));
+
+            // Nor once it does not want them any more.
+            server.enable_packet_meta().unwrap();
+            want_tickets(&server, abi::PKTMETA_TICKETS_OFF);
+            send(&lab, &server, 1, b"hello");
+            let message = Message::receive(&server, 16, 0);
+            assert_eq!(mark(&message), Some(MARK));
+            assert_eq!(priority(&message), Some(PRIORITY));
+        }
+    });
+}
+
+#[test]
+fn a_mark_that_somebody_else_set_is_never_taken_for_a_ticket() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let _marker = mark_packets(&lab);
+        for version in IpVersion::BOTH {
+            // Marked, and queued before tickets were asked for.
+            let server = lab.udp_server(version);
+            set_option(&server, libc::SOL_SOCKET, SO_RCVMARK, 1);
+            send(&lab, &server, 1, b"early");
+            server.enable_packet_meta().unwrap();
+            send(&lab, &server, 2, b"later");
+            let (_, _, early) = server.recv_from_meta(&mut [0; 16]).unwrap();
+            let error = early.unwrap_err();
+            assert!(matches!(error, pktmeta::Error::Overrun), "{error:?}");
+            let (_, _, later) = server.recv_from_meta(&mut [0; 16]).unwrap();
+            assert_labelled(&later.unwrap(), 2);
+        }
+    });
+}
+
+fn want_tickets(socket: &UdpSocket, carrier: i32) {
+    set_option(socket, abi::SOL_PKTMETA, abi::PKTMETA_TICKETS, carrier);
+}
+
+/// A socket of the server that gets every control message that might be in the way.
+fn receiver_of_everything(lab: &Lab, version: IpVersion) -> UdpSocket {
+    let server = lab.udp_server(version);
+    let of_version: &[(i32, i32)] = match version {
+        IpVersion::V4 => &[
+            (libc::IPPROTO_IP, libc::IP_PKTINFO),
+            (libc::IPPROTO_IP, libc::IP_RECVTTL),
+            (libc::IPPROTO_IP, libc::IP_RECVTOS),
+        ],
+        IpVersion::V6 => &[
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT),
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
+        ],
+    };
+    let of_any = [
+        (libc::SOL_SOCKET, SO_RCVMARK),
+        (libc::SOL_SOCKET, SO_RCVPRIORITY),
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS),
+    ];
+    for &(level, name) in of_any.iter().chain(of_version) {
+        set_option(&server, level, name, 1);
+    }
+    server
+}
+
+fn mark(message: &Message) -> Option<u32> {
+    message.number(libc::SOL_SOCKET, libc::SO_MARK)
+}
+
+fn priority(message: &Message) -> Option<u32> {
+    message.number(libc::SOL_SOCKET, libc::SO_PRIORITY)
+}
+
+/// What carries no ticket says what it says without pktmeta.
+#[track_caller]
+fn assert_rest(message: &Message, version: IpVersion) {
+    let time = message
+        .find(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS)
+        .unwrap();
+    let seconds = u64::from_ne_bytes(*time.first_chunk().unwrap());
+    let arrived = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let age = SystemTime::now().duration_since(arrived).unwrap();
+    assert!(age < Duration::from_secs(60), "{age:?}");
+    let (level, hops, information) = match version {
+        IpVersion::V4 => (libc::IPPROTO_IP, libc::IP_TTL, libc::IP_PKTINFO),
+        IpVersion::V6 => (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, libc::IPV6_PKTINFO),
+    };
+    assert_eq!(message.number(level, hops), Some(64));
+    assert!(message.find(level, information).is_some());
+}
+
+/// Attaches a program of somebody else's to the server's TC ingress, until it is dropped.
+fn mark_packets(lab: &Lab) -> OwnedFd {
+    const CONTEXT: u8 = libbpf_sys::BPF_REG_1 as u8;
+    let store = |offset, value| libbpf_sys::bpf_insn {
+        off: offset,
+        imm: value,
+        ..instruction(
+            libbpf_sys::BPF_ST | libbpf_sys::BPF_MEM | libbpf_sys::BPF_W,
+            CONTEXT,
+        )
+    };
+    // Of `struct __sk_buff`.
+    let (mark_at, priority_at) = (8, 32);
+    let program = [
+        store(mark_at, MARK as i32),
+        store(priority_at, PRIORITY as i32),
+        libbpf_sys::bpf_insn {
+            imm: TCX_NEXT,
+            ..instruction(libbpf_sys::BPF_ALU64 | libbpf_sys::BPF_MOV, 0)
+        },
+        instruction(libbpf_sys::BPF_JMP | libbpf_sys::BPF_EXIT, 0),
+    ];
+    // SAFETY: the instructions and strings outlive the call; no options are passed.
+    let program = descriptor(unsafe {
+        libbpf_sys::bpf_prog_load(
+            libbpf_sys::BPF_PROG_TYPE_SCHED_CLS,
+            c"mark".as_ptr(),
+            c"GPL".as_ptr(),
+            program.as_ptr(),
+            program.len() as _,
+            ptr::null_mut(),
+        )
+    });
+    let (ifindex, attach) = (
+        lab.hosts.server_ifindex() as i32,
+        libbpf_sys::BPF_TCX_INGRESS,
+    );
+    lab.hosts.server().run(|| {
+        // SAFETY: the program is a descriptor of ours; no options are passed.
+        descriptor(unsafe {
+            libbpf_sys::bpf_link_create(program.as_raw_fd(), ifindex, attach, ptr::null())
+        })
+    })
+}
+
+/// An instruction without the rest of its operands.
+fn instruction(code: u32, destination: u8) -> libbpf_sys::bpf_insn {
+    let mut instruction = libbpf_sys::bpf_insn {
+        code: code as u8,
+        ..Default::default()
+    };
+    instruction.set_dst_reg(destination);
+    instruction
+}
+
+#[track_caller]
+fn descriptor(result: i32) -> OwnedFd {
+    assert!(result >= 0, "{}", io::Error::last_os_error());
+    // SAFETY: the kernel just made this descriptor for us.
+    unsafe { OwnedFd::from_raw_fd(result) }
+}

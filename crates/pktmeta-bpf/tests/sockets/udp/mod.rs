@@ -1,0 +1,32 @@
+//! Datagrams.
+
+mod carriers;
+mod fragments;
+mod gro;
+mod load;
+mod many;
+pub(crate) mod message;
+mod receive;
+
+use crate::lab::{Lab, version_of};
+use pktmeta::{Error, PacketMeta, Reason};
+use std::net::UdpSocket;
+
+/// Sends a datagram as `tenant`.
+fn send(lab: &Lab, server: &UdpSocket, tenant: u32, payload: &[u8]) {
+    let to = server.local_addr().unwrap();
+    let client = lab.udp_client(version_of(to), tenant);
+    client.send_to(payload, to).unwrap();
+}
+
+#[track_caller]
+fn assert_same(one: &PacketMeta, other: &PacketMeta) {
+    let bytes = |meta: &PacketMeta| meta.record().unwrap().as_bytes().to_vec();
+    assert_eq!(bytes(one), bytes(other));
+}
+
+#[track_caller]
+fn assert_not_enabled(meta: Result<PacketMeta, Error>) {
+    let error = meta.unwrap_err();
+    assert!(error.is_unavailable(Reason::NotEnabled), "{error:?}");
+}
