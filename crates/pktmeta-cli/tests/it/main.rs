@@ -14,6 +14,6 @@ mod encode;
 mod errors;
 mod lab;
 mod registry;
+mod restart;
 mod status;
-mod stress;
 mod up;
