@@ -12,7 +12,7 @@ use crate::{
 };
 use anyhow::{Context, ensure};
 use pktmeta::{Batch, Field, TcpMeta, UdpMeta, builtin};
-use pktmeta_bpf::{Datapath, UpOptions};
+use pktmeta_bpf::{Datapath, Part, UpOptions};
 use pktmeta_core::schema::Schema;
 use pktmeta_testkit::{link::TwoHosts, sandbox::Sandbox};
 use socket2::{Domain, Socket, Type};
@@ -156,7 +156,11 @@ impl Up<'_> {
 impl Drop for Up<'_> {
     fn drop(&mut self) {
         let lab = self.lab;
-        if let Err(error) = lab.hosts.server().run(|| lab.datapath.down(None)) {
+        if let Err(error) = lab
+            .hosts
+            .server()
+            .run(|| lab.datapath.down(Part::Everything))
+        {
             eprintln!("take the datapath down: {error}");
         }
     }

@@ -81,7 +81,9 @@ pub(crate) fn measure(sandbox: &Sandbox, effort: Effort) -> anyhow::Result<Read>
     let udp = lab.udp()?;
     udp.server.enable_packet_meta()?;
     let datagrams = receive_datagrams(&udp)?;
-    let ring = sandbox.bpffs().join("pktmeta/maps/ring");
+    let cgroup = pktmeta::info(&udp.server)?.cgroup;
+    let ring = format!("pktmeta/cgroups/{cgroup}/ring");
+    let ring = sandbox.bpffs().join(ring);
     let ring = MapHandle::from_pinned_path(&ring).context("open the ring")?;
     ensure!(
         ring.value_size() as usize == abi::SLOT_SIZE && ring.key_size() == 4,

@@ -8,12 +8,13 @@ use std::{
 };
 
 /// Each becomes `OUT_DIR/<hook>.bpf.o`.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("xdp", "src/hooks/xdp/label.bpf.c"),
     ("tc", "src/hooks/tc/ingress.bpf.c"),
     ("cgroup_skb", "src/hooks/cgroup_skb/deliver.bpf.c"),
     ("sockops", "src/hooks/sockops/establish.bpf.c"),
-    ("sockopt", "src/hooks/sockopt/answer.bpf.c"),
+    ("getsockopt", "src/hooks/getsockopt/answer.bpf.c"),
+    ("setsockopt", "src/hooks/setsockopt/settle.bpf.c"),
 ];
 
 /// The oldest clang whose output the verifier is known to take.

@@ -122,7 +122,7 @@ impl Hook {
             Self::Tc => "pktmeta_tc_ingress",
             Self::CgroupSkb => "pktmeta_deliver",
             Self::Sockops => "pktmeta_establish",
-            Self::Getsockopt => "pktmeta_get",
+            Self::Getsockopt => "pktmeta_getsockopt",
         }
     }
 }
@@ -137,9 +137,7 @@ impl Programs<'_> {
     /// What each has cost until now.
     fn costs(&self) -> anyhow::Result<Costs> {
         let status = self.datapath.status()?.context("the datapath is down")?;
-        let interfaces = status.interfaces.into_iter();
-        let hooks = interfaces.flat_map(|interface| interface.hooks);
-        let programs = hooks.chain(status.cgroup).flat_map(|hook| hook.programs);
+        let programs = status.into_hooks().flat_map(|hook| hook.programs);
         let programs: Vec<_> = programs.collect();
         let own = Hook::ALL.into_iter().map(|hook| {
             // The kernel keeps the first 15 bytes of a name.

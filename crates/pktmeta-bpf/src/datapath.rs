@@ -1,13 +1,15 @@
 //! The datapath: up, down, status.
 
+mod delivery;
 mod registration;
 mod ring;
 mod status;
 mod up;
 
+pub use delivery::Delivery;
 pub(crate) use registration::builtin_fields;
-pub use status::{Delivery, HookStatus, InterfaceStatus, Status};
-pub use up::{AttachMode, Up, UpOptions};
+pub use status::{DeliveryStatus, HookStatus, InterfaceStatus, Status};
+pub use up::{AttachMode, Senders, Up, UpOptions};
 
 use crate::{
     error::{Context, Error},
@@ -51,55 +53,71 @@ impl Datapath {
         up::up(self, options)
     }
 
-    /// Detaches from one interface, or from all; with the last one everything goes.
+    /// Takes a part of the datapath down; with the last interface, or the last part, everything goes.
     ///
     /// # Errors
-    /// The interface is not labelled by us, or the kernel refuses.
-    pub fn down(&self, interface: Option<&str>) -> Result<Down, Error> {
+    /// The part is not there, or the kernel refuses.
+    pub fn down(&self, part: Part<'_>) -> Result<Down, Error> {
         host::check_capabilities()?;
-        let nothing = Down {
-            interfaces: Vec::new(),
-            everything: true,
-        };
         let pins = self.pins();
         if !host::is_bpffs(&self.bpffs) {
-            return match interface {
-                Some(name) => Err(not_up(name)),
-                None => Ok(nothing),
+            return match part {
+                Part::Everything => Ok(Down {
+                    parts: Vec::new(),
+                    everything: true,
+                }),
+                part => Err(part.not_up()),
             };
         }
         let lock = self.lock()?;
         Staging::leftover(&self.bpffs).remove()?;
         let here = host::network_namespace()?;
-        let all = pins.interface_ids();
-        let wanted: Vec<InterfaceId> = match interface {
-            None => all.clone(),
-            Some(name) => {
+        let mut interfaces = pins.interface_ids();
+        let mut cgroups = Delivery::all(&pins);
+        match part {
+            Part::Everything => {}
+            Part::Interface(name) => {
                 let id = find_interface(name)?;
-                all.iter().copied().filter(|&other| other == id).collect()
+                interfaces.retain(|&other| other == id);
+                cgroups.clear();
             }
-        };
-        if let (Some(name), true) = (interface, wanted.is_empty()) {
-            return Err(not_up(name));
+            Part::Cgroup(path) => {
+                let id = delivery::Cgroup::open(path)?.id();
+                cgroups.retain(|other| other.cgroup_id == id);
+                interfaces.clear();
+            }
         }
-        let mut interfaces = Vec::new();
-        for &id in &wanted {
-            interfaces.push(status::interface(&pins, id, here).label());
+        if !matches!(part, Part::Everything) && interfaces.is_empty() && cgroups.is_empty() {
+            return Err(part.not_up());
+        }
+        let mut parts = Vec::new();
+        for &id in &interfaces {
+            parts.push(status::interface(&pins, id, here).label());
             pins.interface(id).remove()?;
         }
-        let everything = wanted.len() == all.len();
+        for delivery in &cgroups {
+            let own = pins.cgroup(delivery.cgroup_id);
+            parts.push(delivery.label());
+            ring::close(&own.directory);
+            own.remove()?;
+        }
+        let no_interfaces = pins.interface_ids().is_empty();
+        let everything = match part {
+            Part::Everything => true,
+            Part::Interface(_) => no_interfaces,
+            Part::Cgroup(_) => no_interfaces && pins.cgroup_ids().is_empty(),
+        };
         if everything {
-            ring::close(&pins);
+            for id in pins.cgroup_ids() {
+                ring::close(&pins.cgroup(id).directory);
+            }
             pins.remove()?;
             self.registry().forget_unkept()?;
             drop(lock);
             host::unmount_own_bpffs(&self.bpffs)
                 .context(|| format!("unmount {}", self.bpffs.display()))?;
         }
-        Ok(Down {
-            interfaces,
-            everything,
-        })
+        Ok(Down { parts, everything })
     }
 
     /// What is attached where, and what it counted; `None` if nothing is.
@@ -125,11 +143,39 @@ impl Datapath {
     }
 }
 
+/// What `down` is to take down.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// All there is.
+    Everything,
+    /// What labels the packets of an interface, in the network namespace of the calling thread.
+    Interface(&'a str),
+    /// What delivers to the sockets of a cgroup.
+    Cgroup(&'a Path),
+}
+
+impl Part<'_> {
+    fn not_up(self) -> Error {
+        let (tried, why) = match self {
+            Self::Everything => ("take pktmeta down".into(), "it is not up"),
+            Self::Interface(name) => (
+                format!("take pktmeta off {name}"),
+                "it is not on that interface",
+            ),
+            Self::Cgroup(path) => (
+                format!("end the delivery to {}", path.display()),
+                "nothing is delivered to that cgroup",
+            ),
+        };
+        Error::new(tried, why).remedy("`pktmeta status` lists where it is")
+    }
+}
+
 /// What `down` removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Down {
-    /// Names of the interfaces, or what is known of those that are gone.
-    pub interfaces: Vec<String>,
+    /// Names of interfaces and cgroups, or what is known of those that are gone.
+    pub parts: Vec<String>,
     /// True if nothing of the datapath is left.
     pub everything: bool,
 }
@@ -144,12 +190,4 @@ fn find_interface(name: &str) -> Result<InterfaceId, Error> {
         netns: host::network_namespace()?,
         ifindex,
     })
-}
-
-fn not_up(interface: &str) -> Error {
-    Error::new(
-        format!("take pktmeta off {interface}"),
-        "it is not on that interface",
-    )
-    .remedy("`pktmeta status` lists where it is")
 }

@@ -20,7 +20,8 @@ mod registry;
 mod sys;
 
 pub use datapath::{
-    AttachMode, Datapath, Delivery, Down, HookStatus, InterfaceStatus, Status, Up, UpOptions,
+    AttachMode, Datapath, Delivery, DeliveryStatus, Down, HookStatus, InterfaceStatus, Part,
+    Senders, Status, Up, UpOptions,
 };
 pub use error::Error;
 pub use object::{Object, ObjectOptions};

@@ -1,8 +1,8 @@
 //! Where the datapath's links and maps are pinned.
 //!
 //! ```text
-//! BPFFS/pktmeta/maps/...                    shared by all interfaces
-//! BPFFS/pktmeta/links/...                   of the cgroup
+//! BPFFS/pktmeta/maps/...                    shared by all of the following
+//! BPFFS/pktmeta/cgroups/ID/                 links and maps of one cgroup, its ring among them
 //! BPFFS/pktmeta/interfaces/NETNS-IFINDEX/   links and maps of one interface
 //! BPFFS/pktmeta-new/...                     what an `up` under way has made so far
 //! BPFFS/pktmeta-registry                    the fields, see registry.rs
@@ -15,7 +15,10 @@ use crate::{
 use libbpf_rs::MapHandle;
 use std::{
     fs, io,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -41,8 +44,20 @@ impl Pins {
         self.directory.join("maps")
     }
 
-    pub(crate) fn links(&self) -> PathBuf {
-        self.directory.join("links")
+    pub(crate) fn cgroups(&self) -> PathBuf {
+        self.directory.join("cgroups")
+    }
+
+    /// Where a cgroup has its pins, by the kernel's number of it.
+    pub(crate) fn cgroup(&self, id: u64) -> Self {
+        Self {
+            directory: self.cgroups().join(id.to_string()),
+        }
+    }
+
+    /// The cgroups that have pins.
+    pub(crate) fn cgroup_ids(&self) -> Vec<u64> {
+        names(&self.cgroups(), |name| name.parse().ok())
     }
 
     pub(crate) fn interfaces(&self) -> PathBuf {
@@ -58,13 +73,7 @@ impl Pins {
 
     /// The interfaces that have pins.
     pub(crate) fn interface_ids(&self) -> Vec<InterfaceId> {
-        let Ok(entries) = fs::read_dir(self.interfaces()) else {
-            return Vec::new();
-        };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut ids: Vec<_> = names.filter_map(|name| InterfaceId::parse(&name)).collect();
-        ids.sort();
-        ids
+        names(&self.interfaces(), InterfaceId::parse)
     }
 
     /// Detaches every link and removes every pin below, and the directory.
@@ -94,10 +103,22 @@ impl Staging {
         }
     }
 
-    /// Makes it all permanent: the directory becomes `to`, and nothing is left to undo.
-    pub(crate) fn commit(self, to: &Path) -> Result<(), Error> {
-        let from = &self.pins.directory;
-        fs::rename(from, to).context(|| format!("rename {} to {}", from.display(), to.display()))
+    /// Makes it all permanent: what was made becomes part of `datapath`, or all of it.
+    pub(crate) fn commit(self, datapath: &Pins) -> Result<(), Error> {
+        let made = &self.pins;
+        if !datapath.exists() {
+            return rename(&made.directory, &datapath.directory);
+        }
+        for id in made.cgroup_ids() {
+            rename(&made.cgroup(id).directory, &datapath.cgroup(id).directory)?;
+        }
+        for id in made.interface_ids() {
+            rename(
+                &made.interface(id).directory,
+                &datapath.interface(id).directory,
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -151,10 +172,33 @@ pub(crate) fn open_map(path: &Path) -> Result<MapHandle, Error> {
     })
 }
 
-/// Creates a directory in bpffs, where there is no `create_dir_all` for want of permission bits
-/// that matter: each level is made if it is missing.
+/// Creates a directory in bpffs, and those above it, which everybody may pass: the owner of a cgroup
+/// opens its ring.
 pub(crate) fn create(directory: &Path) -> Result<(), Error> {
-    fs::create_dir_all(directory).context(|| format!("create {}", directory.display()))
+    let tried = || format!("create {}", directory.display());
+    if directory.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = directory.parent() {
+        create(above)?;
+    }
+    fs::create_dir(directory).context(tried)?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).context(tried)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to).context(|| format!("rename {} to {}", from.display(), to.display()))
+}
+
+/// What the entries of a directory are called, as far as they read.
+fn names<T: Ord>(directory: &Path, parse: impl Fn(&str) -> Option<T>) -> Vec<T> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter_map(|name| parse(&name)).collect();
+    names.sort();
+    names
 }
 
 fn remove_tree(directory: &Path) -> io::Result<()> {

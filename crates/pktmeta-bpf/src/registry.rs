@@ -1,5 +1,5 @@
 //! The registry of the host: an array map pinned in bpffs, a field's entry at its number. Entry 0,
-//! which is no field's, ends with the registry's id.
+//! which is no field's, begins with a hash of all fields and ends with the registry's id.
 
 use crate::{
     bind::{Binding, Image},
@@ -273,10 +273,7 @@ impl HostRegistry {
             &options,
         );
         let mut map = map.context(tried)?;
-        let mut about_itself = [0; FieldInfo::SIZE];
-        about_itself[FieldInfo::SIZE - 4..].copy_from_slice(&registry.id().to_le_bytes());
-        map.update(&0u32.to_ne_bytes(), &about_itself, MapFlags::ANY)
-            .context(tried)?;
+        write_about(&map, &Registry::new().with_id(registry.id()))?;
         map.pin(self.path()).context(tried)?;
         Ok(true)
     }
@@ -297,7 +294,8 @@ impl HostRegistry {
                     .context(|| "write the registry".into())?;
             }
         }
-        Ok(())
+        // Last: who sees the new hash can read the new fields.
+        write_about(&map, after)
     }
 
     /// Removes what no owner registered to stay. The lock is held, the datapath is gone.
@@ -446,6 +444,15 @@ pub(crate) fn register(
         "take fields out; the largest are {}",
         largest.join(", ")
     )))
+}
+
+/// Writes entry 0.
+fn write_about(map: &MapHandle, registry: &Registry) -> Result<(), Error> {
+    let mut about = [0; FieldInfo::SIZE];
+    about[..8].copy_from_slice(&registry.hash().to_le_bytes());
+    about[FieldInfo::SIZE - 4..].copy_from_slice(&registry.id().to_le_bytes());
+    map.update(&0u32.to_ne_bytes(), &about, MapFlags::ANY)
+        .context(|| "write the registry".into())
 }
 
 /// A use of a number of some registry.

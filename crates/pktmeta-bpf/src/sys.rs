@@ -70,12 +70,6 @@ pub(crate) fn link_ifindex(info: &libbpf_sys::bpf_link_info) -> u32 {
     unsafe { info.__bindgen_anon_1.xdp.ifindex }
 }
 
-/// Id of the cgroup of a cgroup link.
-pub(crate) fn link_cgroup(info: &libbpf_sys::bpf_link_info) -> u64 {
-    // SAFETY: the union was zeroed before the kernel filled it; any bytes are a valid u64.
-    unsafe { info.__bindgen_anon_1.cgroup.cgroup_id }
-}
-
 /// Name and running cost of a loaded program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramStats {

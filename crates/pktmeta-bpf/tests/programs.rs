@@ -165,10 +165,10 @@ fn cgroup_skb_lets_every_packet_pass() {
 const BUDGETS: [(&str, u32); 6] = [
     ("pktmeta_xdp_label", 95_000),
     ("pktmeta_tc_ingress", 29_000),
-    ("pktmeta_deliver", 1_500),
-    ("pktmeta_establish", 800),
-    ("pktmeta_get", 22_000),
-    ("pktmeta_set", 150),
+    ("pktmeta_deliver", 2_400),
+    ("pktmeta_establish", 1_200),
+    ("pktmeta_getsockopt", 70_000),
+    ("pktmeta_setsockopt", 180_000),
 ];
 
 #[test]

@@ -5,7 +5,9 @@ use crate::{
     registry,
 };
 use anyhow::anyhow;
-use pktmeta_bpf::{AttachMode, Datapath, HookStatus, UpOptions, hooks::xdp::labels::Label};
+use pktmeta_bpf::{
+    AttachMode, Datapath, HookStatus, Part, Senders, UpOptions, hooks::xdp::labels::Label,
+};
 use pktmeta_core::{FieldInfo, schema::Schema};
 use serde_json::{Value, json};
 use std::{
@@ -21,11 +23,16 @@ use std::{
     --label 192.0.2.0/24=tenant:7 --label 2001:db8::/32=tenant:8")]
 pub(crate) struct Up {
     /// Interface whose packets are labelled
-    #[arg(long, value_name = "IF")]
-    iface: String,
-    /// Cgroup (v2) whose sockets get records [default: the root, that is all sockets]
+    #[arg(long, value_name = "IF", required_unless_present = "cgroup")]
+    iface: Option<String>,
+    /// Cgroup (v2) whose sockets get records, with a ring of its own, which belongs to the owner of its
+    /// directory [default: those that get them already, else the root, that is all sockets]
     #[arg(long, value_name = "PATH")]
     cgroup: Option<PathBuf>,
+    /// Users of the cgroup that may label what they send: all, none, or their numbers with commas
+    /// between
+    #[arg(long, value_name = "USERS", default_value = "all", value_parser = senders)]
+    send: Senders,
     /// Schema file with fields of yours; may be given more than once
     #[arg(long, value_name = "FILE")]
     schema: Vec<PathBuf>,
@@ -57,6 +64,7 @@ impl Up {
         let Self {
             iface,
             cgroup,
+            send,
             schema,
             label,
             produce,
@@ -66,6 +74,7 @@ impl Up {
         let options = UpOptions {
             interface: iface,
             cgroup,
+            send,
             schemas: schema
                 .iter()
                 .map(|file| read_schema(file))
@@ -80,44 +89,55 @@ impl Up {
             slots,
         };
         let up = Datapath::new(bpffs).up(&options)?;
-        println!(
-            "{}: labels each packet with up to {} bytes of {} fields",
-            options.interface,
-            up.area,
-            up.fields.len()
-        );
-        println!("{}: its sockets get the records", up.delivery.cgroup);
-        if !up.seen_labelled {
+        if let Some(interface) = &options.interface {
+            println!(
+                "{interface}: labels each packet with up to {} bytes of {} fields",
+                up.area,
+                up.fields.len()
+            );
+        }
+        for delivery in &up.deliveries {
+            println!("{}: its sockets get the records", delivery.label());
+        }
+        if options.interface.is_some() && !up.seen_labelled {
             println!("no packet has arrived yet; `pktmeta status` counts them when they do");
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Detach from an interface, or from all
+/// Detach from an interface or a cgroup, or from all
 ///
 /// With the last interface everything of pktmeta goes, but for fields that were registered to stay
 /// (`pktmeta registry`). Applications that go on reading get
 /// "unavailable".
 #[derive(clap::Args)]
 pub(crate) struct Down {
-    /// Interface to detach from [default: all]
+    /// Interface to detach from [default: everything]
     #[arg(long, value_name = "IF")]
     iface: Option<String>,
+    /// Cgroup to deliver to no more
+    #[arg(long, value_name = "PATH", conflicts_with = "iface")]
+    cgroup: Option<PathBuf>,
 }
 
 impl Down {
     pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
-        let down = Datapath::new(bpffs).down(self.iface.as_deref())?;
-        for interface in &down.interfaces {
-            println!("{interface}: detached");
+        let part = match (&self.iface, &self.cgroup) {
+            (Some(interface), _) => Part::Interface(interface),
+            (None, Some(cgroup)) => Part::Cgroup(cgroup),
+            (None, None) => Part::Everything,
+        };
+        let down = Datapath::new(bpffs).down(part)?;
+        for part in &down.parts {
+            println!("{part}: detached");
         }
         if !down.everything {
-            println!("other interfaces stay: see `pktmeta status`");
+            println!("the rest stays: see `pktmeta status`");
             return Ok(ExitCode::SUCCESS);
         }
         let stays = registry::what_stays(bpffs)?;
-        match (down.interfaces.is_empty(), &stays) {
+        match (down.parts.is_empty(), &stays) {
             (true, _) => println!("nothing was up"),
             (false, None) => println!("everything of pktmeta is removed"),
             (false, Some(_)) => println!("the datapath is removed"),
@@ -155,6 +175,22 @@ impl Status {
     }
 }
 
+/// Reads the value of `--send`.
+fn senders(text: &str) -> Result<Senders, String> {
+    match text {
+        "all" => Ok(Senders::All),
+        "none" => Ok(Senders::Users(Vec::new())),
+        users => users
+            .split(',')
+            .map(|user| {
+                user.parse()
+                    .map_err(|_| format!("{user:?} is no user's number"))
+            })
+            .collect::<Result<_, _>>()
+            .map(Senders::Users),
+    }
+}
+
 /// Reads a schema file.
 pub(crate) fn read_schema(file: &Path) -> anyhow::Result<Schema> {
     let text = std::fs::read_to_string(file).map_err(|error| {
@@ -169,12 +205,12 @@ fn print(status: &pktmeta_bpf::Status) {
         .interfaces
         .iter()
         .map(|interface| (interface.label(), &interface.hooks));
-    let cgroup = match &status.delivery {
-        Some(delivery) => delivery.cgroup.clone(),
-        None => "a cgroup that is gone".into(),
-    };
+    let cgroups = status
+        .deliveries
+        .iter()
+        .map(|status| (status.delivery.label(), &status.hooks));
     let mut hops = table(["where", "hop", "counter", "count", "meaning"]);
-    for (place, hooks) in interfaces.chain([(cgroup, &status.cgroup)]) {
+    for (place, hooks) in interfaces.chain(cgroups) {
         for hook in hooks {
             add_counters(&mut hops, &place, hook);
         }
@@ -229,15 +265,18 @@ fn to_json(status: &pktmeta_bpf::Status) -> Value {
             "hops": hops_json(&interface.hooks),
         })
     });
+    let cgroups = status.deliveries.iter().map(|status| {
+        json!({
+            "path": status.delivery.cgroup,
+            "id": status.delivery.cgroup_id,
+            "slots": status.slots,
+            "hops": hops_json(&status.hooks),
+        })
+    });
     json!({
         "up": true,
         "interfaces": interfaces.collect::<Vec<_>>(),
-        "cgroup": status.delivery.as_ref().map(|delivery| json!({
-            "path": delivery.cgroup,
-            "id": delivery.cgroup_id,
-        })),
-        "hops": hops_json(&status.cgroup),
-        "slots": status.slots,
+        "cgroups": cgroups.collect::<Vec<_>>(),
         "fields": status.fields.iter().map(field_json).collect::<Vec<_>>(),
     })
 }

@@ -17,7 +17,6 @@ use std::{
 /// Where bpffs is, if not at [`BPFFS`].
 const BPFFS_VARIABLE: &str = "PKTMETA_BPFFS";
 const BPFFS: &str = "/sys/fs/bpf";
-const PIN: &str = "pktmeta/maps/ring";
 
 const WORDS: usize = SLOT_SIZE / 4;
 type Slot = [AtomicU32; WORDS];
@@ -49,7 +48,8 @@ impl Ring {
     /// Maps the pinned ring of the datapath that described itself by `info`.
     pub(crate) fn open(info: &Info) -> io::Result<Self> {
         let bpffs = env::var_os(BPFFS_VARIABLE).unwrap_or_else(|| OsString::from(BPFFS));
-        Self::open_pin(PathBuf::from(bpffs).join(PIN), info)
+        let pin = format!("pktmeta/cgroups/{}/ring", info.cgroup);
+        Self::open_pin(PathBuf::from(bpffs).join(pin), info)
     }
 
     fn open_pin(path: PathBuf, info: &Info) -> io::Result<Self> {
@@ -68,9 +68,14 @@ impl Ring {
         let (header, slots) = memory.split_last()?;
         let mut bytes = [0; Info::SIZE];
         load(&header[INFO..], &mut bytes);
-        // The header does not follow the fields.
-        let info = Info { schema: 0, ..*info };
-        let same = Info::from_bytes(&bytes)? == info
+        let found = Info::from_bytes(&bytes)?;
+        // What may differ between users, and changes with the fields, is not in the header.
+        let same = found
+            == Info {
+                features: found.features,
+                schema: found.schema,
+                ..*info
+            }
             && slots.len().is_power_of_two()
             && slots.len() == info.slots as usize;
         same.then_some(Self { memory })

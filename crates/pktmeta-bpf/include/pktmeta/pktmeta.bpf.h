@@ -118,10 +118,14 @@ struct pktmeta_flag {};
 	(pktmeta_record_length((void *)(long)(ctx)->data_meta, (void *)(long)(ctx)->data) != 0)
 
 /* The rest is not for programs. Functions of a hook are pktmeta_HOOK_what. */
+#ifdef PKTMETA_EGRESS
+#define PKTMETA_CALL(ctx, what) _Generic((ctx), struct __sk_buff *: pktmeta_egress_##what)
+#else
 #define PKTMETA_CALL(ctx, what)                                                                    \
 	_Generic((ctx),                                                                            \
 		struct xdp_md *: pktmeta_xdp_##what,                                               \
 		struct __sk_buff *: pktmeta_skb_##what)
+#endif
 
 /* Bytes of a field's values, and the most if they differ. Both are constants for the compiler. */
 #define PKTMETA_SIZE(field)                                                                        \
@@ -172,7 +176,9 @@ static __always_inline __u8 *pktmeta_place(const void *record, const void *end, 
 	return behind - size;
 }
 
+#ifndef PKTMETA_EGRESS
 #include <pktmeta/hooks/xdp.bpf.h>
 #include <pktmeta/hooks/skb.bpf.h>
+#endif
 
 #endif

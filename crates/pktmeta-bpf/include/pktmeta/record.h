@@ -30,10 +30,20 @@
 /* Values that differ from errno.h's in no way, for programs that include no libc header. */
 #define PKTMETA_EPERM 1
 #define PKTMETA_ENOENT 2
+#define PKTMETA_EAGAIN 11
 #define PKTMETA_EINVAL 22
 #define PKTMETA_ENOSPC 28
 #define PKTMETA_ENODATA 61
 #define PKTMETA_EBADMSG 74
+#define PKTMETA_ESTALE 116
+
+/*
+ * A record out of its carrier, zero behind its length. For the verifier there is more than the
+ * longest one has: what a tag at its very end would have behind it.
+ */
+struct pktmeta_copy {
+	__u8 bytes[PKTMETA_RECORD_MAX + 8];
+} __attribute__((aligned(8)));
 
 /* The header as one number, without flags and length; and what masks those out. */
 #define PKTMETA_MAGIC                                                                              \

@@ -48,6 +48,12 @@ struct sock___pktmeta {
 	struct sock_common___pktmeta __sk_common;
 };
 
+struct tcp_sock___pktmeta {
+	__u32 rcv_nxt;
+	__u32 rcv_wup;
+	__u32 rcv_wnd;
+};
+
 struct bpf_sock_ops_kern___pktmeta {
 	struct sock___pktmeta *sk;
 	struct sk_buff___pktmeta *skb;

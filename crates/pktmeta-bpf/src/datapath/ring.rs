@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Context, Error},
-    pins::{Pins, open_map},
+    pins::open_map,
 };
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_core::abi;
@@ -12,9 +12,12 @@ use std::{
     path::Path,
 };
 
+/// What every datapath can do; whether a user may send is found out when he asks.
+const FEATURES: u32 = abi::FEATURE_RX_TCP | abi::FEATURE_RX_UDP | abi::FEATURE_HISTORY;
+
 /// Writes the ring's header and a random start for each CPU's tickets: what one datapath issued
 /// means nothing to the next.
-pub(super) fn start(maps: &Path, slots: u32) -> Result<(), Error> {
+pub(super) fn start(pins: &Path, slots: u32, cgroup: u64) -> Result<(), Error> {
     let random = || {
         let mut bytes = [0; 4];
         fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -25,10 +28,12 @@ pub(super) fn start(maps: &Path, slots: u32) -> Result<(), Error> {
     header[..4].copy_from_slice(&abi::VERSION.to_ne_bytes());
     header[4..8].copy_from_slice(&random().context(tried)?);
     header[8..12].copy_from_slice(&slots.to_ne_bytes());
-    let ring = open_map(&maps.join("ring"))?;
+    header[12..16].copy_from_slice(&FEATURES.to_ne_bytes());
+    header[16..24].copy_from_slice(&cgroup.to_ne_bytes());
+    let ring = open_map(&pins.join("ring"))?;
     ring.update(&slots.to_ne_bytes(), &header, MapFlags::ANY)
         .context(tried)?;
-    let issued = open_map(&maps.join("issued"))?;
+    let issued = open_map(&pins.join("issued"))?;
     let cpus = libbpf_rs::num_possible_cpus().context(tried)?;
     let starts: io::Result<Vec<Vec<u8>>> = (0..cpus).map(|_| random().map(Vec::from)).collect();
     issued
@@ -37,9 +42,9 @@ pub(super) fn start(maps: &Path, slots: u32) -> Result<(), Error> {
 }
 
 /// Tells applications that have the ring mapped that it will not be written any more.
-pub(super) fn close(pins: &Pins) {
+pub(super) fn close(pins: &Path) {
     let close = || {
-        let ring = open_map(&pins.maps().join("ring")).ok()?;
+        let ring = open_map(&pins.join("ring")).ok()?;
         let at = slots(pins)?.to_ne_bytes();
         let mut header = ring.lookup(&at, MapFlags::ANY).ok()??;
         header[abi::RING_CLOSED] = 1;
@@ -50,8 +55,8 @@ pub(super) fn close(pins: &Pins) {
 }
 
 /// How many slots it has.
-pub(super) fn slots(pins: &Pins) -> Option<u32> {
-    open_map(&pins.maps().join("ring"))
+pub(super) fn slots(pins: &Path) -> Option<u32> {
+    open_map(&pins.join("ring"))
         .ok()?
         .max_entries()
         .checked_sub(1)

@@ -1,8 +1,8 @@
 //! The datapath as it is.
 
-use super::{Datapath, ring};
+use super::{Datapath, delivery::Delivery, ring};
 use crate::{
-    error::{Context, Error},
+    error::Error,
     hooks::{self, Hook},
     host,
     pins::{self, InterfaceId, Pins},
@@ -20,13 +20,28 @@ use std::{
 pub struct Status {
     /// Interfaces that label packets.
     pub interfaces: Vec<InterfaceStatus>,
-    /// The hooks of the cgroup.
-    pub cgroup: Vec<HookStatus>,
-    /// Where records are delivered; `None` if the cgroup is gone.
-    pub delivery: Option<Delivery>,
+    /// The cgroups that records are delivered to.
+    pub deliveries: Vec<DeliveryStatus>,
     /// The registered fields.
     pub fields: Vec<FieldInfo>,
-    /// Slots of the ring.
+}
+
+impl Status {
+    /// Every hook, in the order in which a packet meets them.
+    pub fn into_hooks(self) -> impl Iterator<Item = HookStatus> {
+        let interfaces = self.interfaces.into_iter().flat_map(|it| it.hooks);
+        interfaces.chain(self.deliveries.into_iter().flat_map(|it| it.hooks))
+    }
+}
+
+/// A cgroup that records are delivered to.
+#[derive(Clone, Debug)]
+pub struct DeliveryStatus {
+    /// The cgroup.
+    pub delivery: Delivery,
+    /// Its hooks.
+    pub hooks: Vec<HookStatus>,
+    /// Slots of its ring.
     pub slots: u32,
 }
 
@@ -88,15 +103,6 @@ impl HookStatus {
     }
 }
 
-/// Where records are delivered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// The kernel's number of the cgroup.
-    pub cgroup_id: u64,
-    /// Its path when `up` attached to it.
-    pub cgroup: String,
-}
-
 pub(super) fn status(datapath: &Datapath) -> Result<Option<Status>, Error> {
     host::check_capabilities()?;
     let pins = datapath.pins();
@@ -111,13 +117,11 @@ pub(super) fn status(datapath: &Datapath) -> Result<Option<Status>, Error> {
             .into_iter()
             .map(|id| interface(&pins, id, here))
             .collect(),
-        cgroup: hooks::CGROUP
-            .iter()
-            .map(|hook| hook_status(hook, &pins.links(), &pins.maps()))
+        deliveries: Delivery::all(&pins)
+            .into_iter()
+            .map(|delivery| delivery_status(&pins, delivery))
             .collect(),
-        delivery: delivery(&pins),
         fields: registry.fields().to_vec(),
-        slots: ring::slots(&pins).unwrap_or(0),
     }))
 }
 
@@ -142,21 +146,33 @@ pub(super) fn interface(pins: &Pins, id: InterfaceId, here: u64) -> InterfaceSta
         attached,
         hooks: hooks::INTERFACE
             .iter()
-            .map(|hook| hook_status(hook, &own.directory, &own.directory))
+            .map(|hook| hook_status(hook, &own.directory))
             .collect(),
     }
 }
 
-fn hook_status(hook: &'static Hook, links: &Path, maps: &Path) -> HookStatus {
+fn delivery_status(pins: &Pins, delivery: Delivery) -> DeliveryStatus {
+    let own = pins.cgroup(delivery.cgroup_id);
+    DeliveryStatus {
+        hooks: hooks::CGROUP
+            .iter()
+            .map(|hook| hook_status(hook, &own.directory))
+            .collect(),
+        slots: ring::slots(&own.directory).unwrap_or(0),
+        delivery,
+    }
+}
+
+fn hook_status(hook: &'static Hook, pins: &Path) -> HookStatus {
     let stats = |program: &hooks::Program| {
-        let link = sys::open_pin(&links.join(program.name)).ok()?;
+        let link = sys::open_pin(&pins.join(program.name)).ok()?;
         let program = sys::program_by_id(sys::link_info(link.as_fd()).ok()?.prog_id).ok()?;
         ProgramStats::of(program.as_fd()).ok()
     };
     HookStatus {
         hook,
         programs: hook.programs.iter().filter_map(stats).collect(),
-        counters: read_counters(hook, &maps.join(hook.counters_map)).unwrap_or_default(),
+        counters: read_counters(hook, &pins.join(hook.counters_map)).unwrap_or_default(),
     }
 }
 
@@ -164,26 +180,8 @@ pub(super) fn read_counters(hook: &Hook, path: &Path) -> Result<Vec<u64>, Error>
     hook.read_counters(&pins::open_map(path)?)
 }
 
-/// The cgroup that the first cgroup link is attached to.
-pub(super) fn delivery(pins: &Pins) -> Option<Delivery> {
-    let program = hooks::CGROUP[0].programs.first()?;
-    let link = sys::open_pin(&pins.links().join(program.name)).ok()?;
-    let info = sys::link_info(link.as_fd()).ok()?;
-    let cgroup_id = sys::link_cgroup(&info);
-    let root = host::cgroup_root().ok()?;
-    let cgroup = find_cgroup(&root, cgroup_id)?.display().to_string();
-    Some(Delivery { cgroup_id, cgroup })
-}
-
-/// A cgroup's id is the inode of its directory.
-pub(super) fn cgroup_id(cgroup: &fs::File) -> Result<u64, Error> {
-    Ok(cgroup
-        .metadata()
-        .context(|| "read the cgroup's id".into())?
-        .ino())
-}
-
-fn find_cgroup(directory: &Path, id: u64) -> Option<PathBuf> {
+/// The directory of a cgroup at or below `directory`; the kernel's number of it is its inode.
+pub(super) fn find_cgroup(directory: &Path, id: u64) -> Option<PathBuf> {
     if fs::metadata(directory).ok()?.ino() == id {
         return Some(directory.into());
     }

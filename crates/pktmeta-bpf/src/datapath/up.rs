@@ -1,10 +1,11 @@
 //! `up`: everything is made aside, and put in place when all of it works.
 
 use super::{
-    Datapath, find_interface,
+    Datapath,
+    delivery::{Delivery, Plan},
+    find_interface,
     registration::Registration,
-    ring,
-    status::{self, Delivery},
+    status,
 };
 use crate::{
     error::{Context, Error},
@@ -21,19 +22,21 @@ use crate::{
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_core::{FieldInfo, schema::Schema};
 use std::{
-    fs::File,
-    os::fd::{AsFd, AsRawFd},
-    path::{Path, PathBuf},
+    os::fd::AsFd,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 /// What to attach, and where.
 #[derive(Clone, Debug)]
 pub struct UpOptions {
-    /// The interface, in the network namespace of the calling thread.
-    pub interface: String,
-    /// The cgroup whose sockets get records; the root if `None`.
+    /// The interface, in the network namespace of the calling thread; `None` only to deliver to
+    /// another cgroup.
+    pub interface: Option<String>,
+    /// The cgroup whose sockets get records; if `None`, those that get them already, else the root.
     pub cgroup: Option<PathBuf>,
+    /// Which users of that cgroup may label what they send.
+    pub send: Senders,
     /// Schemas to register next to the built-in fields.
     pub schemas: Vec<Schema>,
     /// Values by source address.
@@ -51,13 +54,8 @@ impl UpOptions {
     #[must_use]
     pub fn new(interface: &str) -> Self {
         Self {
-            interface: interface.into(),
-            cgroup: None,
-            schemas: Vec::new(),
-            labels: Vec::new(),
-            produce: None,
-            mode: AttachMode::Default,
-            slots: Self::SLOTS,
+            interface: Some(interface.into()),
+            ..Self::default()
         }
     }
 
@@ -67,6 +65,36 @@ impl UpOptions {
 
     /// Fewest and most slots.
     pub const SLOTS_RANGE: std::ops::RangeInclusive<u32> = 64..=1 << 22;
+}
+
+impl Default for UpOptions {
+    fn default() -> Self {
+        Self {
+            interface: None,
+            cgroup: None,
+            send: Senders::All,
+            schemas: Vec::new(),
+            labels: Vec::new(),
+            produce: None,
+            mode: AttachMode::Default,
+            slots: Self::SLOTS,
+        }
+    }
+}
+
+/// Which users may label what they send, with fields that applications may write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Senders {
+    /// Every one.
+    #[default]
+    All,
+    /// These, by number in the initial user namespace; at most [`Senders::MAX`]. Nobody, if none.
+    Users(Vec<u32>),
+}
+
+impl Senders {
+    /// Most users that can be named.
+    pub const MAX: usize = 16;
 }
 
 /// How an XDP program attaches.
@@ -86,8 +114,8 @@ pub enum AttachMode {
 pub struct Up {
     /// Bytes reserved in front of each packet.
     pub area: usize,
-    /// The cgroup whose sockets get records.
-    pub delivery: Delivery,
+    /// The cgroups whose sockets get records.
+    pub deliveries: Vec<Delivery>,
     /// Every field of the host.
     pub fields: Vec<FieldInfo>,
     /// True if a packet has been labelled already; false if none has arrived yet.
@@ -97,10 +125,9 @@ pub struct Up {
 pub(super) fn up(datapath: &Datapath, options: &UpOptions) -> Result<Up, Error> {
     host::check_capabilities()?;
     host::check_btf()?;
-    let id = find_interface(&options.interface)?;
-    let cgroup = Cgroup::open(options)?;
+    check(options)?;
     host::mount_bpffs(&datapath.bpffs)?;
-    let up = up_mounted(datapath, options, id, &cgroup);
+    let up = up_mounted(datapath, options);
     if up.is_err() {
         // Unless somebody uses it by now.
         let _ = host::unmount_own_bpffs(&datapath.bpffs);
@@ -108,52 +135,79 @@ pub(super) fn up(datapath: &Datapath, options: &UpOptions) -> Result<Up, Error> 
     up
 }
 
-fn up_mounted(
-    datapath: &Datapath,
-    options: &UpOptions,
-    id: InterfaceId,
-    cgroup: &Cgroup,
-) -> Result<Up, Error> {
+fn up_mounted(datapath: &Datapath, options: &UpOptions) -> Result<Up, Error> {
     let _lock = datapath.lock()?;
     // Before anything is looked at: what a killed `up` left may be attached.
     Staging::leftover(&datapath.bpffs).remove()?;
     let pins = datapath.pins();
-    check_not_up(&pins, id, &options.interface)?;
-    let taken = |error| {
-        Error::new(
-            format!("look for XDP programs of {}", options.interface),
-            error,
-        )
+    let interface = match &options.interface {
+        Some(name) => Some((name.as_str(), free_interface(&pins, name)?)),
+        None => None,
     };
-    if let Some(program) = sys::xdp_program(id.ifindex).map_err(taken)? {
-        return Err(taken_interface(&options.interface, program));
-    }
+    let plan = Plan::new(&pins, options)?;
     let registration = Registration::new(datapath, options)?;
     let fields = Fields::register(datapath.registry(), &registration)?;
     let staging = Staging::new(&datapath.bpffs)?;
     let staged = staging.pins.clone();
-    let first = !pins.exists();
-    let (own, place, delivery) = if first {
-        let cgroup_fd = cgroup.file.as_raw_fd();
-        deliver(&staged, cgroup_fd, options.slots, &fields.host.path())?;
-        (
-            staged.interface(id),
-            pins.directory.clone(),
-            cgroup.delivery(),
-        )
-    } else {
-        let delivery = join_delivery(&pins, options, cgroup)?;
-        (staged, pins.interface(id).directory, delivery)
+    match &plan {
+        Plan::Add(cgroup, _) => {
+            let shared = if pins.exists() { &pins } else { &staged };
+            let own = staged.cgroup(cgroup.id());
+            cgroup.deliver(&own, &shared.maps(), options, &fields.host.path())?;
+        }
+        Plan::Join(_) if interface.is_none() => {
+            return Err(
+                Error::new("deliver to the cgroup", "pktmeta does that already").remedy(
+                    "see `pktmeta status`; name an interface with --iface to label its packets",
+                ),
+            );
+        }
+        Plan::Join(_) => {}
+    }
+    let seen_labelled = match interface {
+        Some((name, id)) => label(&staged.interface(id), name, id, options, &registration)?,
+        None => false,
     };
-    let seen_labelled = label(&own, id, options, &registration)?;
-    staging.commit(&place)?;
+    pins::create(&staged.interfaces())?;
+    staging.commit(&pins)?;
     fields.keep();
     Ok(Up {
         area: registration.after.layout().area,
-        delivery,
+        deliveries: plan.deliveries(),
         fields: registration.after.fields().to_vec(),
         seen_labelled,
     })
+}
+
+/// What can be known to be wrong before anything is done.
+fn check(options: &UpOptions) -> Result<(), Error> {
+    if options.interface.is_none() && options.cgroup.is_none() {
+        return Err(Error::new("start the datapath", "there is nothing to do")
+            .remedy("name an interface with --iface, or a cgroup with --cgroup"));
+    }
+    if let Some(cgroup) = &options.cgroup {
+        host::open_cgroup(cgroup)?;
+    }
+    if let Senders::Users(users) = &options.send
+        && users.len() > Senders::MAX
+    {
+        let why = format!("{} users are named", users.len());
+        return Err(Error::new("let users send records", why)
+            .remedy(format!("name at most {}", Senders::MAX)));
+    }
+    Ok(())
+}
+
+/// An interface that nobody has an XDP program on.
+fn free_interface(pins: &Pins, name: &str) -> Result<InterfaceId, Error> {
+    let id = find_interface(name)?;
+    check_not_up(pins, id, name)?;
+    let program = sys::xdp_program(id.ifindex)
+        .map_err(|error| Error::new(format!("look for XDP programs of {name}"), error))?;
+    match program {
+        Some(program) => Err(taken_interface(name, program)),
+        None => Ok(id),
+    }
 }
 
 /// The fields, known to readers before the first record arrives; dropped before they are kept, they
@@ -204,46 +258,6 @@ impl Drop for Fields<'_> {
     }
 }
 
-/// Where the datapath that is up delivers, if that is where this interface's records may go.
-fn join_delivery(pins: &Pins, options: &UpOptions, cgroup: &Cgroup) -> Result<Delivery, Error> {
-    let delivery = status::delivery(pins).ok_or_else(|| {
-        Error::new("use the datapath that is up", "its cgroup is gone")
-            .remedy("run `pktmeta down`, then `pktmeta up` for each interface")
-    })?;
-    if options.cgroup.is_none() || delivery.cgroup_id == cgroup.id {
-        return Ok(delivery);
-    }
-    let why = format!("the datapath delivers to {} already", delivery.cgroup);
-    let remedy = "leave --cgroup out, or run `pktmeta down` first and name one that contains both";
-    Err(Error::new(format!("deliver to {}", cgroup.path.display()), why).remedy(remedy))
-}
-
-/// The cgroup to deliver to.
-struct Cgroup {
-    path: PathBuf,
-    file: File,
-    id: u64,
-}
-
-impl Cgroup {
-    fn open(options: &UpOptions) -> Result<Self, Error> {
-        let path = match &options.cgroup {
-            Some(path) => path.clone(),
-            None => host::cgroup_root()?,
-        };
-        let file = host::open_cgroup(&path)?;
-        let id = status::cgroup_id(&file)?;
-        Ok(Self { path, file, id })
-    }
-
-    fn delivery(&self) -> Delivery {
-        Delivery {
-            cgroup_id: self.id,
-            cgroup: self.path.display().to_string(),
-        }
-    }
-}
-
 fn check_not_up(pins: &Pins, id: InterfaceId, name: &str) -> Result<(), Error> {
     let own = pins.interface(id);
     if !own.exists() {
@@ -263,64 +277,8 @@ fn check_not_up(pins: &Pins, id: InterfaceId, name: &str) -> Result<(), Error> {
     )))
 }
 
-/// Attaches the cgroup's hooks.
-fn deliver(pins: &Pins, cgroup: i32, slots: u32, registry: &Path) -> Result<(), Error> {
-    if !slots.is_power_of_two() || !UpOptions::SLOTS_RANGE.contains(&slots) {
-        let (min, max) = UpOptions::SLOTS_RANGE.into_inner();
-        return Err(Error::new(
-            format!("make a ring of {slots} slots"),
-            "not a size that it can have",
-        )
-        .remedy(format!("give a power of two from {min} to {max}")));
-    }
-    for directory in [pins.maps(), pins.links(), pins.interfaces()] {
-        pins::create(&directory)?;
-    }
-    let cpus = libbpf_rs::num_possible_cpus().context(|| "count the CPUs".into())?;
-    let cpus = u32::try_from(cpus.next_power_of_two()).unwrap_or(u32::MAX);
-    if slots / cpus == 0 {
-        return Err(Error::new(
-            format!("make a ring of {slots} slots"),
-            "each CPU needs one",
-        )
-        .remedy(format!("give at least {cpus}")));
-    }
-    let maps = pins.maps();
-    let shared = ["ring", "issued", "connections", "tickets", "syns"];
-    let counters = hooks::CGROUP.iter().map(|hook| hook.counters_map);
-    let options = ObjectOptions {
-        registry: None,
-        unbound: &[],
-        globals: vec![
-            ("ring_slots", slots.to_ne_bytes().into()),
-            ("ring_bits", slots.ilog2().to_ne_bytes().into()),
-            ("ring_cpu_bits", (slots / cpus).ilog2().to_ne_bytes().into()),
-        ],
-        max_entries: vec![("ring", slots + 1)],
-        pins: shared
-            .into_iter()
-            .chain(counters)
-            .map(|name| (name, maps.join(name)))
-            .chain([("registry", registry.into())])
-            .collect(),
-    };
-    // All maps have to be ready before the first program runs.
-    let mut objects = Vec::new();
-    for hook in hooks::CGROUP {
-        objects.push((hook, load(hook, &options)?));
-    }
-    ring::start(&maps, slots)?;
-    for (hook, object) in &objects {
-        for program in hook.programs {
-            let pin = pins.links().join(program.name);
-            object.attach(program.name, cgroup, program.attach_type, 0, &pin)?;
-        }
-    }
-    Ok(())
-}
-
 /// Loads a hook's programs.
-fn load(hook: &Hook, options: &ObjectOptions<'_>) -> Result<Object, Error> {
+pub(super) fn load(hook: &Hook, options: &ObjectOptions<'_>) -> Result<Object, Error> {
     Object::load(hook.name, hook.object, options).map_err(|error| error.remedy(ASK_THE_DOCTOR))
 }
 
@@ -330,6 +288,7 @@ const ASK_THE_DOCTOR: &str = "`pktmeta doctor` says what this host lacks, and wh
 /// if a packet has been labelled.
 fn label(
     pins: &Pins,
+    name: &str,
     id: InterfaceId,
     options: &UpOptions,
     registration: &Registration,
@@ -365,16 +324,13 @@ fn label(
             object
                 .attach(program.name, target, program.attach_type, flags, &pin)
                 .map_err(|error| {
-                    Error::new(
-                        format!("{} of {}", error.tried(), options.interface),
-                        error.why(),
-                    )
-                    .remedy(ASK_THE_DOCTOR)
+                    Error::new(format!("{} of {name}", error.tried()), error.why())
+                        .remedy(ASK_THE_DOCTOR)
                 })?;
         }
     }
     let counters_map = pins.directory.join(hooks::xdp::HOOK.counters_map);
-    wait_for_label(&options.interface, || {
+    wait_for_label(name, || {
         status::read_counters(&hooks::xdp::HOOK, &counters_map).unwrap_or_default()
     })
 }

@@ -1,8 +1,9 @@
 //! The hooks: a folder each, with its BPF program and what its loader must know of it.
 
 pub mod cgroup_skb;
+pub mod getsockopt;
+pub mod setsockopt;
 pub mod sockops;
-pub mod sockopt;
 pub mod tc;
 pub mod xdp;
 
@@ -82,7 +83,12 @@ pub struct Counter {
 pub const INTERFACE: [&Hook; 2] = [&xdp::HOOK, &tc::HOOK];
 
 /// The hooks of a cgroup, in the order in which a packet meets them.
-pub const CGROUP: [&Hook; 3] = [&cgroup_skb::HOOK, &sockops::HOOK, &sockopt::HOOK];
+pub const CGROUP: [&Hook; 4] = [
+    &cgroup_skb::HOOK,
+    &sockops::HOOK,
+    &getsockopt::HOOK,
+    &setsockopt::HOOK,
+];
 
 const fn count(name: &'static str, meaning: &'static str) -> Counter {
     Counter {

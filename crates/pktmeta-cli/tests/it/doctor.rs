@@ -9,12 +9,13 @@ use pktmeta_testkit::{netns::Netns, sandbox::in_sandbox};
 use serde_json::Value;
 use std::path::Path;
 
-const HOOKS: [&str; 5] = [
+const HOOKS: [&str; 6] = [
     "xdp",
     "tc ingress",
     "cgroup_skb ingress",
     "sockops",
-    "sockopt",
+    "getsockopt",
+    "setsockopt",
 ];
 
 #[test]

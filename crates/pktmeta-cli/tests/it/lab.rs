@@ -256,7 +256,7 @@ impl Status {
     /// A counter of a hop, of the first interface or of the cgroup.
     #[track_caller]
     pub(crate) fn counter(&self, hop: &str, name: &str) -> u64 {
-        let hops = ["/interfaces/0/hops", "/hops"].map(|at| self.0.pointer(at).unwrap());
+        let hops = ["/interfaces/0/hops", "/cgroups/0/hops"].map(|at| self.0.pointer(at).unwrap());
         let mut hops = hops.into_iter().flat_map(|hops| hops.as_array().unwrap());
         let hop = hops.find(|found| found["hop"] == hop).unwrap();
         let count = hop["counters"].get(name).or_else(|| hop["lost"].get(name));

@@ -23,8 +23,9 @@ fn status_shows_the_interface_the_cgroup_every_hop_and_the_fields() {
         let lab = Lab::up_with(sandbox, &["--slots", "128"]);
         let Status(status) = lab.status();
         assert_eq!(status["up"], true);
-        assert_eq!(status["slots"], 128);
-        assert_eq!(status["cgroup"]["path"], text(sandbox.cgroup()));
+        let cgroup = &status["cgroups"][0];
+        assert_eq!(cgroup["slots"], 128);
+        assert_eq!(cgroup["path"], text(sandbox.cgroup()));
         let interface = &status["interfaces"][0];
         assert_eq!(interface["name"], INTERFACE);
         assert_eq!(interface["ifindex"], lab.ifindex());
@@ -44,8 +45,8 @@ fn status_shows_the_interface_the_cgroup_every_hop_and_the_fields() {
         };
         assert_eq!(hops(&interface["hops"]), all(&["xdp", "tc ingress"]));
         assert_eq!(
-            hops(&status["hops"]),
-            all(&["cgroup_skb ingress", "sockops", "sockopt"])
+            hops(&cgroup["hops"]),
+            all(&["cgroup_skb ingress", "sockops", "getsockopt", "setsockopt"])
         );
         let tenant = json!({ "name": "tenant", "owner": "edge", "type": "u32", "number": 6 });
         assert!(
@@ -89,7 +90,7 @@ fn counters_move_with_traffic() {
             ("tc ingress", "labelled"),
             ("cgroup_skb ingress", "datagrams"),
             ("cgroup_skb ingress", "segments"),
-            ("sockopt", "answered"),
+            ("getsockopt", "answered"),
         ];
         const ONCE: [(&str, &str); 3] = [
             ("cgroup_skb ingress", "syns"),

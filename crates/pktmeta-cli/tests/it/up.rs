@@ -116,7 +116,7 @@ fn interfaces_of_two_namespaces_share_the_datapath_and_go_down_one_by_one() {
         let down = ["down", "--iface", TwoHosts::CLIENT_LINK];
         let said = pktmeta(lab.hosts.client(), &down).ran().succeeds();
         assert!(said.contains("veth-client: detached"), "{said}");
-        assert!(said.contains("other interfaces stay"), "{said}");
+        assert!(said.contains("the rest stays"), "{said}");
         assert!(
             !lab.hosts
                 .client()

@@ -52,6 +52,19 @@ impl Registry {
         self.id
     }
 
+    /// A hash of all fields, other of every other set of fields, as good as certainly. 64-bit FNV-1a of
+    /// the id and of each field's bytes, by name.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let id = self.id.to_le_bytes();
+        let fields = self.fields.iter().flat_map(FieldInfo::to_bytes);
+        id.into_iter()
+            .chain(fields)
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            })
+    }
+
     /// Reads [`FieldInfo`]s that stand one after another; what is none is left out, and so are a number
     /// that was there before and places that do not follow each other.
     #[must_use]

@@ -129,11 +129,6 @@ __weak __noinline long pktmeta_skb_make(struct __sk_buff *skb, __u8 tag, __u8 si
 	return err ?: to;
 }
 
-/* Of a record, and for the verifier what a tag at its very end would have behind it. */
-struct pktmeta_copy {
-	__u8 bytes[PKTMETA_RECORD_MAX + 4];
-};
-
 /* Not where the copy is: the verifier learns too much of what a stack holds. */
 __weak __noinline long pktmeta_compact_copy(struct pktmeta_copy *copy)
 {

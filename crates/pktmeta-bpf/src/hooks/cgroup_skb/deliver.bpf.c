@@ -7,6 +7,7 @@
 #include <bpf/bpf_endian.h>
 #include <pktmeta/socket.bpf.h>
 #include "../../carriers/connection.bpf.h"
+#include "../../carriers/history.bpf.h"
 #include "../../carriers/ring.bpf.h"
 #include "../../carriers/syn.bpf.h"
 #include "../../carriers/tickets.bpf.h"
@@ -17,6 +18,8 @@
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 #define ETH_P_IP 0x0800
+#define TCP_SEQUENCE 4
+#define TCP_DATA_OFFSET 12
 #define TCP_FLAGS 13
 #define TCP_FLAG_SYN 0x02
 #define TCP_FLAG_ACK 0x10
@@ -64,14 +67,18 @@ static __always_inline __u32 next_ticket(void)
 	return generation | (index & (ring_slots - 1));
 }
 
-/* Puts a record in the ring; 0 if there is none, or it could not be read. */
-static __always_inline __u32 issue_ticket(struct __sk_buff *skb, struct pktmeta_place place)
+/*
+ * Puts a record in the ring, with what its ticket takes the place of; 0 if there is neither, or the
+ * record could not be read.
+ */
+static __always_inline __u32 issue_ticket(struct __sk_buff *skb, struct pktmeta_place place,
+					  __u32 displaced)
 {
 	__u32 length = place.length;
 	struct pktmeta_slot *slot;
 	__u32 ticket;
 
-	if (!length)
+	if (!length && !displaced)
 		return 0;
 	barrier_var(length); /* two tests: many verifiers learn nothing from both in one */
 	if (length > sizeof(slot->record))
@@ -82,8 +89,11 @@ static __always_inline __u32 issue_ticket(struct __sk_buff *skb, struct pktmeta_
 		return 0;
 	/* Exchanges are full barriers: no reader finds a ticket beside a record that is not its. */
 	__sync_lock_test_and_set(&slot->ticket, 0);
+	slot->displaced = displaced;
 	slot->cookie = bpf_get_socket_cookie(skb);
-	if (bpf_probe_read_kernel(slot->record, length, place.address))
+	if (!length)
+		*(__u32 *)slot->record = 0; /* no record */
+	else if (bpf_probe_read_kernel(slot->record, length, place.address))
 		return 0;
 	__sync_lock_test_and_set(&slot->ticket, ticket);
 	return ticket;
@@ -93,23 +103,34 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb, struct bpf_s
 					     struct pktmeta_deliver_counters *counters)
 {
 	__s32 *where = bpf_sk_storage_get(&tickets, sk, 0, 0);
-	__u32 ticket;
+	struct pktmeta_place place;
+	__u32 displaced = 0, ticket;
 
 	if (!where || *where == PKTMETA_TICKETS_OFF)
 		return;
-	ticket = issue_ticket(skb, pktmeta_find_record(bpf_cast_to_kern_ctx(skb)));
-	if (ticket) {
-		counters->datagrams++;
-	} else {
-		counters->datagrams_absent++;
-		/* What else stood there must not be taken for a ticket. */
-		ticket = PKTMETA_TICKET_ABSENT;
+	/* Loads and stores of their own, not one through a chosen pointer into the context. */
+	if (*where == PKTMETA_TICKETS_MARK) {
+		displaced = skb->mark;
+		barrier();
+	} else if (*where == PKTMETA_TICKETS_PRIORITY) {
+		displaced = skb->priority;
 	}
+	place = pktmeta_find_record(bpf_cast_to_kern_ctx(skb));
+	ticket = issue_ticket(skb, place, displaced);
+	if (ticket && place.length)
+		counters->datagrams++;
+	else
+		counters->datagrams_absent++;
+	if (!ticket) /* what stood there must not be taken for one */
+		ticket = PKTMETA_TICKET_ABSENT;
 	if (*where == PKTMETA_TICKETS_MARK) {
 		skb->mark = ticket;
-		barrier(); /* two stores, not one through a chosen pointer into the context */
-	} else {
+		barrier();
+	} else if (*where == PKTMETA_TICKETS_PRIORITY) {
 		skb->priority = ticket;
+		barrier();
+	} else {
+		skb->tstamp = ticket;
 	}
 }
 
@@ -164,17 +185,47 @@ static __always_inline void keep_latest(struct bpf_sock *sk, const struct record
 	counters->segments++;
 }
 
+/*
+ * Remembers the record of a segment, or NULL, for a connection whose application asked for it; not of
+ * segments that TCP will not take, all of whose bytes were there before or are beyond the window
+ * (tcp_sequence).
+ */
+static __always_inline void remember(struct __sk_buff *skb, struct sk_buff___pktmeta *kernel_skb,
+				     struct history *history, __u32 tcp,
+				     const struct record_buffer *record)
+{
+	struct tcp_sock___pktmeta *sk;
+	__u32 sequence, bytes;
+	__be32 on_wire;
+	__u8 offset;
+
+	if (bpf_skb_load_bytes(skb, tcp + TCP_SEQUENCE, &on_wire, sizeof(on_wire)) ||
+	    bpf_skb_load_bytes(skb, tcp + TCP_DATA_OFFSET, &offset, sizeof(offset)))
+		return;
+	sequence = bpf_ntohl(on_wire);
+	bytes = skb->len - tcp - (offset >> 4) * 4;
+	sk = bpf_rdonly_cast(kernel_skb->sk,
+			     bpf_core_type_id_kernel(struct tcp_sock___pktmeta));
+	if ((__s32)(sequence + bytes - sk->rcv_nxt) <= 0 ||
+	    (__s32)(sequence - sk->rcv_wup - sk->rcv_wnd) > 0)
+		return;
+	history_add(history, sequence, bytes, record);
+}
+
 static __always_inline void deliver_segment(struct __sk_buff *skb, struct bpf_sock *sk,
 					    struct pktmeta_deliver_counters *counters)
 {
 	struct sk_buff___pktmeta *kernel_skb = bpf_cast_to_kern_ctx(skb);
 	int listening = sk->state == BPF_TCP_LISTEN;
 	struct record_buffer record = {};
+	struct history *history = NULL;
 	__u32 tcp = 0;
 	__u8 flags = 0;
 	long absent;
 
-	if (listening || sk->state == BPF_TCP_SYN_SENT) {
+	if (!listening)
+		history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	if (history || listening || sk->state == BPF_TCP_SYN_SENT) {
 		/* skb->data is the network header here. */
 		tcp = kernel_skb->transport_header - kernel_skb->network_header;
 		if (bpf_skb_load_bytes(skb, tcp + TCP_FLAGS, &flags, sizeof(flags)))
@@ -184,6 +235,8 @@ static __always_inline void deliver_segment(struct __sk_buff *skb, struct bpf_so
 	if (listening && flags != TCP_FLAG_SYN)
 		return;
 	absent = copy_record(&record, pktmeta_find_record(kernel_skb));
+	if (history)
+		remember(skb, kernel_skb, history, tcp, absent ? NULL : &record);
 	if (listening)
 		keep_syn(skb, kernel_skb, tcp, absent ? NULL : &record, counters);
 	else if (absent)

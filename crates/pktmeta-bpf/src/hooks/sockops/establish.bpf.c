@@ -7,10 +7,13 @@
 #include <bpf/bpf_endian.h>
 #include <pktmeta/socket.bpf.h>
 #include "../../carriers/connection.bpf.h"
+#include "../../carriers/history.bpf.h"
 #include "../../carriers/syn.bpf.h"
 #include "establish.h"
 
 #define AF_INET6 10
+#define TCP_HEADER 20
+#define TCP_DATA_OFFSET 12
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -18,6 +21,31 @@ struct {
 	__type(key, __u32);
 	__type(value, struct pktmeta_establish_counters);
 } establish_counters SEC(".maps");
+
+/*
+ * The stream starts now. What came with the segment that ended the handshake, or with a SYN that
+ * has data (TCP Fast Open), is its first segment.
+ */
+static __always_inline void begin_history(struct bpf_sock_ops *ops, struct bpf_sock *sk)
+{
+	struct bpf_sock_ops_kern___pktmeta *kernel_ops = bpf_cast_to_kern_ctx(ops);
+	struct history *history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	struct bpf_tcp_sock *tcp = history ? bpf_tcp_sock(sk) : 0;
+	void *header = ops->skb_data, *end = ops->skb_data_end;
+	struct sk_buff___pktmeta *skb = kernel_ops->skb;
+	struct record_buffer record = {};
+	__u32 bytes;
+	long absent;
+
+	if (!tcp)
+		return;
+	history_begin(history, tcp);
+	if (!skb || header + TCP_HEADER > end)
+		return;
+	bytes = ops->skb_len - (*(__u8 *)(header + TCP_DATA_OFFSET) >> 4) * 4;
+	absent = copy_record(&record, pktmeta_find_record(skb));
+	history_add(history, history->start, bytes, absent ? 0 : &record);
+}
 
 static __always_inline void give_records(struct bpf_sock_ops *ops, struct bpf_sock *sk,
 					 struct pktmeta_establish_counters *counters)
@@ -81,7 +109,12 @@ int pktmeta_establish(struct bpf_sock_ops *ops)
 	struct bpf_sock *sk = ops->sk;
 	__u32 zero = 0;
 
-	if (ops->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB || !sk)
+	if (!sk)
+		return 1;
+	if (ops->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB ||
+	    ops->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+		begin_history(ops, sk);
+	if (ops->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
 		return 1;
 	counters = bpf_map_lookup_elem(&establish_counters, &zero);
 	if (counters)

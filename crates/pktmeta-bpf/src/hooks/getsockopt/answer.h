@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* What the sockopt programs and their loader (mod.rs) share. */
+/* What the getsockopt program and its loader (mod.rs) share. */
 #ifndef PKTMETA_ANSWER_H
 #define PKTMETA_ANSWER_H
 
 #include <pktmeta/abi.h>
 
 struct pktmeta_answer_counters {
-	__u64 answered; /* questions at SOL_PKTMETA and SOL_PKTMETA_DGRAM */
+	__u64 answered; /* questions of applications */
 	__u64 refused;	/* the same, for which there was no record or another error */
 };
 

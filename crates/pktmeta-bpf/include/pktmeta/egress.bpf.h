@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
+/*
+ * What applications said of what they send, in programs at cgroup_skb/egress and TC egress:
+ *
+ *	#include <pktmeta/egress.bpf.h>
+ *	PKTMETA_FIELD(tenant, __u32);
+ *
+ *	SEC("tcx/egress") int pace(struct __sk_buff *skb)
+ *	{
+ *		__u32 tenant;
+ *
+ *		if (!pktmeta_get(skb, tenant, &tenant))
+ *			skb->priority = tenant;
+ *		return TCX_NEXT;
+ *	}
+ *
+ * pktmeta_get() is the same as elsewhere, but reads the record of the datagram's ticket or of the
+ * socket. Include this instead of pktmeta.bpf.h. The loader must give the program the datapath's
+ * maps, BPFFS/pktmeta/maps/pktmeta_tx and pktmeta_tx_tickets (`bpftool prog load ... map name
+ * pktmeta_tx pinned PATH`): with maps of its own it finds no record. Linux 5.9.
+ */
+#ifndef PKTMETA_EGRESS_BPF_H
+#define PKTMETA_EGRESS_BPF_H
+
+#ifdef PKTMETA_BPF_H
+#error "include pktmeta/egress.bpf.h instead of pktmeta/pktmeta.bpf.h, not behind it"
+#endif
+#define PKTMETA_EGRESS
+#include <pktmeta/pktmeta.bpf.h>
+
+/* The record of what a socket sends. */
+struct pktmeta_tx {
+	struct bpf_spin_lock lock; /* applications write while packets leave */
+	struct pktmeta_copy record;
+};
+
+/* What a listener has, the sockets that it accepts begin with. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct pktmeta_tx);
+} pktmeta_tx SEC(".maps");
+
+/* The records of a socket's datagrams, each at its ticket modulo PKTMETA_TX_SLOTS. */
+struct pktmeta_tx_tickets {
+	struct bpf_spin_lock lock;
+	__u32 reserved;
+	struct pktmeta_tx_slot {
+		__u64 ticket; /* 0: none */
+		struct pktmeta_copy record;
+	} slots[PKTMETA_TX_SLOTS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct pktmeta_tx_tickets);
+} pktmeta_tx_tickets SEC(".maps");
+
+/* The ticket that came with a datagram, as its mark or as its time to be sent; or 0. */
+static __always_inline __u32 pktmeta_egress_ticket(struct __sk_buff *skb)
+{
+	__u64 mark = skb->mark, time = skb->tstamp;
+
+	if ((mark & PKTMETA_TX_TICKET_MASK) == PKTMETA_TX_TICKET)
+		return mark;
+	if ((time & (~0ULL << 32 | PKTMETA_TX_TICKET_MASK)) == PKTMETA_TX_TICKET)
+		return time;
+	return 0;
+}
+
+/* Copies the record of a packet that leaves: 0, or -ENODATA: it has none. */
+__weak __noinline int pktmeta_egress_copy(struct __sk_buff *skb, struct pktmeta_copy *to)
+{
+	__u32 ticket = pktmeta_egress_ticket(skb);
+	struct pktmeta_tx_tickets *tickets;
+	struct pktmeta_tx_slot *slot;
+	struct bpf_sock *sk = skb->sk;
+	struct pktmeta_tx *tx;
+	int err = 0;
+
+	if (!sk || !to)
+		return -PKTMETA_ENODATA;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return -PKTMETA_ENODATA;
+	tickets = ticket ? bpf_sk_storage_get(&pktmeta_tx_tickets, sk, 0, 0) : (void *)0;
+	if (tickets) {
+		slot = &tickets->slots[ticket % PKTMETA_TX_SLOTS];
+		bpf_spin_lock(&tickets->lock);
+		if (slot->ticket == ticket)
+			*to = slot->record;
+		else
+			err = -PKTMETA_ENODATA;
+		bpf_spin_unlock(&tickets->lock);
+		return err;
+	}
+	tx = bpf_sk_storage_get(&pktmeta_tx, sk, 0, 0);
+	if (!tx)
+		return -PKTMETA_ENODATA;
+	bpf_spin_lock(&tx->lock);
+	*to = tx->record;
+	bpf_spin_unlock(&tx->lock);
+	return 0;
+}
+
+/* Not where the copy is: the verifier learns too much of what a stack holds. */
+__weak __noinline __u32 pktmeta_copy_find(const struct pktmeta_copy *record, __u32 tag)
+{
+	return record ? pktmeta_record_find(record, record + 1, tag,
+					    sizeof(struct pktmeta_header)) : 0;
+}
+
+/* The value at an offset that pktmeta_copy_find() gave; -ENOENT: the record does not have it. */
+static __always_inline long pktmeta_copy_value(const struct pktmeta_copy *record, __u32 at,
+					       __u8 tag, void *value, __u32 size)
+{
+	__u32 header = pktmeta_tlv_header(tag);
+	const __u8 *tlv;
+
+	barrier_var(at);
+	if (!at || at > PKTMETA_RECORD_MAX - header - size)
+		return -PKTMETA_ENOENT;
+	tlv = record->bytes + at;
+	if (header == 2 && tlv[1] != size)
+		return -PKTMETA_ENOENT;
+	pktmeta_copy(value, tlv + header, size);
+	return 0;
+}
+
+/* The same of up to max bytes: value is their size, and behind it they. */
+static __always_inline long pktmeta_copy_variable(const struct pktmeta_copy *record, __u32 at,
+						  void *value, __u32 max)
+{
+	__u32 i, size;
+
+	barrier_var(at);
+	if (!at || at > PKTMETA_RECORD_MAX - 2)
+		return -PKTMETA_ENOENT;
+	size = record->bytes[at + 1];
+	if (size > max)
+		return -PKTMETA_ENOENT;
+	*(__u8 *)value = size;
+	for (i = 0; i < max && i < size; i++) {
+		__u32 from = at + 2 + i;
+
+		barrier_var(from);
+		if (from >= sizeof(record->bytes))
+			return -PKTMETA_ENOENT;
+		((__u8 *)value)[1 + i] = record->bytes[from];
+	}
+	return 0;
+}
+
+static __always_inline long pktmeta_egress_get(struct __sk_buff *skb,
+					       const volatile struct pktmeta_binding *field,
+					       void *value, __u32 size, int variable)
+{
+	struct pktmeta_copy record = {};
+	__u8 tag = field->tag;
+	__u32 at;
+
+	if (pktmeta_egress_copy(skb, &record))
+		return -PKTMETA_ENODATA;
+	at = pktmeta_copy_find(&record, tag);
+	if (variable)
+		return pktmeta_copy_variable(&record, at, value, size);
+	return pktmeta_copy_value(&record, at, tag, value, size);
+}
+
+#endif

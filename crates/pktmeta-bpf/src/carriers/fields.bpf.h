@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* The fields of this host, as programs that read and write records for applications know them. */
+#ifndef PKTMETA_FIELDS_BPF_H
+#define PKTMETA_FIELDS_BPF_H
+
+#include <pktmeta/record.h>
+
+/* By TLV type; entry 0 is about the registry, and has type 0. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PKTMETA_FIELDS_MAX);
+	__type(key, __u32);
+	__type(value, struct pktmeta_field_info);
+} registry SEC(".maps");
+
+/* The field with a type, if there is one. */
+static __always_inline struct pktmeta_field_info *field_of(__u32 type)
+{
+	struct pktmeta_field_info *field = bpf_map_lookup_elem(&registry, &type);
+
+	return field && field->type && !(field->policy & PKTMETA_POLICY_RETIRED) ? field : (void *)0;
+}
+
+static __always_inline __u8 field_tag(const struct pktmeta_field_info *field)
+{
+	__u8 code = PKTMETA_SIZE_BYTE;
+
+	if (field->kind != PKTMETA_KIND_VARIABLE) {
+		switch (field->size) {
+		case 2:
+			code = PKTMETA_SIZE_2;
+			break;
+		case 4:
+			code = PKTMETA_SIZE_4;
+			break;
+		case 8:
+			code = PKTMETA_SIZE_8;
+			break;
+		}
+	}
+	return field->type | code << PKTMETA_TAG_SIZE_SHIFT;
+}
+
+/* Values of a field with this size may have that many bytes. */
+static __always_inline int field_takes(const struct pktmeta_field_info *field, __u32 size)
+{
+	return field->kind == PKTMETA_KIND_VARIABLE ? size <= field->size : size == field->size;
+}
+
+/*
+ * What an operation on a whole record in memory takes the verifier a while to see is in a function
+ * of its own, not where the record is: it learns too much of what a stack holds.
+ */
+
+/* Offset of the field with a tag in a record; 0 or PKTMETA_TORN if it is not there. */
+__weak __noinline __u32 record_find(const struct pktmeta_copy *record, __u32 tag)
+{
+	return record ? pktmeta_record_find(record, record + 1, tag,
+					    sizeof(struct pktmeta_header)) : 0;
+}
+
+/* Length of a record, 0 if it is none, or not a whole one. */
+__weak __noinline __u32 record_length(const struct pktmeta_copy *record)
+{
+	if (!record || !pktmeta_record_check(record, record + 1))
+		return 0;
+	return pktmeta_record_length(record, record + 1);
+}
+
+#endif
