@@ -118,11 +118,22 @@ impl Lab {
 
     /// A socket of the server on a port of the kernel's choice.
     pub(crate) fn udp_server(&self, version: IpVersion) -> UdpSocket {
-        let address = self.server_address(version, 0);
-        let socket = self.hosts.server().run(|| UdpSocket::bind(address));
-        let socket = socket.unwrap();
-        socket.set_read_timeout(Some(LIMIT)).unwrap();
-        socket
+        self.udp_server_at(self.server_address(version, 0), |_| Ok(()))
+    }
+
+    /// A socket of the server that is prepared before it is bound.
+    pub(crate) fn udp_server_at(
+        &self,
+        address: SocketAddr,
+        prepare: impl FnOnce(&Socket) -> io::Result<()> + Send,
+    ) -> UdpSocket {
+        self.hosts.server().run(|| {
+            let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
+            prepare(&socket).unwrap();
+            socket.bind(&address.into()).unwrap();
+            socket.set_read_timeout(Some(LIMIT)).unwrap();
+            socket.into()
+        })
     }
 
     /// A socket of the client that sends as `tenant`.

@@ -1,6 +1,6 @@
 //! Datagrams that the kernel merged, for sockets with `UDP_GRO`.
 
-use super::message::Message;
+use super::{group::Group, message::Message};
 use crate::lab::{Lab, assert_labelled, set_option};
 use pktmeta::{Batch, UdpMeta, builtin};
 use pktmeta_testkit::{
@@ -86,6 +86,35 @@ fn a_socket_that_does_not_merge_has_the_record_of_each_segment() {
                 let (length, _, meta) = server.recv_from_meta(&mut buffer).unwrap();
                 assert_eq!(buffer[..length], *segment);
                 assert_labelled(&meta.unwrap(), 5);
+            }
+        }
+    });
+}
+
+#[test]
+fn what_the_kernel_splits_again_for_a_socket_that_does_not_merge_has_no_record() {
+    in_sandbox(|sandbox| {
+        let lab = lab_that_produces(sandbox, &CONSTANT);
+        for version in IpVersion::BOTH {
+            let plain = Group::of(version).join(&lab);
+            let group = Group::at(plain.local_addr().unwrap());
+            // The last to join is the one that GRO asks.
+            let merging = group.join(&lab);
+            for server in [&merging, &plain] {
+                server.enable_packet_meta().unwrap();
+            }
+            set_option(&merging, libc::SOL_UDP, UDP_GRO, 1);
+            let client = group.sender(&lab, 6);
+            set_option(&client, libc::SOL_UDP, UDP_SEGMENT, SEGMENT as i32);
+            client.send_to(&payload(6), group.address()).unwrap();
+
+            let message = Message::receive(&merging, SEGMENTS * SEGMENT, 0);
+            assert_eq!(segment_size(&message), Some(SEGMENT as u32));
+            assert_labelled(&merging.control_meta(&message.control).unwrap(), 6);
+            for segment in payload(6).chunks(SEGMENT) {
+                let message = Message::receive(&plain, SEGMENTS * SEGMENT, 0);
+                assert_eq!(message.payload, segment);
+                assert!(plain.control_meta(&message.control).unwrap().is_absent());
             }
         }
     });

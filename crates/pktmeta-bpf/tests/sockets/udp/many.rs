@@ -2,20 +2,15 @@
 
 use super::{
     assert_not_enabled, assert_same,
+    group::Group,
     message::{Message, SO_RCVPRIORITY},
     send,
 };
-use crate::lab::{Lab, assert_labelled, in_child, set_option, tenant_address};
+use crate::lab::{Lab, assert_labelled, in_child, set_option};
 use pktmeta::{Error, UdpMeta, builtin};
 use pktmeta_core::abi;
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
-use socket2::{Domain, SockRef, Socket, Type};
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    os::fd::AsRawFd,
-    thread,
-};
+use std::{collections::BTreeSet, net::UdpSocket, os::fd::AsRawFd, thread};
 
 #[test]
 fn sockets_that_share_a_port_have_the_records_of_what_each_of_them_gets() {
@@ -25,7 +20,7 @@ fn sockets_that_share_a_port_have_the_records_of_what_each_of_them_gets() {
             let mut address = lab.server_address(version, 0);
             let servers: Vec<UdpSocket> = (0..4)
                 .map(|_| {
-                    let server = bind(&lab, address, |socket| socket.set_reuse_port(true));
+                    let server = lab.udp_server_at(address, |socket| socket.set_reuse_port(true));
                     address = server.local_addr().unwrap();
                     server.enable_packet_meta().unwrap();
                     server.set_nonblocking(true).unwrap();
@@ -59,24 +54,17 @@ fn every_socket_of_a_multicast_group_has_a_ticket_of_its_own_and_the_record() {
     in_sandbox(|sandbox| {
         let lab = Lab::up(sandbox);
         for version in IpVersion::BOTH {
-            let mut group = SocketAddr::new(group(version), 0);
-            let servers: Vec<UdpSocket> = (0..4)
-                .map(|_| {
-                    let server = join(&lab, group);
-                    group = server.local_addr().unwrap();
-                    server
-                })
-                .collect();
+            let first = &Group::of(version).join(&lab);
+            let group = Group::at(first.local_addr().unwrap());
+            let [second, other, plain] = &[(); 3].map(|()| group.join(&lab));
             // One has its tickets elsewhere, one does not want any.
-            let [first, second, other, plain] = servers.as_slice() else {
-                panic!("four sockets");
-            };
             want_priority_tickets(other);
             for server in [first, second, other] {
                 server.enable_packet_meta().unwrap();
             }
             for tenant in Lab::TENANTS {
-                send_to_group(&lab, group, tenant);
+                let client = group.sender(&lab, tenant);
+                client.send_to(b"hello", group.address()).unwrap();
                 let [one, two] = [first, second].map(|server| Message::receive(server, 16, 0));
                 let ticket = |message: &Message| message.number(libc::SOL_SOCKET, libc::SO_MARK);
                 assert!(ticket(&one).is_some() && ticket(&two).is_some());
@@ -213,21 +201,6 @@ fn threads_that_share_a_socket_have_the_records_of_what_each_of_them_reads() {
     });
 }
 
-/// A socket of the server, with options set before it is bound.
-fn bind(
-    lab: &Lab,
-    address: SocketAddr,
-    prepare: impl FnOnce(&Socket) -> std::io::Result<()> + Send,
-) -> UdpSocket {
-    lab.hosts.server().run(|| {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
-        prepare(&socket).unwrap();
-        socket.bind(&address.into()).unwrap();
-        socket.set_read_timeout(Some(crate::lab::LIMIT)).unwrap();
-        socket.into()
-    })
-}
-
 fn want_priority_tickets(socket: &UdpSocket) {
     set_option(socket, libc::SOL_SOCKET, SO_RCVPRIORITY, 1);
     set_option(
@@ -236,43 +209,4 @@ fn want_priority_tickets(socket: &UdpSocket) {
         abi::PKTMETA_TICKETS,
         abi::PKTMETA_TICKETS_PRIORITY,
     );
-}
-
-/// A group whose packets do not leave the wire.
-fn group(version: IpVersion) -> IpAddr {
-    match version {
-        IpVersion::V4 => Ipv4Addr::new(233, 252, 0, 1).into(),
-        IpVersion::V6 => Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0xdb8, 0, 1).into(),
-    }
-}
-
-/// One of the server's sockets that all get what is sent to the group.
-fn join(lab: &Lab, group: SocketAddr) -> UdpSocket {
-    bind(lab, group, |socket| {
-        socket.set_reuse_address(true)?;
-        match group.ip() {
-            IpAddr::V4(address) => {
-                let interface = lab.server_address(IpVersion::V4, 0).ip();
-                let IpAddr::V4(interface) = interface else {
-                    panic!("{interface} is of IPv4");
-                };
-                socket.join_multicast_v4(&address, &interface)
-            }
-            IpAddr::V6(address) => socket.join_multicast_v6(&address, lab.hosts.server_ifindex()),
-        }
-    })
-}
-
-fn send_to_group(lab: &Lab, group: SocketAddr, tenant: u32) {
-    let version = crate::lab::version_of(group);
-    let client = lab.udp_client(version, tenant);
-    let socket = SockRef::from(&client);
-    match tenant_address(version, tenant) {
-        IpAddr::V4(address) => socket.set_multicast_if_v4(&address).unwrap(),
-        IpAddr::V6(_) => {
-            let interface = lab.hosts.client_ifindex();
-            socket.set_multicast_if_v6(interface).unwrap();
-        }
-    }
-    client.send_to(b"hello", group).unwrap();
 }

@@ -3,6 +3,7 @@
 mod carriers;
 mod fragments;
 mod gro;
+mod group;
 mod load;
 mod many;
 pub(crate) mod message;

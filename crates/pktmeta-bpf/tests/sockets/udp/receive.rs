@@ -4,7 +4,7 @@ use super::{assert_not_enabled, assert_same, message::Message, send};
 use crate::lab::{Lab, assert_labelled};
 use pktmeta::{Batch, UdpMeta, builtin};
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 #[test]
 fn a_datagram_has_the_record_of_its_sender() {
@@ -100,8 +100,8 @@ fn a_client_has_the_records_of_answers() {
 fn a_socket_of_both_versions_has_the_records_of_both() {
     in_sandbox(|sandbox| {
         let lab = Lab::up(sandbox);
-        let any = (Ipv6Addr::UNSPECIFIED, 0);
-        let server = lab.hosts.server().run(|| UdpSocket::bind(any).unwrap());
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let server = lab.udp_server_at(any, |socket| socket.set_only_v6(false));
         server.enable_packet_meta().unwrap();
         let port = server.local_addr().unwrap().port();
         for (version, tenant) in [(IpVersion::V4, 1), (IpVersion::V6, 2), (IpVersion::V4, 3)] {
@@ -235,12 +235,9 @@ fn an_unspecified_socket_that_is_enabled_before_it_is_bound_misses_nothing() {
             (IpVersion::V4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
             (IpVersion::V6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
         ] {
-            let server: UdpSocket = lab.hosts.server().run(|| {
-                let domain = socket2::Domain::for_address(any);
-                let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None).unwrap();
+            let server = lab.udp_server_at(any, |socket| {
                 socket.enable_packet_meta().unwrap();
-                socket.bind(&any.into()).unwrap();
-                socket.into()
+                Ok(())
             });
             let port = server.local_addr().unwrap().port();
             let client = lab.udp_client(version, 4);
