@@ -1,4 +1,5 @@
-//! Compiles the BPF programs that `record` compares, each to `OUT_DIR/<name>.bpf.o`.
+//! Compiles the BPF programs that `record` compares and `sockets` observes with, each to
+//! `OUT_DIR/<name>.bpf.o`.
 
 use std::{
     env,
@@ -6,17 +7,26 @@ use std::{
     process::Command,
 };
 
-const SOURCES: &str = "src/record/bpf";
+const SOURCES: [&str; 6] = [
+    "src/record/bpf/empty",
+    "src/record/bpf/raw",
+    "src/record/bpf/traits",
+    "src/record/bpf/hash",
+    "src/record/bpf/pktmeta",
+    "src/sockets/bpf/observe",
+];
 
 fn main() {
-    println!("cargo::rerun-if-changed={SOURCES}");
+    for folder in ["src/record/bpf", "src/sockets/bpf"] {
+        println!("cargo::rerun-if-changed={folder}");
+    }
     let variable = |name| env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"));
     // The programs use pktmeta's headers, which belong to another crate.
     let include = variable("DEP_PKTMETA_INCLUDE");
     println!("cargo::rerun-if-changed={}", Path::new(&include).display());
     let out = PathBuf::from(variable("OUT_DIR"));
-    for name in ["empty", "raw", "traits", "hash", "pktmeta"] {
-        let source = format!("{SOURCES}/{name}.bpf.c");
+    for source in SOURCES {
+        let source = Path::new(source).with_extension("bpf.c");
         let mut clang = Command::new(variable("DEP_PKTMETA_CLANG"));
         clang
             .args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-nostdinc"])
@@ -28,10 +38,11 @@ fn main() {
         ] {
             clang.arg("-isystem").arg(variable(headers));
         }
-        let object = out.join(format!("{name}.bpf.o"));
-        let status = clang.args(["-c", &source, "-o"]).arg(object).status();
+        let object = source.with_extension("o");
+        let object = out.join(object.file_name().expect("a source is a file"));
+        let status = clang.arg("-c").arg(&source).arg("-o").arg(object).status();
         if !status.is_ok_and(|status| status.success()) {
-            println!("cargo::error=clang did not compile {source}");
+            println!("cargo::error=clang did not compile {}", source.display());
             std::process::exit(1);
         }
     }

@@ -55,6 +55,11 @@ pub(crate) fn empty(kind: Kind) -> io::Result<OwnedFd> {
     load(kind, &[move_value(0, kind.go_on), EXIT])
 }
 
+/// XDP: drops every packet.
+pub(crate) fn drop_all() -> io::Result<OwnedFd> {
+    load(Kind::XDP, &[move_value(0, XDP_DROP), EXIT])
+}
+
 /// An attached program, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Attached {
@@ -209,7 +214,7 @@ fn map_options() -> libbpf_sys::bpf_map_create_opts {
 }
 
 /// libbpf's calls return -1 and set errno, or return -errno.
-fn owned(result: i32) -> io::Result<OwnedFd> {
+pub(crate) fn owned(result: i32) -> io::Result<OwnedFd> {
     match result {
         // SAFETY: a call that returns a new descriptor gave it to us alone.
         0.. => Ok(unsafe { OwnedFd::from_raw_fd(result) }),
@@ -219,6 +224,7 @@ fn owned(result: i32) -> io::Result<OwnedFd> {
 }
 
 const XDP_ABORTED: i32 = 0;
+const XDP_DROP: i32 = 1;
 const XDP_PASS: i32 = 2;
 
 // Offsets in struct xdp_md.

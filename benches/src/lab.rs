@@ -8,12 +8,13 @@
 use crate::{
     bpf::{self, Attached, Kind},
     samples::Samples,
-    sys::Burst,
+    sys::{self, Beside, Burst},
 };
 use anyhow::{Context, ensure};
-use pktmeta::{Batch, Field, TcpMeta, UdpMeta, builtin};
+use libbpf_rs::{MapCore, MapHandle};
+use pktmeta::{Batch, Field, Record, TcpMeta, UdpMeta};
 use pktmeta_bpf::{Datapath, Part, UpOptions};
-use pktmeta_core::schema::Schema;
+use pktmeta_core::{abi, schema::Schema};
 use pktmeta_testkit::{link::TwoHosts, sandbox::Sandbox};
 use socket2::{Domain, Socket, Type};
 use std::{
@@ -21,7 +22,10 @@ use std::{
     hint::black_box,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::fd::{AsFd, AsRawFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -54,6 +58,7 @@ pub(crate) struct Lab {
     cgroup: PathBuf,
     /// Has this process.
     own_cgroup: PathBuf,
+    bpffs: PathBuf,
     datapath: Datapath,
 }
 
@@ -66,6 +71,7 @@ impl Lab {
             hosts: TwoHosts::new().context("make two hosts")?,
             cgroup,
             own_cgroup: sandbox.cgroup().into(),
+            bpffs: sandbox.bpffs().into(),
             datapath: Datapath::new(sandbox.bpffs()),
         })
     }
@@ -84,7 +90,11 @@ impl Lab {
     /// Attaches a program that does nothing to the server: XDP or TC to its interface, others to
     /// the cgroup of its sockets.
     pub(crate) fn attach_empty(&self, kind: Kind) -> anyhow::Result<Attached> {
-        let program = bpf::empty(kind).context("load an empty program")?;
+        self.attach(bpf::empty(kind).context("load an empty program")?, kind)
+    }
+
+    /// Attaches a program to the server.
+    pub(crate) fn attach(&self, program: OwnedFd, kind: Kind) -> anyhow::Result<Attached> {
         let attached = if kind.of_interface() {
             let interface = self.hosts.server_ifindex() as i32;
             let server = self.hosts.server();
@@ -93,7 +103,29 @@ impl Lab {
             let cgroup = fs::File::open(&self.cgroup).context("open the server's cgroup")?;
             Attached::new(program, kind, cgroup.as_raw_fd())
         };
-        attached.context("attach an empty program")
+        attached.context("attach a program")
+    }
+
+    /// The ring of the datapath that is up.
+    pub(crate) fn ring(&self) -> anyhow::Result<Ring> {
+        // A cgroup's number is the inode of its directory.
+        let cgroup = fs::metadata(&self.cgroup).context("find the server's cgroup")?;
+        let map = self.pinned(&format!("cgroups/{}/ring", cgroup.ino()))?;
+        ensure!(
+            map.value_size() as usize == abi::SLOT_SIZE && map.key_size() == 4,
+            "the ring's slots have another size"
+        );
+        Ok(Ring { map })
+    }
+
+    /// A map of sockets of the datapath that is up.
+    pub(crate) fn map(&self, name: &str) -> anyhow::Result<MapHandle> {
+        self.pinned(&format!("maps/{name}"))
+    }
+
+    fn pinned(&self, map: &str) -> anyhow::Result<MapHandle> {
+        let pin = self.bpffs.join("pktmeta").join(map);
+        MapHandle::from_pinned_path(&pin).with_context(|| format!("open {}", pin.display()))
     }
 
     /// A pair of UDP sockets.
@@ -109,9 +141,11 @@ impl Lab {
         Ok(Udp {
             client,
             server,
-            sent: Burst::new(BURST, PAYLOAD, false),
-            received: Burst::new(BURST, PAYLOAD, true),
+            sent: Burst::new(BURST, PAYLOAD, Beside::Nothing),
+            received: Burst::new(BURST, PAYLOAD, Beside::Address),
+            tickets: Burst::new(BURST, PAYLOAD, Beside::AddressAndControl),
             batch: Batch::new(BURST, PAYLOAD),
+            receiving: Samples::default(),
         })
     }
 
@@ -166,11 +200,16 @@ impl Drop for Up<'_> {
     }
 }
 
-/// What the server does with records.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Records {
+/// What the server does with the records of datagrams and connections.
+#[derive(Clone, Copy)]
+pub(crate) enum Records<'r> {
     Ignored,
+    /// With the crate: datagrams' from the mapped ring.
     Read,
+    /// By a `getsockopt` for each ticket.
+    Asked,
+    /// By a `bpf(2)` for each ticket.
+    LookedUp(&'r Ring),
 }
 
 /// Two UDP sockets.
@@ -179,32 +218,92 @@ pub(crate) struct Udp {
     pub(crate) server: UdpSocket,
     sent: Burst,
     received: Burst,
+    tickets: Burst,
     batch: Batch,
+    /// Nanoseconds for each datagram that the server took, of every burst.
+    receiving: Samples,
 }
 
 impl Udp {
     /// Sends a burst of datagrams, receives it, and returns how many they were.
-    pub(crate) fn exchange(&mut self, records: Records) -> anyhow::Result<u64> {
-        let sent = self
-            .sent
-            .send(self.client.as_fd())
-            .context("send datagrams")?;
+    pub(crate) fn exchange(&mut self, records: Records<'_>) -> anyhow::Result<u64> {
+        let sent = self.send()?;
+        let started = Instant::now();
         let mut received = 0;
         while received < sent {
-            received += match records {
-                Records::Ignored => self.received.receive(self.server.as_fd()),
-                Records::Read => self.server.recv_batch_meta(&mut self.batch),
-            }
-            .with_context(|| format!("wait for {} of {sent} datagrams", sent - received))?;
-            if records == Records::Read {
+            received += self
+                .receive(records)
+                .with_context(|| format!("receive {} of {sent} datagrams", sent - received))?;
+        }
+        let nanoseconds = started.elapsed().as_nanos() as f64;
+        self.receiving.push(nanoseconds / received as f64);
+        Ok(received as u64)
+    }
+
+    /// Sends a burst of datagrams, and returns how many they were.
+    pub(crate) fn send(&mut self) -> anyhow::Result<usize> {
+        let client = self.client.as_fd();
+        self.sent.send(client).context("send datagrams")
+    }
+
+    /// Receives what has arrived, at most a burst.
+    pub(crate) fn receive(&mut self, records: Records<'_>) -> anyhow::Result<usize> {
+        let server = self.server.as_fd();
+        let count = match records {
+            Records::Ignored => self.received.receive(server)?,
+            Records::Read => {
+                let count = server.recv_batch_meta(&mut self.batch)?;
                 for datagram in self.batch.iter() {
                     let meta = datagram.meta.context("read a datagram's record")?;
                     ensure!(meta.get(TENANT) == Some(7), "a datagram without its label");
-                    black_box(meta.get(builtin::PACKET_NUMBER));
                 }
+                count
             }
-        }
-        Ok(received as u64)
+            Records::Asked | Records::LookedUp(_) => {
+                let count = self.tickets.receive(server)?;
+                for ticket in self.tickets.tickets(count) {
+                    let ticket = ticket.context("a datagram without a ticket")?;
+                    black_box(match records {
+                        Records::LookedUp(ring) => ring.record(ticket)?,
+                        _ => ask(server, ticket)?,
+                    });
+                }
+                count
+            }
+        };
+        Ok(count)
+    }
+
+    /// What receiving has taken since this was asked last: nanoseconds for each datagram, of the
+    /// median burst.
+    pub(crate) fn take_receiving(&mut self) -> f64 {
+        std::mem::take(&mut self.receiving).spread().median
+    }
+}
+
+/// The record of a datagram, from the datapath.
+pub(crate) fn ask(socket: BorrowedFd<'_>, ticket: u32) -> anyhow::Result<Record> {
+    let mut bytes = [0; 256];
+    let level = abi::SOL_PKTMETA_DGRAM;
+    let length = sys::get_option(socket, level, ticket as i32, &mut bytes)?;
+    Ok(Record::parse(&bytes[..length])?)
+}
+
+/// The pinned ring, for those who do not map it.
+pub(crate) struct Ring {
+    pub(crate) map: MapHandle,
+}
+
+impl Ring {
+    /// Looks the record of a ticket up with `bpf(2)`.
+    pub(crate) fn record(&self, ticket: u32) -> anyhow::Result<Record> {
+        let mut slot = [0; abi::SLOT_SIZE];
+        let slots_mask = self.map.max_entries() - 2;
+        // SAFETY: values have SLOT_SIZE bytes and keys 4, as Lab::ring() checked.
+        unsafe { sys::look_up(self.map.as_fd(), ticket & slots_mask, &mut slot) }?;
+        ensure!(slot[..4] == ticket.to_ne_bytes(), "another ticket's");
+        let record = &slot[abi::SLOT_RECORD..][..Record::CAPACITY];
+        Ok(Record::parse(record)?)
     }
 }
 
@@ -222,14 +321,14 @@ impl Tcp<'_> {
     }
 
     /// Opens a connection, sends a request, answers it, and closes the connection: 1.
-    pub(crate) fn exchange(&self, records: Records) -> anyhow::Result<u64> {
+    pub(crate) fn exchange(&self, records: Records<'_>) -> anyhow::Result<u64> {
         let (mut client, mut server) = self.connect()?;
         let mut buffer = [0; PAYLOAD];
         client.write_all(&[1; PAYLOAD]).context("send a request")?;
         server
             .read_exact(&mut buffer)
             .context("receive a request")?;
-        if records == Records::Read {
+        if let Records::Read = records {
             let opening = server.opening_meta().context("read the SYN's record")?;
             let latest = server.packet_meta().context("read the latest record")?;
             for meta in [opening, latest] {
@@ -237,7 +336,6 @@ impl Tcp<'_> {
                     meta.get(TENANT) == Some(7),
                     "a connection without its label"
                 );
-                black_box(meta.get(builtin::PACKET_NUMBER));
             }
         }
         server.write_all(&buffer).context("send an answer")?;
@@ -247,6 +345,12 @@ impl Tcp<'_> {
         // Before the server, which then has nothing left to say goodbye for.
         drop(client);
         Ok(1)
+    }
+
+    /// As [`Tcp::connect`], for a thread that is not the client's.
+    pub(crate) fn connect_as_client(&self) -> anyhow::Result<(TcpStream, TcpStream)> {
+        let _client = self.be_client();
+        self.connect()
     }
 
     /// Both ends of a new connection. The client's end closes with a reset: connections in

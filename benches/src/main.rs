@@ -5,11 +5,10 @@ mod host;
 mod lab;
 mod output;
 mod programs;
-mod read;
 mod record;
 mod samples;
+mod sockets;
 mod sys;
-mod traffic;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
@@ -53,10 +52,8 @@ struct Effort {
 enum Bench {
     /// Nanoseconds that each BPF program adds to a packet
     Programs,
-    /// Datagrams and connections per second, with and without the datapath
-    Traffic,
-    /// Nanoseconds for an application to read a record
-    Read,
+    /// What applications see: datagrams and connections per second, reading a record, memory
+    Sockets,
     /// Nanoseconds of each operation on a record in BPF, beside a raw struct, traits and hash maps
     Record,
 }
@@ -101,19 +98,12 @@ impl Arguments {
             }
             show("programs", programs.to_json());
         }
-        if wanted(Bench::Traffic) {
-            let traffic = traffic::measure(sandbox, self.effort)?;
+        if wanted(Bench::Sockets) {
+            let sockets = sockets::measure(sandbox, self.effort)?;
             if !self.json {
-                traffic.print();
+                sockets.print();
             }
-            show("traffic", traffic.to_json());
-        }
-        if wanted(Bench::Read) {
-            let read = read::measure(sandbox, self.effort)?;
-            if !self.json {
-                read.print();
-            }
-            show("read", read.to_json());
+            show("sockets", sockets.to_json());
         }
         if wanted(Bench::Record) {
             let record = record::measure(self.effort)?;
@@ -176,12 +166,12 @@ mod tests {
     #[test]
     fn a_benchmark_is_chosen_by_its_name() {
         let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
-        let arguments = parse("bench read --json --rounds 3 --seconds 0.5").unwrap();
-        assert!(arguments.bench == Some(Bench::Read) && arguments.json);
+        let arguments = parse("bench sockets --json --rounds 3 --seconds 0.5").unwrap();
+        assert!(arguments.bench == Some(Bench::Sockets) && arguments.json);
         assert_eq!(arguments.effort.rounds, 3);
         assert_eq!(arguments.effort.seconds, Duration::from_millis(500));
         assert!(parse("bench").unwrap().bench.is_none());
-        for wrong in ["bench reed", "bench --rounds 0", "bench --seconds nan"] {
+        for wrong in ["bench socket", "bench --rounds 0", "bench --seconds nan"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -24,18 +24,82 @@ pub(crate) fn stay_on_one_cpu() -> io::Result<()> {
     checked(unsafe { libc::sched_setaffinity(0, SIZE, &one) } as _).map(drop)
 }
 
-/// Datagrams of equal size that go in one system call, with nothing but payload and address.
+/// Lets this process open as many descriptors as it may; their number.
+pub(crate) fn allow_descriptors() -> io::Result<usize> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is what the call writes.
+    checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } as _)?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is what the call reads.
+    checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } as _)?;
+    Ok(limit.rlim_cur as usize)
+}
+
+/// A child of this process that does some `work` and ends.
+pub(crate) struct Child {
+    id: libc::pid_t,
+}
+
+impl Child {
+    /// # Safety
+    /// This process has no other threads: what they held, memory or locks, would be held for good.
+    pub(crate) unsafe fn fork(work: impl FnOnce() -> anyhow::Result<()>) -> io::Result<Self> {
+        // SAFETY: the caller promises that there is only this thread.
+        match checked(unsafe { libc::fork() } as _)? {
+            0 => {
+                let status = match work() {
+                    Ok(()) => 0,
+                    Err(error) => {
+                        eprintln!("Error: {error:#}");
+                        1
+                    }
+                };
+                // SAFETY: ends the child at once: what is to be dropped is the parent's.
+                unsafe { libc::_exit(status) }
+            }
+            id => Ok(Self { id: id as _ }),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // SAFETY: the child is ours and was not waited for; no memory is written.
+        unsafe {
+            libc::kill(self.id, libc::SIGKILL);
+            libc::waitpid(self.id, ptr::null_mut(), 0);
+        }
+    }
+}
+
+/// Room for the control messages of one datagram.
+const CONTROL: usize = 64;
+
+/// What is wanted of received datagrams beside their payload.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Beside {
+    Nothing,
+    Address,
+    AddressAndControl,
+}
+
+/// Datagrams of equal size that go in one system call.
 pub(crate) struct Burst {
     messages: Vec<libc::mmsghdr>,
     /// What the messages point to.
     _payloads: Vec<libc::iovec>,
     _names: Vec<libc::sockaddr_storage>,
     _bytes: Vec<u8>,
+    /// Words, because a `cmsghdr` is aligned to them.
+    controls: Vec<[u64; CONTROL / 8]>,
 }
 
 impl Burst {
-    /// Room for so many `datagrams` of `bytes_each`. `names` is whether addresses are wanted too.
-    pub(crate) fn new(datagrams: usize, bytes_each: usize, names: bool) -> Self {
+    /// Room for so many `datagrams` of `bytes_each`.
+    pub(crate) fn new(datagrams: usize, bytes_each: usize, beside: Beside) -> Self {
         let mut bytes = vec![0; datagrams * bytes_each];
         let start: *mut u8 = bytes.as_mut_ptr();
         let mut payloads: Vec<_> = (0..datagrams)
@@ -46,8 +110,16 @@ impl Burst {
             .collect();
         // SAFETY: a sockaddr_storage may be all zeros.
         let zero_name: libc::sockaddr_storage = unsafe { mem::zeroed() };
-        let mut names = vec![zero_name; if names { datagrams } else { 0 }];
+        let mut names = match beside {
+            Beside::Nothing => Vec::new(),
+            Beside::Address | Beside::AddressAndControl => vec![zero_name; datagrams],
+        };
+        let mut controls = match beside {
+            Beside::Nothing | Beside::Address => Vec::new(),
+            Beside::AddressAndControl => vec![[0; CONTROL / 8]; datagrams],
+        };
         let (payload, name) = (payloads.as_mut_ptr(), names.as_mut_ptr());
+        let control = controls.as_mut_ptr();
         let messages = (0..datagrams)
             .map(|at| {
                 // SAFETY: a mmsghdr of zeros is one without buffers.
@@ -57,6 +129,9 @@ impl Burst {
                 if !names.is_empty() {
                     message.msg_hdr.msg_name = name.wrapping_add(at).cast();
                 }
+                if !controls.is_empty() {
+                    message.msg_hdr.msg_control = control.wrapping_add(at).cast();
+                }
                 message
             })
             .collect();
@@ -65,6 +140,7 @@ impl Burst {
             _payloads: payloads,
             _names: names,
             _bytes: bytes,
+            controls,
         }
     }
 
@@ -85,6 +161,9 @@ impl Burst {
                 // The kernel wrote the length of the last address there.
                 header.msg_namelen = size_of::<libc::sockaddr_storage>() as _;
             }
+            if !header.msg_control.is_null() {
+                header.msg_controllen = CONTROL as _;
+            }
         }
         let messages = self.messages.as_mut_ptr();
         let count = self.messages.len() as libc::c_uint;
@@ -98,6 +177,18 @@ impl Burst {
                 ptr::null_mut(),
             )
         } as _)
+    }
+}
+
+impl Burst {
+    /// The tickets of the first `count` datagrams of those that were received last.
+    pub(crate) fn tickets(&self, count: usize) -> impl Iterator<Item = Option<u32>> {
+        let messages = self.messages.iter().zip(&self.controls).take(count);
+        messages.map(|(message, control)| {
+            // The kernel's struct cmsghdr is a length, level and type, 16 bytes; the value follows.
+            let whole = message.msg_hdr.msg_controllen as usize >= 20;
+            whole.then_some(control[2] as u32)
+        })
     }
 }
 
@@ -134,6 +225,16 @@ pub(crate) fn get_option(
         )
     } as _)?;
     Ok(length as usize)
+}
+
+/// Bytes that are charged to a socket's option memory, where socket storage is.
+pub(crate) fn option_memory(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    // Of SO_MEMINFO; linux/sock_diag.h.
+    const OPTION_MEMORY: usize = 6;
+    let mut numbers = [0; 4 * (OPTION_MEMORY + 1)];
+    get_option(socket, libc::SOL_SOCKET, libc::SO_MEMINFO, &mut numbers)?;
+    let bytes = numbers[4 * OPTION_MEMORY..].first_chunk();
+    Ok(bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes).into()))
 }
 
 /// The value of an array map at `index`.

@@ -1,14 +1,14 @@
 //! What it costs an application to get at a record.
 
+use super::{Goal, Wanted};
 use crate::{
     Effort,
-    lab::{BURST, Lab, Records, TENANT, calls, take_turns},
+    lab::{BURST, Lab, Records, Ring, TENANT, ask, calls, take_turns},
     output::{self, number, spread_cells, table},
     samples::Samples,
     sys,
 };
 use anyhow::{Context, ensure};
-use libbpf_rs::{MapCore, MapHandle};
 use pktmeta::{Record, TcpMeta, UdpMeta};
 use pktmeta_core::abi;
 use pktmeta_testkit::sandbox::Sandbox;
@@ -21,7 +21,7 @@ use std::{
 };
 
 /// What each way to a record costs.
-pub(crate) struct Read {
+pub(super) struct Reads {
     nanoseconds: [Samples; Way::ALL.len()],
 }
 
@@ -32,18 +32,20 @@ enum Way {
     Ticket,
     Lookup,
     Connection,
-    OptionInside,
-    OptionOutside,
+    Option,
+    MarkInside,
+    MarkOutside,
 }
 
 impl Way {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Ring,
         Self::Ticket,
         Self::Lookup,
         Self::Connection,
-        Self::OptionInside,
-        Self::OptionOutside,
+        Self::Option,
+        Self::MarkInside,
+        Self::MarkOutside,
     ];
 
     fn key(self) -> &'static str {
@@ -51,9 +53,10 @@ impl Way {
             Self::Ring => "udp_mapped_ring",
             Self::Ticket => "udp_getsockopt",
             Self::Lookup => "udp_bpf_lookup",
-            Self::Connection => "tcp_getsockopt",
-            Self::OptionInside => "so_type_with_datapath",
-            Self::OptionOutside => "so_type_without_datapath",
+            Self::Connection => "tcp_packet_meta",
+            Self::Option => "tcp_getsockopt",
+            Self::MarkInside => "so_mark_with_datapath",
+            Self::MarkOutside => "so_mark_without_datapath",
         }
     }
 
@@ -62,9 +65,10 @@ impl Way {
             Self::Ring => "UDP: mapped ring",
             Self::Ticket => "UDP: getsockopt(ticket)",
             Self::Lookup => "UDP: bpf(2) lookup in the pinned ring",
-            Self::Connection => "TCP: getsockopt(latest record)",
-            Self::OptionInside => "(getsockopt(SO_TYPE), cgroup with the datapath)",
-            Self::OptionOutside => "(getsockopt(SO_TYPE), cgroup without)",
+            Self::Connection => "TCP: latest record with the crate",
+            Self::Option => "TCP: getsockopt(latest record)",
+            Self::MarkInside => "(getsockopt(SO_MARK), cgroup with the datapath)",
+            Self::MarkOutside => "(getsockopt(SO_MARK), cgroup without)",
         }
     }
 }
@@ -75,20 +79,12 @@ const DATAGRAMS: usize = 1024;
 const SHARE: f64 = 0.25;
 
 /// Measures all ways, side by side.
-pub(crate) fn measure(sandbox: &Sandbox, effort: Effort) -> anyhow::Result<Read> {
+pub(super) fn measure(sandbox: &Sandbox, effort: Effort) -> anyhow::Result<Reads> {
     let lab = Lab::new(sandbox, "labelled")?;
     let _up = lab.up()?;
     let udp = lab.udp()?;
     udp.server.enable_packet_meta()?;
     let datagrams = receive_datagrams(&udp)?;
-    let cgroup = pktmeta::info(&udp.server)?.cgroup;
-    let ring = format!("pktmeta/cgroups/{cgroup}/ring");
-    let ring = sandbox.bpffs().join(ring);
-    let ring = MapHandle::from_pinned_path(&ring).context("open the ring")?;
-    ensure!(
-        ring.value_size() as usize == abi::SLOT_SIZE && ring.key_size() == 4,
-        "the ring's slots have another size"
-    );
     let tcp = lab.tcp()?;
     let _client = tcp.be_client();
     // One exchange first, so that what is wrong with the setup is said by those who know.
@@ -97,32 +93,32 @@ pub(crate) fn measure(sandbox: &Sandbox, effort: Effort) -> anyhow::Result<Read>
     label_connection(&mut client, &connection)?;
     let setup = Setup {
         socket: udp.server.as_fd(),
-        ring,
+        ring: lab.ring()?,
         connection,
         outside: client,
         datagrams,
     };
-    let mut read = Read {
+    let mut reads = Reads {
         nanoseconds: Default::default(),
     };
     let mut ways = Way::ALL;
-    for _ in effort.rounds("read") {
+    for _ in effort.rounds("sockets, reads") {
         let duration = effort.seconds.mul_f64(SHARE);
         let round = take_turns(&mut ways, duration, |way, duration| {
             let measured = setup.measure(*way, duration);
             measured.with_context(|| way.name())
         })?;
-        for (samples, nanoseconds) in read.nanoseconds.iter_mut().zip(round) {
+        for (samples, nanoseconds) in reads.nanoseconds.iter_mut().zip(round) {
             samples.push(nanoseconds);
         }
     }
-    Ok(read)
+    Ok(reads)
 }
 
 /// Everything there is to read.
 struct Setup<'s> {
     socket: BorrowedFd<'s>,
-    ring: MapHandle,
+    ring: Ring,
     /// Its server's end.
     connection: TcpStream,
     /// Its client's end: the cgroup of that has no programs.
@@ -138,8 +134,7 @@ struct Datagram {
 impl Setup<'_> {
     /// Nanoseconds for a read, of each pass over all datagrams; every record has to be there.
     fn measure(&self, way: Way, duration: Duration) -> anyhow::Result<Samples> {
-        let slots_mask = self.ring.max_entries() - 2;
-        let mut bytes = [0; abi::SLOT_SIZE];
+        let mut bytes = [0; 256];
         let mut read = |datagram: &Datagram| match way {
             Way::Ring => {
                 let meta = self.socket.control_meta(&datagram.control)?;
@@ -147,22 +142,11 @@ impl Setup<'_> {
                 Ok(())
             }
             Way::Ticket => {
-                let (level, ticket) = (abi::SOL_PKTMETA_DGRAM, datagram.ticket as i32);
-                let length = sys::get_option(self.socket, level, ticket, &mut bytes)?;
-                black_box(Record::parse(&bytes[..length])?);
+                black_box(ask(self.socket, datagram.ticket)?);
                 Ok(())
             }
             Way::Lookup => {
-                let index = datagram.ticket & slots_mask;
-                // SAFETY: values have SLOT_SIZE bytes and keys 4, as was checked.
-                unsafe { sys::look_up(self.ring.as_fd(), index, &mut bytes) }?;
-                ensure!(
-                    bytes[..4] == datagram.ticket.to_ne_bytes(),
-                    "another ticket's"
-                );
-                black_box(Record::parse(
-                    &bytes[abi::SLOT_RECORD..][..Record::CAPACITY],
-                )?);
+                black_box(self.ring.record(datagram.ticket)?);
                 Ok(())
             }
             Way::Connection => {
@@ -170,8 +154,15 @@ impl Setup<'_> {
                 black_box(meta.get(TENANT).context("a record without its label")?);
                 Ok(())
             }
-            Way::OptionInside => ask_type(self.connection.as_fd(), &mut bytes),
-            Way::OptionOutside => ask_type(self.outside.as_fd(), &mut bytes),
+            Way::Option => {
+                let (level, option) = (abi::SOL_PKTMETA, abi::PKTMETA_RX);
+                let connection = self.connection.as_fd();
+                let length = sys::get_option(connection, level, option, &mut bytes)?;
+                ensure!(length > Record::HEADER, "a record without fields");
+                Ok(())
+            }
+            Way::MarkInside => ask_mark(self.connection.as_fd()),
+            Way::MarkOutside => ask_mark(self.outside.as_fd()),
         };
         calls(duration, || {
             self.datagrams.iter().try_for_each(&mut read)?;
@@ -180,13 +171,10 @@ impl Setup<'_> {
     }
 }
 
-fn ask_type(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> anyhow::Result<()> {
-    black_box(sys::get_option(
-        socket,
-        libc::SOL_SOCKET,
-        libc::SO_TYPE,
-        &mut bytes[..4],
-    )?);
+fn ask_mark(socket: BorrowedFd<'_>) -> anyhow::Result<()> {
+    let mut mark = [0; 4];
+    sys::get_option(socket, libc::SOL_SOCKET, libc::SO_MARK, &mut mark)?;
+    black_box(mark);
     Ok(())
 }
 
@@ -225,12 +213,28 @@ fn label_connection(client: &mut TcpStream, server: &TcpStream) -> anyhow::Resul
     Ok(())
 }
 
-impl Read {
+impl Reads {
     fn of(&self, way: Way) -> &Samples {
         &self.nanoseconds[way as usize]
     }
 
-    pub(crate) fn print(&self) {
+    pub(super) fn goals(&self) -> Vec<Goal> {
+        let to = |mark| self.of(Way::Option).ratio_to(self.of(mark));
+        vec![
+            Goal {
+                what: "ns of getsockopt(latest record) / (SO_MARK), same cgroup",
+                ratio: to(Way::MarkInside),
+                wanted: Wanted::AtMost(2.0),
+            },
+            Goal {
+                what: "ns of getsockopt(latest record) / (SO_MARK), cgroup without the datapath",
+                ratio: to(Way::MarkOutside),
+                wanted: Wanted::AtMost(2.0),
+            },
+        ]
+    }
+
+    pub(super) fn print(&self) {
         let mut rows = table(["way to a record", "ns", "min", "max", "of mapped ring"]);
         for way in Way::ALL {
             let mut cells = vec![way.name().into()];
@@ -242,7 +246,7 @@ impl Read {
         output::print("Reading: nanoseconds for one record", &rows, &NOTES);
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         let ways = Way::ALL.into_iter().map(|way| {
             let ratio = self.of(way).ratio_to(self.of(Way::Ring));
             let json = json!({
