@@ -186,7 +186,8 @@ impl Burst {
         let messages = self.messages.iter().zip(&self.controls).take(count);
         messages.map(|(message, control)| {
             // The kernel's struct cmsghdr is a length, level and type, 16 bytes; the value follows.
-            let whole = message.msg_hdr.msg_controllen as usize >= 20;
+            let length: usize = message.msg_hdr.msg_controllen as _;
+            let whole = length >= 20;
             whole.then_some(control[2] as u32)
         })
     }

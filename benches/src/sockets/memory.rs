@@ -173,7 +173,9 @@ impl Holder {
             }
             other.write_all(&[0])?;
             other.read_exact(&mut [0])?;
-            connections.iter().try_for_each(|(_, server)| check(server))?;
+            connections
+                .iter()
+                .try_for_each(|(_, server)| check(server))?;
             other.write_all(&[0])?;
             // Until it is killed.
             Ok(other.read_exact(&mut [0])?)
@@ -209,8 +211,12 @@ impl Memory {
             cells.extend(counts.map(|count| number((count / unit) as f64, 0)));
             rows.add_row(cells);
         };
-        row("slabs without the datapath, KiB", &self.without, 1024);
-        row("slabs with the datapath, KiB", &self.with, 1024);
+        row(
+            "kmalloc slabs without the datapath, KiB",
+            &self.without,
+            1024,
+        );
+        row("kmalloc slabs with the datapath, KiB", &self.with, 1024);
         row("connections that have records", &self.stored, 1);
         row("SYNs whose records wait", &self.waiting, 1);
         output::print(
@@ -219,9 +225,8 @@ impl Memory {
             &[],
         );
         println!(
-            "A connection takes {:.0} bytes of slabs, and {:.0} more with a record ({} of them are\n\
-             charged to its socket's option memory); a UDP socket that reads records {}.",
-            self.without.for_each(),
+            "A connection with a record takes {:.0} bytes more than one without the datapath, of which\n\
+             {} are charged to its socket's option memory; a UDP socket that reads records {}.",
             self.with.for_each() - self.without.for_each(),
             self.connection,
             self.socket,
@@ -262,10 +267,10 @@ impl Phases<u64> {
     }
 }
 
-/// Bytes of all objects that the kernel has allocated in slabs.
+/// Bytes that the kernel has allocated for what has no slabs of its own: socket storage, for one.
 fn slab_bytes() -> anyhow::Result<u64> {
     let text = fs::read_to_string("/proc/slabinfo").context("read /proc/slabinfo")?;
-    let caches = text.lines().filter(|line| !line.starts_with('#')).skip(1);
+    let caches = text.lines().filter(|line| line.starts_with("kmalloc"));
     let bytes = |line: &str| {
         let mut columns = line.split_whitespace().skip(1);
         let objects: u64 = columns.next()?.parse().ok()?;

@@ -65,7 +65,7 @@ const OBSERVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/observe.bpf.o")
 fn iterate(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut info = libbpf_sys::bpf_iter_link_info::default();
     info.map.map_fd = map.as_raw_fd() as _;
-    let mut options = libbpf_sys::bpf_link_create_opts {
+    let options = libbpf_sys::bpf_link_create_opts {
         sz: size_of::<libbpf_sys::bpf_link_create_opts>() as _,
         iter_info: &mut info,
         iter_info_len: size_of_val(&info) as _,
@@ -73,12 +73,7 @@ fn iterate(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<OwnedFd> 
     };
     // SAFETY: `options` and the `info` it points to have the sizes that are said.
     let link = owned(unsafe {
-        libbpf_sys::bpf_link_create(
-            program.as_raw_fd(),
-            0,
-            libbpf_sys::BPF_TRACE_ITER,
-            &mut options,
-        )
+        libbpf_sys::bpf_link_create(program.as_raw_fd(), 0, libbpf_sys::BPF_TRACE_ITER, &options)
     })?;
     // SAFETY: takes no memory of ours.
     owned(unsafe { libbpf_sys::bpf_iter_create(link.as_raw_fd()) })
