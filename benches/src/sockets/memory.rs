@@ -65,8 +65,8 @@ pub(super) fn measure(sandbox: &Sandbox, observer: &Observer) -> anyhow::Result<
 
     let lab = Lab::new(sandbox, "labelled")?;
     let _up = lab.up()?;
-    let mut maps = Vec::new();
-    for name in ["ring", "syns", "connections", "tickets"] {
+    let mut maps = vec![("ring", charged(&lab.ring()?.map)?)];
+    for name in ["syns", "connections", "tickets"] {
         maps.push((name, charged(&lab.map(name)?)?));
     }
     let udp = lab.udp()?;
