@@ -3,7 +3,8 @@
 use std::{env, ffi::OsString, path::Path, process::Command};
 
 /// Each becomes `OUT_DIR/NAME.bpf.o`.
-const PROGRAMS: [(&str, &str); 3] = [
+const PROGRAMS: [(&str, &str); 4] = [
+    ("bill", "bpf/bill.bpf.c"),
     ("steer", "bpf/steer.bpf.c"),
     ("edge", "bpf/two_owners/edge.bpf.c"),
     ("dns", "bpf/two_owners/dns.bpf.c"),

@@ -1,8 +1,9 @@
 //! Runs each example on real traffic.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{Datapath, HostRegistry, Object, ObjectOptions, UpOptions};
-use pktmeta_core::{Record, schema::Schema};
+use pktmeta_core::{Record, abi, schema::Schema};
 use pktmeta_testkit::{
     link::TwoHosts,
     packet,
@@ -17,10 +18,12 @@ use std::{
     time::Duration,
 };
 
+const BILL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bill.bpf.o"));
 const STEER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
 const EDGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/edge.bpf.o"));
 const DNS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dns.bpf.o"));
-const SCHEMA: &str = "owner = \"edge\"\n[[field]]\nname = \"tenant\"\ntype = \"u32\"\n";
+const SCHEMA: &str = "owner = \"edge\"\n[[field]]\nname = \"tenant\"\ntype = \"u32\"\n\
+                      writers = [\"xdp\", \"tc\", \"app\"]\n";
 
 #[test]
 fn the_rust_server_says_what_came_with_a_datagram_and_with_a_connection() {
@@ -211,6 +214,63 @@ fn a_bpf_program_that_disagrees_about_a_fields_size_does_not_load() {
     });
 }
 
+#[test]
+fn what_leaves_is_billed_to_the_tenant_that_the_application_named() {
+    const HEADERS: u64 = 20 + 8;
+    const ETHERNET: u64 = 14;
+    for (name, place, headers) in [
+        (
+            "bill_interface",
+            libbpf_sys::BPF_TCX_EGRESS,
+            ETHERNET + HEADERS,
+        ),
+        ("bill_cgroup", libbpf_sys::BPF_CGROUP_INET_EGRESS, HEADERS),
+    ] {
+        in_sandbox(|sandbox| {
+            let hosts = labelled_hosts(sandbox);
+            let registry = HostRegistry::default().read().unwrap();
+            let maps = sandbox.bpffs().join("pktmeta/maps");
+            let options = ObjectOptions {
+                registry: Some(&registry),
+                pins: ["pktmeta_tx", "pktmeta_tx_tickets"]
+                    .map(|map| (map, maps.join(map)))
+                    .into(),
+                ..Default::default()
+            };
+            let object = Object::load("bill", BILL, &options).unwrap();
+            let program = object.program(name).unwrap();
+            let cgroup = std::fs::File::open(sandbox.cgroup()).unwrap();
+            match place {
+                libbpf_sys::BPF_TCX_EGRESS => hosts
+                    .server()
+                    .run(|| attach(program, hosts.server_ifindex(), place)),
+                _ => attach(program, cgroup.as_raw_fd() as u32, place),
+            }
+            let bill = object.map("bill").unwrap();
+            let billed = |tenant: u32| {
+                let bytes = bill.lookup(&tenant.to_ne_bytes(), MapFlags::ANY).unwrap();
+                bytes.map(|bytes| u64::from_ne_bytes(bytes.try_into().unwrap()))
+            };
+
+            let socket = hosts.server().run(|| UdpSocket::bind("192.0.2.2:0"));
+            let socket = socket.unwrap();
+            let to = "192.0.2.1:9";
+            socket.send_to(&[0; 100], to).unwrap();
+            assert_eq!(billed(7), None, "nobody named a tenant");
+            let field = registry.by_name("tenant").unwrap().tlv.get();
+            let option = abi::PKTMETA_TX_FIELD + i32::from(field);
+            set_option(&socket, option, &7u32.to_le_bytes());
+            socket.send_to(&[0; 100], to).unwrap();
+            socket.send_to(&[0; 20], to).unwrap();
+            assert_eq!(billed(7), Some(2 * headers + 120));
+            set_option(&socket, option, &8u32.to_le_bytes());
+            socket.send_to(&[0; 30], to).unwrap();
+            assert_eq!(billed(8), Some(headers + 30));
+            assert_eq!(billed(7), Some(2 * headers + 120), "as before");
+        });
+    }
+}
+
 /// Two hosts, of which the server labels what it receives from the client with tenant 7.
 fn labelled_hosts(sandbox: &Sandbox) -> TwoHosts {
     let hosts = TwoHosts::new().unwrap();
@@ -286,6 +346,20 @@ fn attach(program: BorrowedFd<'_>, ifindex: u32, place: libbpf_sys::bpf_attach_t
         libbpf_sys::bpf_link_create(program.as_raw_fd(), ifindex as i32, place, std::ptr::null())
     };
     assert!(link >= 0, "{}", std::io::Error::last_os_error());
+}
+
+fn set_option(socket: &UdpSocket, option: i32, value: &[u8]) {
+    // SAFETY: the kernel reads as many bytes as value has.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            abi::SOL_PKTMETA,
+            option,
+            value.as_ptr().cast(),
+            value.len() as u32,
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 const SO_RCVPRIORITY: i32 = 82;

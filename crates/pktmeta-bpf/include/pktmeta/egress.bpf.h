@@ -126,7 +126,8 @@ static __always_inline long pktmeta_copy_value(const struct pktmeta_copy *record
 	tlv = record->bytes + at;
 	if (header == 2 && tlv[1] != size)
 		return -PKTMETA_ENOENT;
-	pktmeta_copy(value, tlv + header, size);
+	/* Byte by byte: nothing in a record is aligned, and what is on a stack has to be. */
+	__builtin_memcpy(value, tlv + header, size);
 	return 0;
 }
 
