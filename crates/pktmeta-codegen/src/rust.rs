@@ -77,7 +77,7 @@ fn module(schema: &Schema, krate: &str) -> Result<GeneratedFile, Error> {
     }
     let builder = match schema.fields() {
         [] => String::new(),
-        fields => builder(schema, fields, krate),
+        fields => builder(fields, krate),
     };
     Ok(GeneratedFile {
         name: file_name(schema),
@@ -276,8 +276,7 @@ impl {krate}::FieldType for {name} {{
 }
 
 /// `Record`, which holds values until the host's numbers are known.
-fn builder(schema: &Schema, fields: &[SchemaField], krate: &str) -> String {
-    let owner = schema.owner();
+fn builder(fields: &[SchemaField], krate: &str) -> String {
     let mut members = String::new();
     let mut methods = String::new();
     let mut puts = String::new();
@@ -290,25 +289,24 @@ fn builder(schema: &Schema, fields: &[SchemaField], krate: &str) -> String {
             _ => (format!(", value: {value_type}"), "value"),
         };
         methods += &format!(
-            "    /// Sets [`{constant}`].
+            "
+    /// Sets [`{constant}`].
     pub fn {member}(mut self{parameter}) -> Self {{
         self.{member} = Some({value});
         self
     }}
-
 "
         );
         puts += &format!(
             "        if let Some(value) = &self.{member} {{
-            put(&mut to, registry, {constant}, value)?;
+            registry.put(record, {constant}, value)?;
         }}
 "
         );
     }
     format!(
         "\
-/// Values to be written into a record: `Record::new()`, a call for each field, and
-/// [`Record::to_record`].
+/// Values to be sent: `Record::new()`, and a call for each field.
 {ALLOW}
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -323,81 +321,16 @@ impl Record {{
     pub fn new() -> Self {{
         Self::default()
     }}
+{methods}}}
 
-{methods}    /// The record of a host, with the numbers that its registry gives to these fields.
-    ///
-    /// # Errors
-    /// The host does not have a field with that type, or the record has no room for it.
-    pub fn to_record(&self, registry: &{krate}::Registry) -> Result<{krate}::Record, RecordError> {{
-        let mut to = {krate}::Record::new();
-{puts}        Ok(to)
+impl {krate}::ToRecord for Record {{
+    fn put_into(
+        &self,
+        record: &mut {krate}::Record,
+        registry: &{krate}::Registry,
+    ) -> Result<(), {krate}::RecordError> {{
+{puts}        Ok(())
     }}
-}}
-
-/// Why values do not become a record on this host.
-{ALLOW}
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordError {{
-    /// The host has no field of that name.
-    Unregistered {{
-        /// The field's name.
-        field: &'static str,
-    }},
-    /// The host has a field of that name whose type is another.
-    Kind {{
-        /// The field's name.
-        field: &'static str,
-        /// Its type here.
-        here: {krate}::Kind,
-        /// Its type on the host.
-        host: {krate}::Kind,
-    }},
-    /// The record has no room for it beside the others.
-    NoRoom {{
-        /// The field's name.
-        field: &'static str,
-    }},
-}}
-
-impl core::fmt::Display for RecordError {{
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {{
-        match self {{
-            Self::Unregistered {{ field }} => write!(
-                f,
-                \"set {{field}}: this host has no such field; register the schema of {owner} there\"
-            ),
-            Self::Kind {{ field, here, host }} => write!(
-                f,
-                \"set {{field}}: it is {{here}} in this program and {{host}} on this host; build the \\
-                 program with the schema that the host has\"
-            ),
-            Self::NoRoom {{ field }} => write!(
-                f,
-                \"set {{field}}: the record has no room for it; set fewer fields\"
-            ),
-        }}
-    }}
-}}
-
-impl core::error::Error for RecordError {{}}
-
-#[allow(dead_code)]
-fn put<T: {krate}::FieldType>(
-    to: &mut {krate}::Record,
-    registry: &{krate}::Registry,
-    field: {krate}::Field<T>,
-    value: &T,
-) -> Result<(), RecordError> {{
-    let (field, here) = (field.name(), T::KIND);
-    let Some(info) = registry.by_name(field) else {{
-        return Err(RecordError::Unregistered {{ field }});
-    }};
-    let host = info.kind;
-    if host != here {{
-        return Err(RecordError::Kind {{ field, here, host }});
-    }}
-    to.set_value(info.tlv, value)
-        .map_err(|_| RecordError::NoRoom {{ field }})
 }}
 "
     )
@@ -415,7 +348,7 @@ fn grouped(number: u64) -> String {
 fn method(field: &SchemaField) -> String {
     let name = field.wanted.name.as_str();
     match name {
-        "self" | "super" | "crate" | "new" | "to_record" => format!("{name}_"),
+        "self" | "super" | "crate" | "new" | "put_into" | "to_record" => format!("{name}_"),
         _ if KEYWORDS.contains(&name) => format!("r#{name}"),
         _ => name.into(),
     }
@@ -432,19 +365,8 @@ fn type_name(field: &SchemaField) -> String {
 }
 
 /// Types and values that generated code names without a path.
-const USED: [&str; 12] = [
-    "Default",
-    "Err",
-    "Fn",
-    "FnOnce",
-    "None",
-    "Ok",
-    "Option",
-    "Record",
-    "RecordError",
-    "Result",
-    "Self",
-    "Some",
+const USED: [&str; 11] = [
+    "Default", "Err", "Fn", "FnOnce", "None", "Ok", "Option", "Record", "Result", "Self", "Some",
 ];
 
 /// Keywords of all editions so far, and those that are reserved, without those that

@@ -15,8 +15,10 @@ pub mod record;
 pub mod registry;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod to_record;
 pub mod traits;
 
 pub use field::{Field, FieldName, FieldType, Kind, MacAddr, Timestamp, Value, VarBytes};
 pub use record::{Record, Tag, TlvType};
 pub use registry::{FieldInfo, Registry};
+pub use to_record::{RecordError, ToRecord, With};

@@ -200,8 +200,7 @@ impl pktmeta::FieldType for Seen {
     }
 }
 
-/// Values to be written into a record: `Record::new()`, a call for each field, and
-/// [`Record::to_record`].
+/// Values to be sent: `Record::new()`, and a call for each field.
 #[allow(dead_code, unreachable_pub)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -293,112 +292,47 @@ impl Record {
         self.sampled = Some(());
         self
     }
+}
 
-    /// The record of a host, with the numbers that its registry gives to these fields.
-    ///
-    /// # Errors
-    /// The host does not have a field with that type, or the record has no room for it.
-    pub fn to_record(&self, registry: &pktmeta::Registry) -> Result<pktmeta::Record, RecordError> {
-        let mut to = pktmeta::Record::new();
+impl pktmeta::ToRecord for Record {
+    fn put_into(
+        &self,
+        record: &mut pktmeta::Record,
+        registry: &pktmeta::Registry,
+    ) -> Result<(), pktmeta::RecordError> {
         if let Some(value) = &self.tenant {
-            put(&mut to, registry, TENANT, value)?;
+            registry.put(record, TENANT, value)?;
         }
         if let Some(value) = &self.verdict {
-            put(&mut to, registry, VERDICT, value)?;
+            registry.put(record, VERDICT, value)?;
         }
         if let Some(value) = &self.seen {
-            put(&mut to, registry, SEEN, value)?;
+            registry.put(record, SEEN, value)?;
         }
         if let Some(value) = &self.rx_time {
-            put(&mut to, registry, RX_TIME, value)?;
+            registry.put(record, RX_TIME, value)?;
         }
         if let Some(value) = &self.original_destination {
-            put(&mut to, registry, ORIGINAL_DESTINATION, value)?;
+            registry.put(record, ORIGINAL_DESTINATION, value)?;
         }
         if let Some(value) = &self.client {
-            put(&mut to, registry, CLIENT, value)?;
+            registry.put(record, CLIENT, value)?;
         }
         if let Some(value) = &self.client6 {
-            put(&mut to, registry, CLIENT6, value)?;
+            registry.put(record, CLIENT6, value)?;
         }
         if let Some(value) = &self.next_hop {
-            put(&mut to, registry, NEXT_HOP, value)?;
+            registry.put(record, NEXT_HOP, value)?;
         }
         if let Some(value) = &self.trace_id {
-            put(&mut to, registry, TRACE_ID, value)?;
+            registry.put(record, TRACE_ID, value)?;
         }
         if let Some(value) = &self.cookie {
-            put(&mut to, registry, COOKIE, value)?;
+            registry.put(record, COOKIE, value)?;
         }
         if let Some(value) = &self.sampled {
-            put(&mut to, registry, SAMPLED, value)?;
+            registry.put(record, SAMPLED, value)?;
         }
-        Ok(to)
+        Ok(())
     }
-}
-
-/// Why values do not become a record on this host.
-#[allow(dead_code, unreachable_pub)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordError {
-    /// The host has no field of that name.
-    Unregistered {
-        /// The field's name.
-        field: &'static str,
-    },
-    /// The host has a field of that name whose type is another.
-    Kind {
-        /// The field's name.
-        field: &'static str,
-        /// Its type here.
-        here: pktmeta::Kind,
-        /// Its type on the host.
-        host: pktmeta::Kind,
-    },
-    /// The record has no room for it beside the others.
-    NoRoom {
-        /// The field's name.
-        field: &'static str,
-    },
-}
-
-impl core::fmt::Display for RecordError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Unregistered { field } => write!(
-                f,
-                "set {field}: this host has no such field; register the schema of edge there"
-            ),
-            Self::Kind { field, here, host } => write!(
-                f,
-                "set {field}: it is {here} in this program and {host} on this host; build the \
-                 program with the schema that the host has"
-            ),
-            Self::NoRoom { field } => write!(
-                f,
-                "set {field}: the record has no room for it; set fewer fields"
-            ),
-        }
-    }
-}
-
-impl core::error::Error for RecordError {}
-
-#[allow(dead_code)]
-fn put<T: pktmeta::FieldType>(
-    to: &mut pktmeta::Record,
-    registry: &pktmeta::Registry,
-    field: pktmeta::Field<T>,
-    value: &T,
-) -> Result<(), RecordError> {
-    let (field, here) = (field.name(), T::KIND);
-    let Some(info) = registry.by_name(field) else {
-        return Err(RecordError::Unregistered { field });
-    };
-    let host = info.kind;
-    if host != here {
-        return Err(RecordError::Kind { field, here, host });
-    }
-    to.set_value(info.tlv, value)
-        .map_err(|_| RecordError::NoRoom { field })
 }

@@ -449,8 +449,7 @@ impl pktmeta::FieldType for Flags {
     }
 }
 
-/// Values to be written into a record: `Record::new()`, a call for each field, and
-/// [`Record::to_record`].
+/// Values to be sent: `Record::new()`, and a call for each field.
 #[allow(dead_code, unreachable_pub)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -577,127 +576,62 @@ impl Record {
         self.blob = Some(value);
         self
     }
+}
 
-    /// The record of a host, with the numbers that its registry gives to these fields.
-    ///
-    /// # Errors
-    /// The host does not have a field with that type, or the record has no room for it.
-    pub fn to_record(&self, registry: &pktmeta::Registry) -> Result<pktmeta::Record, RecordError> {
-        let mut to = pktmeta::Record::new();
+impl pktmeta::ToRecord for Record {
+    fn put_into(
+        &self,
+        record: &mut pktmeta::Record,
+        registry: &pktmeta::Registry,
+    ) -> Result<(), pktmeta::RecordError> {
         if let Some(value) = &self.r#type {
-            put(&mut to, registry, TYPE, value)?;
+            registry.put(record, TYPE, value)?;
         }
         if let Some(value) = &self.int {
-            put(&mut to, registry, INT, value)?;
+            registry.put(record, INT, value)?;
         }
         if let Some(value) = &self.self_ {
-            put(&mut to, registry, SELF, value)?;
+            registry.put(record, SELF, value)?;
         }
         if let Some(value) = &self.new_ {
-            put(&mut to, registry, NEW, value)?;
+            registry.put(record, NEW, value)?;
         }
         if let Some(value) = &self.linux {
-            put(&mut to, registry, LINUX, value)?;
+            registry.put(record, LINUX, value)?;
         }
         if let Some(value) = &self.delta {
-            put(&mut to, registry, DELTA, value)?;
+            registry.put(record, DELTA, value)?;
         }
         if let Some(value) = &self.offset_ns {
-            put(&mut to, registry, OFFSET_NS, value)?;
+            registry.put(record, OFFSET_NS, value)?;
         }
         if let Some(value) = &self.wide {
-            put(&mut to, registry, WIDE, value)?;
+            registry.put(record, WIDE, value)?;
         }
         if let Some(value) = &self.option {
-            put(&mut to, registry, OPTION, value)?;
+            registry.put(record, OPTION, value)?;
         }
         if let Some(value) = &self.big {
-            put(&mut to, registry, BIG, value)?;
+            registry.put(record, BIG, value)?;
         }
         if let Some(value) = &self.b {
-            put(&mut to, registry, B, value)?;
+            registry.put(record, B, value)?;
         }
         if let Some(value) = &self.bits {
-            put(&mut to, registry, BITS, value)?;
+            registry.put(record, BITS, value)?;
         }
         if let Some(value) = &self.flags {
-            put(&mut to, registry, FLAGS, value)?;
+            registry.put(record, FLAGS, value)?;
         }
         if let Some(value) = &self.r#match {
-            put(&mut to, registry, MATCH, value)?;
+            registry.put(record, MATCH, value)?;
         }
         if let Some(value) = &self.digest {
-            put(&mut to, registry, DIGEST, value)?;
+            registry.put(record, DIGEST, value)?;
         }
         if let Some(value) = &self.blob {
-            put(&mut to, registry, BLOB, value)?;
+            registry.put(record, BLOB, value)?;
         }
-        Ok(to)
+        Ok(())
     }
-}
-
-/// Why values do not become a record on this host.
-#[allow(dead_code, unreachable_pub)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordError {
-    /// The host has no field of that name.
-    Unregistered {
-        /// The field's name.
-        field: &'static str,
-    },
-    /// The host has a field of that name whose type is another.
-    Kind {
-        /// The field's name.
-        field: &'static str,
-        /// Its type here.
-        here: pktmeta::Kind,
-        /// Its type on the host.
-        host: pktmeta::Kind,
-    },
-    /// The record has no room for it beside the others.
-    NoRoom {
-        /// The field's name.
-        field: &'static str,
-    },
-}
-
-impl core::fmt::Display for RecordError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Unregistered { field } => write!(
-                f,
-                "set {field}: this host has no such field; register the schema of lab there"
-            ),
-            Self::Kind { field, here, host } => write!(
-                f,
-                "set {field}: it is {here} in this program and {host} on this host; build the \
-                 program with the schema that the host has"
-            ),
-            Self::NoRoom { field } => write!(
-                f,
-                "set {field}: the record has no room for it; set fewer fields"
-            ),
-        }
-    }
-}
-
-impl core::error::Error for RecordError {}
-
-#[allow(dead_code)]
-fn put<T: pktmeta::FieldType>(
-    to: &mut pktmeta::Record,
-    registry: &pktmeta::Registry,
-    field: pktmeta::Field<T>,
-    value: &T,
-) -> Result<(), RecordError> {
-    let (field, here) = (field.name(), T::KIND);
-    let Some(info) = registry.by_name(field) else {
-        return Err(RecordError::Unregistered { field });
-    };
-    let host = info.kind;
-    if host != here {
-        return Err(RecordError::Kind { field, here, host });
-    }
-    to.set_value(info.tlv, value)
-        .map_err(|_| RecordError::NoRoom { field })
 }
