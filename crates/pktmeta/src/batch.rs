@@ -1,6 +1,6 @@
 //! Many datagrams in one system call.
 
-use crate::{Error, PacketMeta, datapath::Datagrams, message::Envelope, sys};
+use crate::{Error, PacketMeta, datagrams::Datagrams, message::Envelope, sys};
 use std::{
     fmt, io,
     net::SocketAddr,

@@ -1,9 +1,9 @@
 //! What can keep an application from a packet's metadata.
 
-use pktmeta_core::{abi, record::ParseError};
+use pktmeta_core::{FieldName, Record, RecordError, abi, record::ParseError};
 use std::{fmt, io};
 
-/// Why there is no metadata to return.
+/// Why there is no metadata to return, or none was set.
 ///
 /// That a packet had *no* record is not an error: see [`crate::PacketMeta::is_absent`].
 #[derive(Debug)]
@@ -13,8 +13,25 @@ pub enum Error {
     Unavailable(Reason),
     /// The datagram had a record, but later datagrams took its place before it was read.
     Overrun,
+    /// The record of this byte is no longer known, or never was: the connection did not
+    /// [remember](crate::TcpMeta::remember_segments) segments when it arrived.
+    Forgotten,
+    /// No segment with this byte has arrived yet.
+    NotArrived,
     /// A record was there, but its bytes are damaged.
     Malformed(ParseError),
+    /// The values do not become a record on this host.
+    Record(RecordError),
+    /// The field does not fit beside those that are set already.
+    NoRoom,
+    /// Applications must not set this.
+    NotPermitted {
+        /// The field whose schema does not let applications write it; `None` if it is this user who must
+        /// not, or a field that is gone meanwhile.
+        field: Option<FieldName>,
+    },
+    /// The kernel gives the socket no memory for what it should remember.
+    NoMemory,
     /// The kernel refused something that should have worked.
     Io {
         /// What was tried.
@@ -38,8 +55,8 @@ pub enum Reason {
     NotEnabled,
     /// The socket is of a type that this operation is not for.
     WrongSocket,
-    /// Neither way to hand tickets to this process is open to it: `SO_RCVMARK` needs Linux 5.19 and
-    /// on some kernels a capability, `SO_RCVPRIORITY` needs Linux 6.14.
+    /// The wanted way to hand tickets to this process is not open to it: [`Carrier`](crate::Carrier) says
+    /// what each needs.
     NoTickets,
 }
 
@@ -60,7 +77,13 @@ impl Clone for Error {
         match self {
             Self::Unavailable(reason) => Self::Unavailable(*reason),
             Self::Overrun => Self::Overrun,
+            Self::Forgotten => Self::Forgotten,
+            Self::NotArrived => Self::NotArrived,
             Self::Malformed(error) => Self::Malformed(*error),
+            Self::Record(error) => Self::Record(*error),
+            Self::NoRoom => Self::NoRoom,
+            Self::NotPermitted { field } => Self::NotPermitted { field: *field },
+            Self::NoMemory => Self::NoMemory,
             Self::Io { what, source } => Self::Io {
                 what,
                 source: match source.raw_os_error() {
@@ -78,6 +101,12 @@ impl From<ParseError> for Error {
     }
 }
 
+impl From<RecordError> for Error {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
+    }
+}
+
 impl From<Reason> for Error {
     fn from(reason: Reason) -> Self {
         Self::Unavailable(reason)
@@ -88,8 +117,11 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Unavailable(_) => io::ErrorKind::Unsupported,
-            Error::Overrun => io::ErrorKind::NotFound,
+            Error::Overrun | Error::Forgotten | Error::NotArrived => io::ErrorKind::NotFound,
             Error::Malformed(_) => io::ErrorKind::InvalidData,
+            Error::Record(_) | Error::NoRoom => io::ErrorKind::InvalidInput,
+            Error::NotPermitted { .. } => io::ErrorKind::PermissionDenied,
+            Error::NoMemory => io::ErrorKind::OutOfMemory,
             Error::Io { source, .. } => source.kind(),
         };
         Self::new(kind, error)
@@ -100,8 +132,9 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Malformed(error) => Some(error),
+            Self::Record(error) => Some(error),
             Self::Io { source, .. } => Some(source),
-            Self::Unavailable(_) | Self::Overrun => None,
+            _ => None,
         }
     }
 }
@@ -117,6 +150,34 @@ impl fmt::Display for Error {
             Self::Malformed(_) => f.write_str(
                 "the packet's record is damaged: find the program that writes it with \
                  `pktmeta doctor`",
+            ),
+            Self::Forgotten => write!(
+                f,
+                "the record of this byte is not known: ask sooner, while it is among the latest {} \
+                 segments, and call remember_segments() before it arrives, best on the listener",
+                abi::HISTORY_SEGMENTS
+            ),
+            Self::NotArrived => {
+                f.write_str("no segment with this byte has arrived yet: read up to it first")
+            }
+            Self::Record(_) => f.write_str("the values do not become a record on this host"),
+            Self::NoRoom => write!(
+                f,
+                "the record of what the socket sends would be longer than {} bytes: delete a field \
+                 first",
+                Record::CAPACITY
+            ),
+            Self::NotPermitted { field: Some(field) } => write!(
+                f,
+                "applications must not set {field}: its schema's `writers` lacks \"app\"; add it and \
+                 register the schema again"
+            ),
+            Self::NotPermitted { field: None } => f.write_str(
+                "this user must not set what its sockets send, or the field was removed meanwhile: \
+                 ask whoever started the datapath",
+            ),
+            Self::NoMemory => f.write_str(
+                "the kernel has no memory left for this socket: raise the sysctl net.core.optmem_max",
             ),
             Self::Io { what, .. } => write!(f, "cannot {what}"),
         }
@@ -149,8 +210,8 @@ impl fmt::Display for Reason {
                  sockets",
             ),
             Self::NoTickets => f.write_str(
-                "the kernel does not let this process receive tickets: give it CAP_NET_RAW, which \
-                 some kernels want for SO_RCVMARK, or use Linux 6.14 or later (SO_RCVPRIORITY)",
+                "the kernel does not let this process receive tickets in that carrier: \
+                 enable_packet_meta() takes one that it may have",
             ),
         }
     }
@@ -168,8 +229,19 @@ mod tests {
             (Reason::Version(7).into(), "upgrade"),
             (Reason::NotEnabled.into(), "enable_packet_meta()"),
             (Reason::WrongSocket.into(), "UdpMeta for UDP"),
-            (Reason::NoTickets.into(), "CAP_NET_RAW"),
+            (Reason::NoTickets.into(), "enable_packet_meta()"),
             (Error::Overrun, "more ring slots"),
+            (Error::Forgotten, "remember_segments()"),
+            (Error::NotArrived, "read up to it"),
+            (Error::NoRoom, "delete a field"),
+            (Error::NotPermitted { field: None }, "started the datapath"),
+            (
+                Error::NotPermitted {
+                    field: FieldName::parse("tenant"),
+                },
+                "set tenant: its schema's `writers` lacks \"app\"",
+            ),
+            (Error::NoMemory, "net.core.optmem_max"),
         ] {
             assert!(error.to_string().contains(remedy), "{error}");
             assert_eq!(error.clone().to_string(), error.to_string());

@@ -1,7 +1,8 @@
-//! What XDP and TC programs said about a packet, read from its TCP or UDP socket.
+//! What XDP and TC programs said about a packet, read from its TCP or UDP socket; and what an application
+//! says of the packets that it sends.
 //!
 //! A *record* of named, typed fields travels with each packet from the driver to the socket. This
-//! crate reads it there. It needs no libbpf and no privileges of its own, only a datapath that
+//! crate reads it there, and sets the records of what is sent. It needs no libbpf and no privileges of its own, only a datapath that
 //! somebody started: `pktmeta up --iface ... --cgroup ...`.
 //!
 //! # TCP
@@ -39,11 +40,36 @@
 //! ```
 //! [`UdpMeta::recv_batch_meta`] does the same for many datagrams at once.
 //!
-//! # Three ways to have no value
+//! # Sending
+//! ```no_run
+//! use pktmeta::{Field, MetaSender, SendMeta};
+//! use std::net::{TcpStream, UdpSocket};
+//!
+//! const TRACE_ID: Field<u128> = Field::new("trace_id");
+//! const COLOUR: Field<u8> = Field::new("colour");
+//!
+//! // Everything that a socket sends from now on ...
+//! let stream = TcpStream::connect("[2001:db8::1]:8080")?;
+//! stream.set_packet_meta(&(TRACE_ID.with(7), COLOUR.with(1)))?;
+//! // ... or each datagram for itself.
+//! let sender = MetaSender::new(UdpSocket::bind("[::]:0")?)?;
+//! sender.send_to(b"hello", "[2001:db8::1]:4433".parse()?, &TRACE_ID.with(8))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! [`SendMeta`] is for sockets, [`MetaSender`] for datagrams; [`ToRecord`] says what can be sent, the builders
+//! of `pktmeta gen rust` among it.
+//!
+//! # Fields of your own
+//! `pktmeta gen rust edge.toml` writes a module with a constant for each field of a schema, types for its
+//! enumerations, and a builder: `edge::Record::new().tenant(7)`. No number is in it: each host numbers
+//! its fields, and this crate asks it.
+//!
+//! # Ways to have no value
 //! | result | meaning |
 //! |---|---|
 //! | [`PacketMeta::is_absent`] | the packet had no record |
-//! | [`Error::Overrun`] | it had one, but it was read too late |
+//! | [`Error::Overrun`], [`Error::Forgotten`] | it had one, but it was read too late |
+//! | [`Error::NotArrived`] | there is no such packet yet |
 //! | [`Error::Unavailable`] | nobody looked: no datapath, or the socket is not enabled |
 //!
 //! # One datapath at a time
@@ -57,22 +83,32 @@
 compile_error!("pktmeta reads metadata of the Linux kernel's sockets: build for Linux");
 
 mod batch;
+mod carrier;
+mod datagrams;
 mod datapath;
 mod error;
+mod fields;
 mod message;
 mod meta;
+mod options;
 mod ring;
+mod send;
+mod sender;
 mod sys;
 mod tcp;
+mod tickets;
 mod udp;
 
 pub use batch::{Batch, Datagram};
+pub use carrier::Carrier;
 pub use error::{Error, Reason};
 pub use meta::PacketMeta;
 pub use pktmeta_core::{
-    Field, FieldInfo, FieldType, Kind, MacAddr, Record, Registry, Timestamp, Value, VarBytes,
-    abi::Info, builtin, record::ParseError,
+    Field, FieldInfo, FieldName, FieldType, Kind, MacAddr, Record, RecordError, Registry,
+    Timestamp, ToRecord, Value, VarBytes, With, abi::Info, builtin, record::ParseError,
 };
+pub use send::SendMeta;
+pub use sender::{MetaSender, Outgoing};
 pub use tcp::TcpMeta;
 pub use udp::UdpMeta;
 
@@ -81,5 +117,14 @@ pub use udp::UdpMeta;
 /// # Errors
 /// [`Error::Unavailable`] if no datapath answers on this socket, or one of another ABI version.
 pub fn info(socket: impl std::os::fd::AsFd) -> Result<Info, Error> {
-    datapath::info(socket.as_fd())
+    options::info(socket.as_fd())
+}
+
+/// The fields of a socket's host, with their numbers: for names that are not known before run time, by
+/// [`Registry::by_name`], [`Value::encode`] and [`Record::set`].
+///
+/// # Errors
+/// As [`info`].
+pub fn registry(socket: impl std::os::fd::AsFd) -> Result<&'static Registry, Error> {
+    datapath::registry(socket.as_fd())
 }

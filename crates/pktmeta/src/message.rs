@@ -1,10 +1,10 @@
-//! What the kernel says beside a datagram's payload: who sent it, and its ticket.
+//! What stands beside a datagram's payload: its sender or receiver, and its ticket.
 
-use crate::sys::{SO_RCVMARK, SO_RCVPRIORITY};
-use pktmeta_core::abi;
+use crate::{carrier::Carrier, sender::TxCarrier, tickets::TxTicket};
 use std::{
     io, mem,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    ptr,
 };
 
 /// Room for what stands beside one datagram.
@@ -56,39 +56,77 @@ impl Envelope {
     }
 }
 
-/// Where a ticket of a socket's datagrams stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Carrier {
-    /// In the datagram's mark.
-    Mark,
-    /// In the datagram's priority.
-    Priority,
+/// One datagram to be sent, and what is said beside its payload.
+#[repr(C, align(8))]
+pub(crate) struct Outbound {
+    control: [u8; Self::CONTROL],
+    control_length: usize,
+    name: [u8; size_of::<libc::sockaddr_in6>()],
+    name_length: usize,
+    payload: libc::iovec,
 }
 
-impl Carrier {
-    /// The carrier that `PKTMETA_TICKETS` names, if tickets are on.
-    pub(crate) fn from_option(value: i32) -> Option<Self> {
-        match value {
-            abi::PKTMETA_TICKETS_MARK => Some(Self::Mark),
-            abi::PKTMETA_TICKETS_PRIORITY => Some(Self::Priority),
-            _ => None,
+impl Outbound {
+    /// Room for the longest message, a time.
+    const CONTROL: usize = ControlMessage::HEADER + 8;
+
+    pub(crate) const EMPTY: Self = Self {
+        control: [0; Self::CONTROL],
+        control_length: 0,
+        name: [0; size_of::<libc::sockaddr_in6>()],
+        name_length: 0,
+        payload: libc::iovec {
+            iov_base: ptr::null_mut(),
+            iov_len: 0,
+        },
+    };
+
+    /// A datagram to `to`, or to whom the socket is connected with.
+    pub(crate) fn new(
+        data: &[u8],
+        to: Option<SocketAddr>,
+        ticket: Option<(TxCarrier, TxTicket)>,
+    ) -> Self {
+        let mut outbound = Self::EMPTY;
+        outbound.payload = libc::iovec {
+            // Only read: sendmsg(2).
+            iov_base: data.as_ptr().cast_mut().cast(),
+            iov_len: data.len(),
+        };
+        if let Some(to) = to {
+            outbound.name_length = store_address(to, &mut outbound.name);
         }
+        if let Some((carrier, ticket)) = ticket {
+            let number = ticket.get();
+            let (kind, data) = match carrier {
+                TxCarrier::Mark => (libc::SO_MARK, &number.to_ne_bytes()[..]),
+                TxCarrier::Time => (libc::SCM_TXTIME, &u64::from(number).to_ne_bytes()[..]),
+            };
+            let message = ControlMessage {
+                level: libc::SOL_SOCKET,
+                kind,
+                data,
+            };
+            outbound.control_length = message.store(&mut outbound.control);
+        }
+        outbound
     }
 
-    /// What `PKTMETA_TICKETS` calls it.
-    pub(crate) fn option(self) -> i32 {
-        match self {
-            Self::Mark => abi::PKTMETA_TICKETS_MARK,
-            Self::Priority => abi::PKTMETA_TICKETS_PRIORITY,
+    /// A message header that makes the kernel read `self`, and the payload.
+    pub(crate) fn header(&mut self) -> libc::msghdr {
+        // SAFETY: A `msghdr` of zeros is one without buffers.
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        if self.name_length != 0 {
+            header.msg_name = self.name.as_mut_ptr().cast();
+            header.msg_namelen = self.name_length as _;
         }
-    }
-
-    /// The option that makes the kernel hand it over.
-    pub(crate) fn receive_option(self) -> i32 {
-        match self {
-            Self::Mark => SO_RCVMARK,
-            Self::Priority => SO_RCVPRIORITY,
+        header.msg_iov = &raw mut self.payload;
+        header.msg_iovlen = 1;
+        if self.control_length != 0 {
+            header.msg_control = self.control.as_mut_ptr().cast();
+            header.msg_controllen = self.control_length as _;
         }
+        header
     }
 }
 
@@ -97,22 +135,23 @@ impl Carrier {
 pub(crate) struct Tickets {
     mark: Option<u32>,
     priority: Option<u32>,
+    timestamp: Option<u32>,
 }
 
 impl Tickets {
     /// Reads the bytes that `recvmsg` stored in `msg_control`; what is not for us, or not whole, is
     /// skipped.
-    pub(crate) fn parse(mut control: &[u8]) -> Self {
+    pub(crate) fn parse(control: &[u8]) -> Self {
         let mut tickets = Self::default();
-        while let Some((message, rest)) = ControlMessage::split(control) {
-            control = rest;
-            let slot = match (message.level, message.kind) {
-                (libc::SOL_SOCKET, libc::SO_MARK) => &mut tickets.mark,
-                (libc::SOL_SOCKET, libc::SO_PRIORITY) => &mut tickets.priority,
-                _ => continue,
-            };
-            if let Some(value) = message.data.first_chunk() {
-                *slot = Some(u32::from_ne_bytes(*value));
+        for message in ControlMessage::all(control) {
+            let number = || Some(u32::from_ne_bytes(*message.data.first_chunk()?));
+            match (message.level, message.kind) {
+                (libc::SOL_SOCKET, libc::SO_MARK) => tickets.mark = number(),
+                (libc::SOL_SOCKET, libc::SO_PRIORITY) => tickets.priority = number(),
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    tickets.timestamp = Some(ticket_of_time(message.data));
+                }
+                _ => {}
             }
         }
         tickets
@@ -128,17 +167,64 @@ impl Tickets {
         match carrier {
             Carrier::Mark => self.mark,
             Carrier::Priority => self.priority,
+            Carrier::Timestamp => self.timestamp,
         }
     }
 }
 
-struct ControlMessage<'a> {
-    level: i32,
-    kind: i32,
-    data: &'a [u8],
+/// The nanoseconds of a `struct timespec`; 0, which is no ticket, of a time that is one.
+fn ticket_of_time(time: &[u8]) -> u32 {
+    let nanoseconds = || {
+        let (seconds, nanoseconds) = time.split_at_checked(time.len() / 2)?;
+        let seconds = signed(seconds)?.checked_mul(1_000_000_000)?;
+        u32::try_from(seconds.checked_add(signed(nanoseconds)?)?).ok()
+    };
+    nanoseconds().unwrap_or(0)
+}
+
+/// A C `long`.
+fn signed(bytes: &[u8]) -> Option<i64> {
+    match bytes.len() {
+        4 => Some(i32::from_ne_bytes(bytes.try_into().ok()?).into()),
+        8 => Some(i64::from_ne_bytes(bytes.try_into().ok()?)),
+        _ => None,
+    }
+}
+
+pub(crate) struct ControlMessage<'a> {
+    pub(crate) level: i32,
+    pub(crate) kind: i32,
+    pub(crate) data: &'a [u8],
 }
 
 impl<'a> ControlMessage<'a> {
+    /// What `recvmsg` stored in `msg_control`, up to what is not whole.
+    pub(crate) fn all(mut bytes: &'a [u8]) -> impl Iterator<Item = Self> {
+        std::iter::from_fn(move || {
+            let (message, rest) = Self::split(bytes)?;
+            bytes = rest;
+            Some(message)
+        })
+    }
+
+    /// Bytes before the data.
+    const HEADER: usize = size_of::<usize>() + 8;
+
+    /// Stores the message at the front of `bytes`, which has room for it, and returns its length.
+    fn store(&self, bytes: &mut [u8]) -> usize {
+        let length = Self::HEADER + self.data.len();
+        let parts = [
+            &length.to_ne_bytes()[..],
+            &self.level.to_ne_bytes(),
+            &self.kind.to_ne_bytes(),
+            self.data,
+        ];
+        for (byte, stored) in parts.into_iter().flatten().zip(bytes) {
+            *stored = *byte;
+        }
+        length
+    }
+
     /// The first message and what follows it. The kernel's `struct cmsghdr`, whatever libc's looks
     /// like: a `size_t` with the length of header and data, level, type.
     fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
@@ -178,9 +264,34 @@ fn socket_address(name: &[u8]) -> Option<SocketAddr> {
     }
 }
 
+/// Stores a `sockaddr_in` or `sockaddr_in6`, and returns its length.
+fn store_address(address: SocketAddr, name: &mut [u8; size_of::<libc::sockaddr_in6>()]) -> usize {
+    let port = address.port().to_be_bytes();
+    let (family, first, second, scope) = match address {
+        SocketAddr::V4(v4) => (libc::AF_INET, &v4.ip().octets()[..], &[][..], [0; 4]),
+        SocketAddr::V6(v6) => (
+            libc::AF_INET6,
+            &v6.flowinfo().to_ne_bytes()[..],
+            &v6.ip().octets()[..],
+            v6.scope_id().to_ne_bytes(),
+        ),
+    };
+    let family = (family as libc::sa_family_t).to_ne_bytes();
+    let parts = [&family[..], &port, first, second, &scope];
+    for (byte, stored) in parts.into_iter().flatten().zip(name) {
+        *stored = *byte;
+    }
+    match address {
+        SocketAddr::V4(_) => size_of::<libc::sockaddr_in>(),
+        SocketAddr::V6(_) => size_of::<libc::sockaddr_in6>(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tickets::TxTickets;
+    use pktmeta_core::Record;
 
     fn message(level: i32, kind: i32, data: &[u8]) -> Vec<u8> {
         let length = size_of::<usize>() + 8 + data.len();
@@ -200,7 +311,7 @@ mod tests {
     fn tickets_are_found_among_other_messages() {
         let others = [
             message(libc::IPPROTO_IP, libc::IP_PKTINFO, &[1; 12]),
-            message(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &[2; 16]),
+            message(libc::SOL_SOCKET, libc::SO_TIMESTAMP, &[2; 16]),
             message(libc::IPPROTO_IP, libc::SO_MARK, &[3; 4]),
             message(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &[]),
             message(libc::IPPROTO_IP, libc::IP_TTL, &[4; 3]),
@@ -221,6 +332,24 @@ mod tests {
         ];
         let both = Tickets::parse(&both.concat());
         assert_eq!((both.mark, both.priority), (Some(1), Some(2)));
+    }
+
+    #[test]
+    fn only_a_time_near_1970_is_a_ticket() {
+        let of = |seconds: i64, nanoseconds: i64| {
+            let time = [seconds.to_ne_bytes(), nanoseconds.to_ne_bytes()].concat();
+            let message = message(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &time);
+            Tickets::parse(&message).of(Carrier::Timestamp)
+        };
+        assert_eq!(of(0, 7), Some(7));
+        assert_eq!(of(4, 294_967_295), Some(u32::MAX));
+        // Somebody's time: the datagram reached the socket without a ticket.
+        for (seconds, nanoseconds) in [(4, 294_967_296), (1_764_081_163, 0), (-1, 7), (i64::MAX, 7)]
+        {
+            assert_eq!(of(seconds, nanoseconds), Some(0), "{seconds} s");
+        }
+        let short = message(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &[1, 0, 0]);
+        assert_eq!(Tickets::parse(&short).of(Carrier::Timestamp), Some(0));
     }
 
     #[test]
@@ -267,6 +396,39 @@ mod tests {
             let _ = Tickets::parse(&bytes);
             let _ = socket_address(&bytes);
         }
+    }
+
+    #[test]
+    fn an_outbound_datagram_has_its_address_and_its_ticket() {
+        for to in [
+            "192.0.2.1:4660",
+            "[2001:db8::1%7]:443",
+            "[::ffff:192.0.2.1]:1",
+        ] {
+            let to: SocketAddr = to.parse().unwrap();
+            let outbound = Outbound::new(b"hello", Some(to), None);
+            assert_eq!(
+                socket_address(&outbound.name[..outbound.name_length]),
+                Some(to)
+            );
+        }
+        let ticket = TxTickets::new().ticket(&Record::new(), |_| Ok::<(), ()>(()));
+        let ticket = ticket.unwrap();
+        let control = |carrier| {
+            let mut outbound = Outbound::new(b"", None, Some((carrier, ticket)));
+            let header = outbound.header();
+            assert!(header.msg_name.is_null());
+            let length: usize = header.msg_controllen as _;
+            outbound.control[..length].to_vec()
+        };
+        let number = ticket.get();
+        let mark = message(libc::SOL_SOCKET, libc::SO_MARK, &number.to_ne_bytes());
+        assert_eq!(control(TxCarrier::Mark), mark[..mark.len() - 4]);
+        let time = u64::from(number).to_ne_bytes();
+        let time = message(libc::SOL_SOCKET, libc::SCM_TXTIME, &time);
+        assert_eq!(control(TxCarrier::Time), time);
+        let mut unlabelled = Outbound::new(b"hello", None, None);
+        assert!(unlabelled.header().msg_control.is_null());
     }
 
     #[test]

@@ -9,20 +9,37 @@ use std::fmt;
 /// datapath.
 #[derive(Clone, Copy)]
 pub struct PacketMeta {
-    record: Option<Record>,
+    arrived: Arrived,
     registry: &'static Registry,
 }
 
+/// What came with a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived {
+    pub(crate) record: Option<Record>,
+    /// Where that is known.
+    pub(crate) displaced: Option<u32>,
+}
+
+impl From<Option<Record>> for Arrived {
+    fn from(record: Option<Record>) -> Self {
+        Self {
+            record,
+            displaced: None,
+        }
+    }
+}
+
 impl PacketMeta {
-    pub(crate) fn new(record: Option<Record>, registry: &'static Registry) -> Self {
-        Self { record, registry }
+    pub(crate) fn new(arrived: Arrived, registry: &'static Registry) -> Self {
+        Self { arrived, registry }
     }
 
     /// The value of a field; `None` if the packet does not carry it, or this host has no field of
     /// that name and type.
     #[must_use]
     pub fn get<T: FieldType>(&self, field: Field<T>) -> Option<T> {
-        self.registry.get(self.record.as_ref()?, field)
+        self.registry.get(self.record()?, field)
     }
 
     /// True if the packet had no record: no program labelled it.
@@ -30,19 +47,29 @@ impl PacketMeta {
     /// A record without fields is a record.
     #[must_use]
     pub fn is_absent(&self) -> bool {
-        self.record.is_none()
+        self.arrived.record.is_none()
+    }
+
+    /// The mark or priority that the datagram's ticket took the place of, by the socket's
+    /// [`Carrier`](crate::Carrier): what `SO_MARK` or `SO_PRIORITY` would have been without us.
+    ///
+    /// `None` where that is not known: of TCP, of [`Carrier::Timestamp`](crate::Carrier::Timestamp), and where
+    /// this process may not map the datapath's ring.
+    #[must_use]
+    pub fn displaced(&self) -> Option<u32> {
+        self.arrived.displaced
     }
 
     /// The record as it came, with TLV types instead of names; `None` if the packet had none.
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
-        self.record.as_ref()
+        self.arrived.record.as_ref()
     }
 
     /// Every field of the record that this host has a name for, in the record's order.
     pub fn fields(&self) -> impl Iterator<Item = (&FieldInfo, Value)> {
-        self.record
-            .iter()
+        self.record()
+            .into_iter()
             .flat_map(|record| self.registry.values(record))
     }
 
@@ -51,7 +78,7 @@ impl PacketMeta {
     #[must_use]
     pub fn value(&self, name: &str) -> Option<Value> {
         let info = self.registry.by_name(name)?;
-        Value::decode(info.kind, self.record.as_ref()?.get(info.tag())?)
+        Value::decode(info.kind, self.record()?.get(info.tag())?)
     }
 }
 
@@ -77,7 +104,7 @@ mod tests {
         let tlv = registry().by_name("tenant").unwrap().tlv;
         let mut record = Record::new();
         record.set_value(tlv, &7u32).unwrap();
-        let meta = PacketMeta::new(Some(record), registry());
+        let meta = PacketMeta::new(Some(record).into(), registry());
         assert!(!meta.is_absent());
         assert_eq!(meta.get(TENANT), Some(7));
         assert_eq!(meta.get(Field::<u64>::new("tenant")), None);
@@ -90,12 +117,12 @@ mod tests {
 
     #[test]
     fn absent_is_not_empty() {
-        let absent = PacketMeta::new(None, registry());
+        let absent = PacketMeta::new(None.into(), registry());
         assert!(absent.is_absent() && absent.record().is_none());
         assert_eq!(absent.get(TENANT), None);
         assert_eq!(absent.fields().count(), 0);
         assert_eq!(format!("{absent:?}"), "absent");
-        let empty = PacketMeta::new(Some(Record::new()), registry());
+        let empty = PacketMeta::new(Some(Record::new()).into(), registry());
         assert!(!empty.is_absent());
     }
 }

@@ -3,7 +3,7 @@
 use crate::sys::{self, Mapping};
 use pktmeta_core::{
     Record,
-    abi::{Info, RING_CLOSED, SLOT_RECORD, SLOT_SIZE},
+    abi::{Info, RING_CLOSED, SLOT_DISPLACED, SLOT_RECORD, SLOT_SIZE},
 };
 use std::{
     env,
@@ -23,6 +23,7 @@ type Slot = [AtomicU32; WORDS];
 
 // Words of a slot.
 const TICKET: usize = 0;
+const DISPLACED: usize = SLOT_DISPLACED / 4;
 const COOKIE: usize = 2;
 const RECORD: usize = SLOT_RECORD / 4;
 
@@ -33,6 +34,15 @@ const CLOSED: usize = RING_CLOSED / 4;
 /// A datapath's ring. The kernel writes to it all the time.
 pub(crate) struct Ring {
     memory: Mapping<WORDS>,
+}
+
+/// What was put aside for a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// The mark or priority that the ticket took the place of.
+    pub(crate) displaced: u32,
+    /// The bytes of its record, zero if it had none.
+    pub(crate) record: [u8; Record::CAPACITY],
 }
 
 /// Why a slot does not hold the wanted record.
@@ -88,14 +98,15 @@ impl Ring {
             .is_none_or(|header| header[CLOSED].load(Acquire) != 0)
     }
 
-    /// The bytes of the record that was put aside for a datagram of the socket with this cookie.
-    pub(crate) fn read(&self, ticket: u32, cookie: u64) -> Result<[u8; Record::CAPACITY], Missed> {
+    /// What was put aside for a datagram of the socket with this cookie.
+    pub(crate) fn read(&self, ticket: u32, cookie: u64) -> Result<Stored, Missed> {
         let slot = self.slot(ticket).ok_or(Missed::Overrun)?;
         // The writer clears the ticket, writes the rest, and sets the ticket, with full barriers
         // between. What stands between two loads of the same ticket is whole.
         if slot[TICKET].load(Acquire) != ticket {
             return Err(Missed::Overrun);
         }
+        let displaced = slot[DISPLACED].load(Relaxed);
         let mut found_cookie = [0; 8];
         load(&slot[COOKIE..], &mut found_cookie);
         let mut record = [0; Record::CAPACITY];
@@ -113,7 +124,7 @@ impl Ring {
         if u64::from_ne_bytes(found_cookie) != cookie {
             return Err(Missed::Foreign);
         }
-        Ok(record)
+        Ok(Stored { displaced, record })
     }
 
     fn slot(&self, ticket: u32) -> Option<&Slot> {
@@ -169,10 +180,16 @@ pub(crate) mod tests {
             (Ring::new(memory, &info).unwrap(), kernel)
         }
 
+        /// The mark that a ticket took the place of.
+        pub(crate) fn displaced(ticket: u32) -> u32 {
+            !ticket
+        }
+
         pub(crate) fn write(&self, ticket: u32, cookie: u64, record: &[u8]) {
             let slot = &self.memory[ticket as usize % (self.memory.len() - 1)];
             slot[TICKET].swap(0, SeqCst);
             fence(SeqCst);
+            slot[DISPLACED].store(Self::displaced(ticket), Relaxed);
             store(&slot[COOKIE..], &cookie.to_ne_bytes());
             store(&slot[RECORD..], record);
             fence(SeqCst);
@@ -205,7 +222,7 @@ pub(crate) mod tests {
         for length in 4..=Record::CAPACITY {
             let bytes = record(length, 9);
             kernel.write(4 + 2, 7, &bytes);
-            let read = ring.read(4 + 2, 7).unwrap();
+            let read = ring.read(4 + 2, 7).unwrap().record;
             assert_eq!(read[..length], bytes);
             assert!(read[length..].iter().all(|&byte| byte == 0));
         }
@@ -214,7 +231,7 @@ pub(crate) mod tests {
             let mut bytes = record(Record::CAPACITY, 9);
             bytes[3] = length;
             kernel.write(4 + 2, 7, &bytes);
-            assert!(Record::parse(&ring.read(4 + 2, 7).unwrap()).is_err());
+            assert!(Record::parse(&ring.read(4 + 2, 7).unwrap().record).is_err());
         }
     }
 
@@ -254,9 +271,10 @@ pub(crate) mod tests {
         while start.elapsed().as_millis() < 500 || whole == 0 {
             let ticket = written.load(SeqCst);
             match ring.read(ticket, COOKIE_OF(ticket)) {
-                Ok(bytes) => {
+                Ok(stored) => {
                     let length = 4 + ticket as usize * 7 % (Record::CAPACITY - 3);
-                    assert_eq!(bytes[..length], record(length, ticket as u8));
+                    assert_eq!(stored.displaced, Kernel::displaced(ticket));
+                    assert_eq!(stored.record[..length], record(length, ticket as u8));
                     whole += 1;
                 }
                 Err(Missed::Overrun) => overrun += 1,

@@ -41,6 +41,26 @@ pub(crate) fn get_number(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::R
     Ok(i32::from_ne_bytes(number))
 }
 
+/// Sets a socket option.
+pub(crate) fn set_option(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    value: &[u8],
+) -> io::Result<()> {
+    // SAFETY: The kernel reads as many bytes of `value` as it has.
+    checked(i64::from(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            value.as_ptr().cast(),
+            value.len() as libc::socklen_t,
+        )
+    }))
+    .map(drop)
+}
+
 /// Sets a socket option that is a number.
 pub(crate) fn set_number(
     socket: BorrowedFd<'_>,
@@ -48,17 +68,7 @@ pub(crate) fn set_number(
     name: i32,
     value: i32,
 ) -> io::Result<()> {
-    // SAFETY: The kernel reads `size_of::<i32>()` bytes of `value`.
-    checked(i64::from(unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of::<i32>() as libc::socklen_t,
-        )
-    }))
-    .map(drop)
+    set_option(socket, level, name, &value.to_ne_bytes())
 }
 
 /// Identity of a socket for as long as the host runs.

@@ -1,6 +1,6 @@
 //! Metadata of TCP connections.
 
-use crate::{Error, PacketMeta, datapath};
+use crate::{Error, PacketMeta, datapath, options};
 use pktmeta_core::abi;
 use std::os::fd::AsFd;
 
@@ -28,14 +28,43 @@ pub trait TcpMeta {
     /// # Errors
     /// As [`TcpMeta::packet_meta`].
     fn opening_meta(&self) -> Result<PacketMeta, Error>;
+
+    /// Makes the connection remember the records of its latest 32 segments, for
+    /// [`TcpMeta::meta_at`]. On a listener it is for the connections that it accepts, from their first
+    /// byte on.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] without a datapath, or if this is not a TCP socket; [`Error::NoMemory`].
+    fn remember_segments(&self) -> Result<(), Error>;
+
+    /// The record of the segment with one byte of what the connection received: the byte before which the peer
+    /// had sent `position` others. A proxy that has read N bytes asks for the next request by N.
+    ///
+    /// Of a byte that arrived more than once, the record of the first copy. Only the low 32 bits of
+    /// the position are compared: ask for what is less than 2 GiB away.
+    ///
+    /// # Errors
+    /// [`Error::Forgotten`] if that is no longer known, or was not remembered;
+    /// [`Error::NotArrived`] if the byte is still to come; else as [`TcpMeta::packet_meta`]. That the
+    /// segment had no record is not an error: [`PacketMeta::is_absent`].
+    fn meta_at(&self, position: u64) -> Result<PacketMeta, Error>;
 }
 
 impl<S: AsFd + ?Sized> TcpMeta for S {
     fn packet_meta(&self) -> Result<PacketMeta, Error> {
-        datapath::segment(self.as_fd(), abi::PKTMETA_RX)
+        datapath::segment(self.as_fd(), abi::SOL_PKTMETA, abi::PKTMETA_RX)
     }
 
     fn opening_meta(&self) -> Result<PacketMeta, Error> {
-        datapath::segment(self.as_fd(), abi::PKTMETA_RX_SYN)
+        datapath::segment(self.as_fd(), abi::SOL_PKTMETA, abi::PKTMETA_RX_SYN)
+    }
+
+    fn remember_segments(&self) -> Result<(), Error> {
+        let on = 1i32.to_ne_bytes();
+        options::tell(self.as_fd(), abi::SOL_PKTMETA, abi::PKTMETA_RX_HISTORY, &on)
+    }
+
+    fn meta_at(&self, position: u64) -> Result<PacketMeta, Error> {
+        datapath::segment(self.as_fd(), abi::SOL_PKTMETA_BYTE, position as u32 as i32)
     }
 }

@@ -1,8 +1,8 @@
 //! Metadata of UDP datagrams.
 
 use crate::{
-    Batch, Error, PacketMeta,
-    datapath::{self, Datagrams},
+    Batch, Carrier, Error, PacketMeta,
+    datagrams::{self, Datagrams},
     message::Envelope,
     sys,
 };
@@ -15,12 +15,10 @@ use std::{
 /// Receives UDP datagrams with what was said about each of them.
 ///
 /// For anything that has a UDP socket: `std::net::UdpSocket`, tokio's (in `try_io`), your own.
-/// Needs a datapath (`pktmeta up`) on a cgroup that contains the process, and Linux 5.19. Kernels
-/// that want `CAP_NET_RAW` or `CAP_NET_ADMIN` for `SO_RCVMARK` (6.1 was one) want it here; Linux
-/// 6.14 never does.
+/// Needs a datapath (`pktmeta up`) on a cgroup that contains the process; no privileges.
 ///
-/// Where the process may open `$PKTMETA_BPFFS/pktmeta/maps/ring` (by default of `/sys/fs/bpf`) for
-/// reading and writing, metadata costs no system call; elsewhere one `getsockopt` per datagram. Nothing is
+/// Where the process may open the datapath's ring, a pinned map in `$PKTMETA_BPFFS` (by default
+/// `/sys/fs/bpf`), metadata costs no system call; elsewhere one `getsockopt` per datagram. Nothing is
 /// allocated. Trouble with metadata never costs the payload: it is in an inner `Result`.
 ///
 /// [`Error::Overrun`] is not the datagram's fault: so many others arrived since, on any socket of
@@ -29,15 +27,23 @@ pub trait UdpMeta {
     /// Makes the host keep the metadata of this socket's datagrams. May be called again, and must
     /// be once the datapath was replaced (then datagrams say [`crate::Reason::NotEnabled`]).
     ///
+    /// A socket that is enabled stays as it is; else the first [`Carrier`] is taken that kernel and
+    /// capabilities allow: mark, priority, timestamp.
+    ///
     /// Call it before datagrams can arrive, at best before `bind`: one that is already in the
     /// socket's queue says [`crate::Reason::NotEnabled`], or has the mark of whoever else sets marks
     /// and counts as [`Error::Overrun`].
     ///
     /// # Errors
-    /// [`Error::Unavailable`] without a datapath (the socket is unchanged), without a capability
-    /// or kernel that lets tickets through, or if this is not a UDP socket; [`Error::Io`] if the
-    /// kernel refuses.
+    /// [`Error::Unavailable`] without a datapath (the socket is unchanged), or if this is not a UDP
+    /// socket; [`Error::Io`] if the kernel refuses.
     fn enable_packet_meta(&self) -> Result<(), Error>;
+
+    /// The same with this carrier and no other, because the application wants the others for itself.
+    ///
+    /// # Errors
+    /// As [`UdpMeta::enable_packet_meta`]; [`crate::Reason::NoTickets`] if this process may not have it.
+    fn enable_packet_meta_in(&self, carrier: Carrier) -> Result<(), Error>;
 
     /// Receives one datagram, like `std::net::UdpSocket::recv_from`: what does not fit `buf` is
     /// lost. Returns its length in bytes, its sender, and its metadata.
@@ -68,7 +74,11 @@ pub trait UdpMeta {
 
 impl<S: AsFd + ?Sized> UdpMeta for S {
     fn enable_packet_meta(&self) -> Result<(), Error> {
-        datapath::enable(self.as_fd())
+        datagrams::enable(self.as_fd(), None)
+    }
+
+    fn enable_packet_meta_in(&self, carrier: Carrier) -> Result<(), Error> {
+        datagrams::enable(self.as_fd(), Some(carrier))
     }
 
     fn recv_from_meta(

@@ -1,0 +1,264 @@
+//! The metadata of datagrams: by their tickets, from the ring or from the datapath.
+
+use crate::{
+    PacketMeta,
+    carrier::Carrier,
+    datapath::{self, Datapath, Guard, Socket},
+    error::{Error, Reason},
+    message::Tickets,
+    meta::Arrived,
+    options,
+    ring::Missed,
+    sys,
+};
+use pktmeta_core::{Record, abi};
+use std::{io, os::fd::BorrowedFd};
+
+/// Makes the datapath put tickets on a UDP socket's datagrams, and the kernel hand them over: in
+/// `wanted`, or else in what the socket has already, or else in the first carrier that this process may have.
+pub(crate) fn enable(socket: BorrowedFd<'_>, wanted: Option<Carrier>) -> Result<(), Error> {
+    let info = datapath::recognize(socket)?;
+    let enabled = enabled(socket)?.filter(|enabled| wanted.is_none_or(|wanted| wanted == *enabled));
+    let carrier = match enabled {
+        Some(carrier) => carrier,
+        None => {
+            let carrier = receive_tickets(socket, wanted)?;
+            let option = carrier.option().to_ne_bytes();
+            options::tell(socket, abi::SOL_PKTMETA, abi::PKTMETA_TICKETS, &option)?;
+            carrier
+        }
+    };
+    datapath::remember(socket, &info, carrier)
+}
+
+/// Reads the metadata of datagrams that one call received.
+pub(crate) struct Datagrams<'s> {
+    socket: BorrowedFd<'s>,
+    /// Held from the first datagram that needs it.
+    datapath: Option<Guard>,
+}
+
+impl<'s> Datagrams<'s> {
+    pub(crate) fn of(socket: BorrowedFd<'s>) -> Self {
+        Self {
+            socket,
+            datapath: None,
+        }
+    }
+
+    /// The metadata of the datagram that came with these control messages.
+    pub(crate) fn meta(&mut self, control: &[u8]) -> Result<PacketMeta, Error> {
+        let tickets = Tickets::parse(control);
+        if tickets.is_empty() {
+            return Err(Reason::NotEnabled.into());
+        }
+        let mut datapath = match self.datapath.take() {
+            Some(datapath) => datapath,
+            None => datapath::current(self.socket)?,
+        };
+        let mut arrived = datapath.arrived(self.socket, tickets);
+        if let Err(Unread::UnknownSocket) = arrived {
+            drop(datapath);
+            datapath::identify(self.socket)?;
+            datapath = datapath::current(self.socket)?;
+            arrived = datapath.arrived(self.socket, tickets);
+        }
+        match arrived {
+            Ok(arrived) => {
+                let (meta, datapath) = datapath::finish(self.socket, datapath, arrived);
+                self.datapath = datapath;
+                Ok(meta)
+            }
+            Err(unread) => {
+                self.datapath = Some(datapath);
+                Err(unread.into())
+            }
+        }
+    }
+}
+
+/// Why a datagram's record was not read.
+#[derive(Debug)]
+enum Unread {
+    /// Too little is known of the socket, or it is now another.
+    UnknownSocket,
+    Because(Error),
+}
+
+impl From<Unread> for Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Because(error) => error,
+            // What looks like a ticket is of another socket, well as we know this one.
+            Unread::UnknownSocket => Self::Overrun,
+        }
+    }
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self::Because(error)
+    }
+}
+
+/// The ticket of a datagram that reached the socket before tickets were asked for.
+const NOT_LOOKED_AT: u32 = 0;
+
+impl Datapath {
+    /// What came with a datagram of `socket`.
+    fn arrived(&self, socket: BorrowedFd<'_>, tickets: Tickets) -> Result<Arrived, Unread> {
+        let known = self.socket(socket).ok_or(Unread::UnknownSocket)?;
+        let arrived = self.arrived_at(known, socket, tickets);
+        arrived.map_err(|unread| match sys::cookie(socket) {
+            // The descriptor is used again: what is wrong may be what we know.
+            Ok(cookie) if cookie != known.cookie => Unread::UnknownSocket,
+            _ => unread,
+        })
+    }
+
+    fn arrived_at(
+        &self,
+        Socket { cookie, carrier }: Socket,
+        socket: BorrowedFd<'_>,
+        tickets: Tickets,
+    ) -> Result<Arrived, Unread> {
+        let ticket = match tickets.of(carrier) {
+            Some(ticket) if ticket != NOT_LOOKED_AT => ticket,
+            _ => return Err(Error::from(Reason::NotEnabled).into()),
+        };
+        let Some(ring) = self.ring() else {
+            // Also of none: it may be from before this datapath.
+            let record = options::record(socket, abi::SOL_PKTMETA_DGRAM, ticket as i32)?;
+            return Ok(record.into());
+        };
+        // What no slot keeps is zero.
+        let displaced = |value| (carrier != Carrier::Timestamp).then_some(value);
+        if ticket == abi::TICKET_ABSENT {
+            return Ok(Arrived {
+                record: None,
+                displaced: displaced(0),
+            });
+        }
+        let stored = ring.read(ticket, cookie).map_err(|missed| match missed {
+            Missed::Overrun => Error::Overrun.into(),
+            Missed::Foreign => Unread::UnknownSocket,
+        })?;
+        let record = match stored.record {
+            [0, 0, 0, 0, ..] => None,
+            bytes => Some(Record::parse(&bytes).map_err(Error::from)?),
+        };
+        Ok(Arrived {
+            record,
+            displaced: displaced(stored.displaced),
+        })
+    }
+}
+
+/// The carrier of a socket that has all it needs already.
+fn enabled(socket: BorrowedFd<'_>) -> Result<Option<Carrier>, Error> {
+    let on = |carrier: &Carrier| {
+        sys::get_number(socket, libc::SOL_SOCKET, carrier.receive_option()).is_ok_and(|on| on != 0)
+    };
+    Ok(options::carrier(socket)?.filter(on))
+}
+
+/// Makes the kernel hand over a carrier.
+fn receive_tickets(socket: BorrowedFd<'_>, wanted: Option<Carrier>) -> Result<Carrier, Error> {
+    let carriers = Carrier::ALL.into_iter();
+    for carrier in carriers.filter(|carrier| wanted.is_none_or(|wanted| wanted == *carrier)) {
+        match sys::set_number(socket, libc::SOL_SOCKET, carrier.receive_option(), 1) {
+            Ok(()) => return Ok(carrier),
+            Err(error) if is_withheld(&error) => {}
+            Err(error) => {
+                return Err(Error::io("receive tickets (SO_RCVMARK and its like)")(
+                    error,
+                ));
+            }
+        }
+    }
+    Err(Reason::NoTickets.into())
+}
+
+/// True if this kernel does not have an option, or not for this process.
+fn is_withheld(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOPROTOOPT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        datapath::tests::{datapath, socket, tenant},
+        ring::tests::Kernel,
+        sys,
+    };
+    use std::os::fd::AsFd;
+
+    fn tickets(level: i32, kind: i32, ticket: u32) -> Tickets {
+        let mut bytes = (size_of::<usize>() + 12).to_ne_bytes().to_vec();
+        bytes.extend(level.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(ticket.to_ne_bytes());
+        Tickets::parse(&bytes)
+    }
+
+    fn mark(ticket: u32) -> Tickets {
+        tickets(libc::SOL_SOCKET, libc::SO_MARK, ticket)
+    }
+
+    #[test]
+    fn a_ticket_is_its_datagrams_record() {
+        let socket = socket();
+        let cookie = sys::cookie(socket.as_fd()).unwrap();
+        let (datapath, kernel) = datapath(&socket);
+        let fd = socket.as_fd();
+        kernel.write(8 + 3, cookie, tenant(7).as_bytes());
+        let arrived = datapath.arrived(fd, mark(8 + 3)).unwrap();
+        assert_eq!(arrived.record, Some(tenant(7)));
+        assert_eq!(arrived.displaced, Some(Kernel::displaced(8 + 3)));
+        let absent = datapath.arrived(fd, mark(abi::TICKET_ABSENT)).unwrap();
+        assert_eq!((absent.record, absent.displaced), (None, Some(0)));
+        kernel.write(8 + 5, cookie, &[0; 4]);
+        let absent = datapath.arrived(fd, mark(8 + 5)).unwrap();
+        assert_eq!(absent.record, None);
+        assert_eq!(absent.displaced, Some(Kernel::displaced(8 + 5)));
+        assert!(matches!(
+            datapath.arrived(fd, mark(NOT_LOOKED_AT)),
+            Err(Unread::Because(Error::Unavailable(Reason::NotEnabled)))
+        ));
+        kernel.write(16 + 3, cookie, tenant(8).as_bytes());
+        assert!(matches!(
+            datapath.arrived(fd, mark(8 + 3)),
+            Err(Unread::Because(Error::Overrun))
+        ));
+        kernel.write(8 + 4, cookie, &[0xff; Record::CAPACITY]);
+        assert!(matches!(
+            datapath.arrived(fd, mark(8 + 4)),
+            Err(Unread::Because(Error::Malformed(_)))
+        ));
+    }
+
+    #[test]
+    fn another_sockets_ticket_is_never_its_record() {
+        let socket = socket();
+        let (datapath, kernel) = datapath(&socket);
+        let cookie = sys::cookie(self::socket().as_fd()).unwrap();
+        kernel.write(8 + 3, cookie, tenant(7).as_bytes());
+        let read = datapath.arrived(socket.as_fd(), mark(8 + 3));
+        assert!(matches!(read, Err(Unread::UnknownSocket)));
+        let other = self::socket();
+        let read = datapath.arrived(other.as_fd(), mark(8 + 3));
+        assert!(matches!(read, Err(Unread::UnknownSocket)));
+    }
+
+    #[test]
+    fn a_ticket_counts_only_in_the_carrier_of_the_socket() {
+        let socket = socket();
+        let (datapath, _kernel) = datapath(&socket);
+        let priority = tickets(libc::SOL_SOCKET, libc::SO_PRIORITY, 0);
+        assert!(matches!(
+            datapath.arrived(socket.as_fd(), priority),
+            Err(Unread::Because(Error::Unavailable(Reason::NotEnabled)))
+        ));
+    }
+}

@@ -1,0 +1,103 @@
+//! The datapath's socket options: what it answers, what it is told, and what it refuses.
+
+use crate::{
+    carrier::Carrier,
+    error::{Error, Reason},
+    sys,
+};
+use pktmeta_core::{
+    Record,
+    abi::{self, Info},
+    record::ParseError,
+};
+use std::{io, os::fd::BorrowedFd};
+
+/// A buffer for any answer.
+pub(crate) const ANSWER: usize = 256;
+
+/// Asks the datapath of a socket who it is.
+pub(crate) fn info(socket: BorrowedFd<'_>) -> Result<Info, Error> {
+    let mut buffer = [0; ANSWER];
+    let answer = ask(socket, abi::SOL_PKTMETA, abi::PKTMETA_INFO, &mut buffer)?;
+    let info = answer
+        .and_then(Info::from_bytes)
+        .ok_or(Reason::NoDatapath)?;
+    if info.version != abi::VERSION {
+        return Err(Reason::Version(info.version).into());
+    }
+    Ok(info)
+}
+
+/// Where the tickets of a socket are, if it has any.
+pub(crate) fn carrier(socket: BorrowedFd<'_>) -> Result<Option<Carrier>, Error> {
+    let mut buffer = [0; ANSWER];
+    let answer = ask(socket, abi::SOL_PKTMETA, abi::PKTMETA_TICKETS, &mut buffer)?;
+    Ok(answer
+        .and_then(|answer| answer.try_into().ok())
+        .map(i32::from_ne_bytes)
+        .and_then(Carrier::from_option))
+}
+
+/// The record that the datapath answers with; `None` if there is none.
+pub(crate) fn record(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+) -> Result<Option<Record>, Error> {
+    let mut buffer = [0; ANSWER];
+    let answer = ask(socket, level, name, &mut buffer)?;
+    Ok(answer.map(Record::parse).transpose()?)
+}
+
+/// What the datapath answers; `None` if it has no such thing.
+pub(crate) fn ask<'b>(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    buffer: &'b mut [u8; ANSWER],
+) -> Result<Option<&'b [u8]>, Error> {
+    match sys::get_option(socket, level, name, buffer) {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.raw_os_error() == Some(libc::ENODATA) => Ok(None),
+        Err(error) => Err(refusal(level, error)),
+    }
+}
+
+/// Tells the datapath something.
+pub(crate) fn tell(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    value: &[u8],
+) -> Result<(), Error> {
+    sys::set_option(socket, level, name, value).map_err(|error| refusal(level, error))
+}
+
+/// Makes the datapath delete something. False if it has no such thing.
+pub(crate) fn delete(socket: BorrowedFd<'_>, name: i32) -> Result<bool, Error> {
+    match sys::set_option(socket, abi::SOL_PKTMETA, name, &[]) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODATA)) => {
+            Ok(false)
+        }
+        Err(error) => Err(refusal(abi::SOL_PKTMETA, error)),
+    }
+}
+
+/// What a failed socket option of ours means.
+fn refusal(level: i32, error: io::Error) -> Error {
+    let of_byte = level == abi::SOL_PKTMETA_BYTE;
+    match error.raw_os_error() {
+        Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP) => Reason::NoDatapath.into(),
+        Some(libc::EPROTOTYPE) => Reason::WrongSocket.into(),
+        Some(libc::ESTALE) if of_byte => Error::Forgotten,
+        Some(libc::EAGAIN) if of_byte => Error::NotArrived,
+        Some(libc::ESTALE) => Error::Overrun,
+        Some(libc::EPERM) => Error::NotPermitted { field: None },
+        Some(libc::ENOSPC) => Error::NoRoom,
+        Some(libc::ENOBUFS) => Error::NoMemory,
+        // The answer was longer than any record.
+        Some(libc::EMSGSIZE) => ParseError::Length.into(),
+        _ => Error::io("ask the pktmeta datapath (getsockopt or setsockopt at SOL_PKTMETA)")(error),
+    }
+}

@@ -1,0 +1,242 @@
+//! Datagrams that are sent with a record each.
+
+use crate::{
+    Error, datapath,
+    message::Outbound,
+    send, sys,
+    tickets::{TxTicket, TxTickets},
+};
+use pktmeta_core::{ToRecord, abi};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    sync::{Mutex, PoisonError},
+};
+
+/// A UDP socket that labels each datagram it sends.
+///
+/// Programs at cgroup_skb and TC egress read the record, in place of the one that
+/// [`SendMeta`](crate::SendMeta) set for the socket. A datagram whose values are none, `&()`, is sent like
+/// the socket's others.
+///
+/// Needs a datapath, and fields that applications may write; no privileges. The socket remembers the
+/// last 32 different records: sending costs one `sendmsg`, and one `setsockopt` more for a record that
+/// is not among them. Nothing is allocated.
+///
+/// Make one for a socket, and share it: from `&UdpSocket`, `Arc<UdpSocket>`, or the socket
+/// itself. Two for the same socket push each other's records out.
+///
+/// ```no_run
+/// use pktmeta::{Field, MetaSender};
+/// use std::net::UdpSocket;
+///
+/// const TRACE_ID: Field<u64> = Field::new("trace_id");
+///
+/// let sender = MetaSender::new(UdpSocket::bind("[::]:0")?)?;
+/// let to = "[2001:db8::1]:4433".parse()?;
+/// sender.send_to(b"hello", to, &TRACE_ID.with(7))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct MetaSender<S> {
+    socket: S,
+    carrier: TxCarrier,
+    tickets: Mutex<TxTickets>,
+}
+
+/// A datagram for [`MetaSender::send_batch`].
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Its payload.
+    pub data: &'a [u8],
+    /// Who shall receive it.
+    pub to: SocketAddr,
+    /// What is said about it.
+    pub meta: &'a dyn ToRecord,
+}
+
+impl<S: AsFd> MetaSender<S> {
+    /// Prepares a socket: its tickets travel in the `SO_MARK` of its datagrams if this process may set that
+    /// (`CAP_NET_RAW` or `CAP_NET_ADMIN`), else in a time to send that is long past, by `SO_TXTIME`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] without a datapath or of another kind of socket; [`Error::Io`] if the
+    /// kernel refuses `SO_TXTIME`.
+    pub fn new(socket: S) -> Result<Self, Error> {
+        datapath::recognize(socket.as_fd())?;
+        Ok(Self {
+            carrier: TxCarrier::of(socket.as_fd())?,
+            tickets: Mutex::new(TxTickets::new()),
+            socket,
+        })
+    }
+
+    /// Sends a datagram with these values, like `std::net::UdpSocket::send_to`.
+    ///
+    /// # Errors
+    /// Those of `sendmsg`, `EINTR` excepted; and if the datagram cannot be labelled so, an error with a
+    /// [`crate::Error`] in it, as of [`SendMeta::set_packet_meta`](crate::SendMeta::set_packet_meta). It is not sent
+    /// then.
+    pub fn send_to<R: ToRecord + ?Sized>(
+        &self,
+        data: &[u8],
+        to: SocketAddr,
+        values: &R,
+    ) -> io::Result<usize> {
+        self.send_one(data, Some(to), values)
+    }
+
+    /// The same on a connected socket, like `std::net::UdpSocket::send`.
+    ///
+    /// # Errors
+    /// As [`MetaSender::send_to`].
+    pub fn send<R: ToRecord + ?Sized>(&self, data: &[u8], values: &R) -> io::Result<usize> {
+        self.send_one(data, None, values)
+    }
+
+    /// Sends datagrams in their order, up to 32 with one `sendmmsg`, and returns how many were sent.
+    ///
+    /// # Errors
+    /// As [`MetaSender::send_to`], of the first; that of a later one ends it.
+    pub fn send_batch(&self, datagrams: &[Outgoing<'_>]) -> io::Result<usize> {
+        let mut sent = 0;
+        for chunk in datagrams.chunks(CHUNK) {
+            match self.send_chunk(chunk) {
+                Ok(count) => sent += count,
+                Err(error) if sent == 0 => return Err(error),
+                Err(_) => break,
+            }
+            if sent % CHUNK != 0 {
+                break;
+            }
+        }
+        Ok(sent)
+    }
+
+    /// The socket.
+    pub fn get_ref(&self) -> &S {
+        &self.socket
+    }
+
+    /// The socket, which remembers its records but sends none of them by itself.
+    pub fn into_inner(self) -> S {
+        self.socket
+    }
+
+    fn send_one<R: ToRecord + ?Sized>(
+        &self,
+        data: &[u8],
+        to: Option<SocketAddr>,
+        values: &R,
+    ) -> io::Result<usize> {
+        let socket = self.socket.as_fd();
+        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = ticket(socket, &mut tickets, values)?;
+        let mut outbound = Outbound::new(data, to, ticket.map(|ticket| (self.carrier, ticket)));
+        let header = outbound.header();
+        // SAFETY: `header` points into `outbound`, and that to `data`, which is only read.
+        sys::uninterrupted(|| unsafe {
+            libc::sendmsg(socket.as_raw_fd(), &raw const header, 0) as i64
+        })
+    }
+
+    fn send_chunk(&self, datagrams: &[Outgoing<'_>]) -> io::Result<usize> {
+        let socket = self.socket.as_fd();
+        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outbound = [const { Outbound::EMPTY }; CHUNK];
+        let mut ready = 0;
+        for (datagram, outbound) in datagrams.iter().zip(&mut outbound) {
+            match ticket(socket, &mut tickets, datagram.meta) {
+                Ok(ticket) => {
+                    let ticket = ticket.map(|ticket| (self.carrier, ticket));
+                    *outbound = Outbound::new(datagram.data, Some(datagram.to), ticket);
+                }
+                Err(error) if ready == 0 => return Err(error.into()),
+                Err(_) => break,
+            }
+            ready += 1;
+        }
+        // SAFETY: Zeros are headers without buffers.
+        let mut headers: [libc::mmsghdr; CHUNK] = unsafe { std::mem::zeroed() };
+        for (header, outbound) in headers.iter_mut().zip(&mut outbound[..ready]) {
+            header.msg_hdr = outbound.header();
+        }
+        // SAFETY: The first `ready` headers point into `outbound`, and that to the payloads, which are
+        // only read.
+        sys::uninterrupted(|| unsafe {
+            i64::from(libc::sendmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                ready as libc::c_uint,
+                0,
+            ))
+        })
+    }
+}
+
+impl<S: AsFd> AsFd for MetaSender<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for MetaSender<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MetaSender").field(&self.socket).finish()
+    }
+}
+
+impl fmt::Debug for Outgoing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes to {}", self.data.len(), self.to)
+    }
+}
+
+/// As many as a socket remembers records: none of a chunk takes another's place.
+const CHUNK: usize = abi::TX_SLOTS as usize;
+
+/// Where the ticket of a datagram to be sent travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TxCarrier {
+    /// In its mark.
+    Mark,
+    /// In the time at which to send it.
+    Time,
+}
+
+impl TxCarrier {
+    /// The one that this process may use on a socket, which is prepared for it.
+    fn of(socket: BorrowedFd<'_>) -> Result<Self, Error> {
+        // Setting the mark that it has takes what sending with one takes: `sk_set_mark` and
+        // `__sock_cmsg_send` in net/core/sock.c.
+        let mark = sys::get_number(socket, libc::SOL_SOCKET, libc::SO_MARK)
+            .and_then(|mark| sys::set_number(socket, libc::SOL_SOCKET, libc::SO_MARK, mark));
+        if mark.is_ok() {
+            return Ok(Self::Mark);
+        }
+        let [clock, flags] = [libc::CLOCK_MONOTONIC.to_ne_bytes(), 0u32.to_ne_bytes()];
+        let txtime = [clock, flags].concat();
+        sys::set_option(socket, libc::SOL_SOCKET, libc::SO_TXTIME, &txtime)
+            .map_err(Error::io("send tickets as times (SO_TXTIME)"))?;
+        Ok(Self::Time)
+    }
+}
+
+/// The ticket under which the socket remembers these values; `None` if they are none.
+fn ticket<R: ToRecord + ?Sized>(
+    socket: BorrowedFd<'_>,
+    tickets: &mut TxTickets,
+    values: &R,
+) -> Result<Option<TxTicket>, Error> {
+    datapath::by_numbers(socket, |instance, registry| {
+        let record = values.to_record(registry)?;
+        if record.is_empty() {
+            return Ok(None);
+        }
+        let ticket = tickets.of_instance(instance).ticket(&record, |ticket| {
+            let name = ticket.get() as i32;
+            send::tell_record(socket, abi::SOL_PKTMETA_DGRAM, name, &record, registry)
+        });
+        ticket.map(Some)
+    })
+}
