@@ -1,6 +1,11 @@
 //! Many datagrams in one system call.
 
-use crate::{Error, PacketMeta, datagrams::Datagrams, message::Envelope, sys};
+use crate::{
+    Error, PacketMeta,
+    datagrams::{Datagrams, Inbound},
+    message::Envelope,
+    sys,
+};
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -110,15 +115,20 @@ impl Batch {
             ))
         })?;
         let mut datagrams = Datagrams::of(socket);
-        for (message, envelope) in messages.iter().zip(&self.envelopes).take(count) {
-            let header = &message.msg_hdr;
-            // First of all: while the record is still there.
-            let meta = datagrams.meta(envelope.control(header));
+        for (at, message) in messages.iter().enumerate().take(count) {
+            let (header, envelope) = (&message.msg_hdr, &self.envelopes[at]);
             let from = envelope.sender(header).inspect_err(|_| {
                 self.received.clear();
             })?;
+            let length = (message.msg_len as usize).min(self.each);
+            // At once, while the record is still there.
+            let meta = datagrams.meta(&Inbound {
+                control: envelope.control(header),
+                from,
+                data: &self.payload[at * self.each..][..length],
+            });
             self.received.push(Received {
-                length: (message.msg_len as usize).min(self.each),
+                length,
                 from,
                 meta,
                 truncated: header.msg_flags & libc::MSG_TRUNC != 0,

@@ -12,7 +12,7 @@ use crate::{
     sys,
 };
 use pktmeta_core::{Record, abi};
-use std::{io, os::fd::BorrowedFd};
+use std::{io, net::SocketAddr, os::fd::BorrowedFd};
 
 /// Makes the datapath put tickets on a UDP socket's datagrams, and the kernel hand them over: in
 /// `wanted`, or else in what the socket has already, or else in the first carrier that this process may have.
@@ -46,9 +46,8 @@ impl<'s> Datagrams<'s> {
         }
     }
 
-    /// The metadata of the datagram that came with these control messages.
-    pub(crate) fn meta(&mut self, control: &[u8]) -> Result<PacketMeta, Error> {
-        let tickets = Tickets::parse(control);
+    pub(crate) fn meta(&mut self, datagram: &Inbound<'_>) -> Result<PacketMeta, Error> {
+        let tickets = datagram.tickets(self.socket);
         if tickets.is_empty() {
             return Err(Reason::NotEnabled.into());
         }
@@ -74,6 +73,28 @@ impl<'s> Datagrams<'s> {
                 Err(unread.into())
             }
         }
+    }
+}
+
+/// A datagram that was received.
+#[cfg_attr(
+    not(feature = "mock"),
+    expect(dead_code, reason = "only mocks ask who sent what")
+)]
+pub(crate) struct Inbound<'a> {
+    pub(crate) control: &'a [u8],
+    pub(crate) from: SocketAddr,
+    pub(crate) data: &'a [u8],
+}
+
+impl Inbound<'_> {
+    #[cfg_attr(not(feature = "mock"), expect(unused_variables))]
+    fn tickets(&self, socket: BorrowedFd<'_>) -> Tickets {
+        #[cfg(feature = "mock")]
+        if let Some(tickets) = crate::mock::tickets(socket, self.from, self.data) {
+            return tickets;
+        }
+        Tickets::parse(self.control)
     }
 }
 

@@ -282,8 +282,13 @@ fn write(socket: BorrowedFd<'_>) -> RwLockWriteGuard<'static, Datapath> {
 }
 
 /// Where what is known of a socket's datapath stands.
-fn known(_socket: BorrowedFd<'_>) -> &'static RwLock<Datapath> {
+#[cfg_attr(not(feature = "mock"), expect(unused_variables))]
+fn known(socket: BorrowedFd<'_>) -> &'static RwLock<Datapath> {
     static HOST: RwLock<Datapath> = RwLock::new(Datapath::NONE);
+    #[cfg(feature = "mock")]
+    if let Some(known) = crate::mock::known(socket) {
+        return known;
+    }
     &HOST
 }
 

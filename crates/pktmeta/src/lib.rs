@@ -90,6 +90,8 @@ mod error;
 mod fields;
 mod message;
 mod meta;
+#[cfg(feature = "mock")]
+pub mod mock;
 mod options;
 mod ring;
 mod send;

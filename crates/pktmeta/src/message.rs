@@ -157,6 +157,19 @@ impl Tickets {
         tickets
     }
 
+    /// A ticket that no control message brought.
+    #[cfg(feature = "mock")]
+    pub(crate) fn in_carrier(carrier: Carrier, ticket: u32) -> Self {
+        let mut tickets = Self::default();
+        let place = match carrier {
+            Carrier::Mark => &mut tickets.mark,
+            Carrier::Priority => &mut tickets.priority,
+            Carrier::Timestamp => &mut tickets.timestamp,
+        };
+        *place = Some(ticket);
+        tickets
+    }
+
     /// True if there is nothing that could be a ticket.
     pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
@@ -244,7 +257,7 @@ impl<'a> ControlMessage<'a> {
 }
 
 /// Reads a `sockaddr_in` or `sockaddr_in6`.
-fn socket_address(name: &[u8]) -> Option<SocketAddr> {
+pub(crate) fn socket_address(name: &[u8]) -> Option<SocketAddr> {
     let (family, rest) = name.split_first_chunk()?;
     let (port, rest) = rest.split_first_chunk()?;
     let port = u16::from_be_bytes(*port);

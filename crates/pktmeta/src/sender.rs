@@ -135,42 +135,50 @@ impl<S: AsFd> MetaSender<S> {
         let mut outbound = Outbound::new(data, to, ticket.map(|ticket| (self.carrier, ticket)));
         let header = outbound.header();
         // SAFETY: `header` points into `outbound`, and that to `data`, which is only read.
-        sys::uninterrupted(|| unsafe {
+        let sent = sys::uninterrupted(|| unsafe {
             libc::sendmsg(socket.as_raw_fd(), &raw const header, 0) as i64
-        })
+        })?;
+        #[cfg(feature = "mock")]
+        crate::mock::sent(socket, to, ticket);
+        Ok(sent)
     }
 
     fn send_chunk(&self, datagrams: &[Outgoing<'_>]) -> io::Result<usize> {
         let socket = self.socket.as_fd();
         let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut outbound = [const { Outbound::EMPTY }; CHUNK];
+        let mut labels = [None; CHUNK];
         let mut ready = 0;
-        for (datagram, outbound) in datagrams.iter().zip(&mut outbound) {
+        for (datagram, label) in datagrams.iter().zip(&mut labels) {
             match ticket(socket, &mut tickets, datagram.meta) {
-                Ok(ticket) => {
-                    let ticket = ticket.map(|ticket| (self.carrier, ticket));
-                    *outbound = Outbound::new(datagram.data, Some(datagram.to), ticket);
-                }
+                Ok(ticket) => *label = ticket,
                 Err(error) if ready == 0 => return Err(error.into()),
                 Err(_) => break,
             }
             ready += 1;
         }
+        let mut outbound = [const { Outbound::EMPTY }; CHUNK];
         // SAFETY: Zeros are headers without buffers.
         let mut headers: [libc::mmsghdr; CHUNK] = unsafe { std::mem::zeroed() };
-        for (header, outbound) in headers.iter_mut().zip(&mut outbound[..ready]) {
-            header.msg_hdr = outbound.header();
+        for (at, datagram) in datagrams[..ready].iter().enumerate() {
+            let ticket = labels[at].map(|ticket| (self.carrier, ticket));
+            outbound[at] = Outbound::new(datagram.data, Some(datagram.to), ticket);
+            headers[at].msg_hdr = outbound[at].header();
         }
         // SAFETY: The first `ready` headers point into `outbound`, and that to the payloads, which are
         // only read.
-        sys::uninterrupted(|| unsafe {
+        let sent = sys::uninterrupted(|| unsafe {
             i64::from(libc::sendmmsg(
                 socket.as_raw_fd(),
                 headers.as_mut_ptr(),
                 ready as libc::c_uint,
                 0,
             ))
-        })
+        })?;
+        #[cfg(feature = "mock")]
+        for (datagram, ticket) in datagrams.iter().zip(labels).take(sent) {
+            crate::mock::sent(socket, Some(datagram.to), ticket);
+        }
+        Ok(sent)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The system calls: socket options, messages, pinned maps.
 
+#[cfg(feature = "mock")]
+use std::net::SocketAddr;
 use std::{
     ffi::CStr,
     io,
@@ -76,6 +78,36 @@ pub(crate) fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut cookie = [0; 8];
     get_option(socket, libc::SOL_SOCKET, libc::SO_COOKIE, &mut cookie)?;
     Ok(u64::from_ne_bytes(cookie))
+}
+
+/// The address that a socket is bound to.
+#[cfg(feature = "mock")]
+pub(crate) fn local_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    address(socket, libc::getsockname)
+}
+
+/// The address that a socket is connected with.
+#[cfg(feature = "mock")]
+pub(crate) fn peer_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    address(socket, libc::getpeername)
+}
+
+#[cfg(feature = "mock")]
+fn address(
+    socket: BorrowedFd<'_>,
+    call: unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32,
+) -> io::Result<SocketAddr> {
+    let mut name = [0u8; size_of::<libc::sockaddr_storage>()];
+    let mut length = name.len() as libc::socklen_t;
+    // SAFETY: The kernel writes at most `length` bytes to `name`, which has that many.
+    checked(i64::from(unsafe {
+        call(
+            socket.as_raw_fd(),
+            name.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    }))?;
+    crate::message::socket_address(&name).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 /// Repeats a system call until no signal interrupts it.

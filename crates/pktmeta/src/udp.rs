@@ -2,13 +2,13 @@
 
 use crate::{
     Batch, Carrier, Error, PacketMeta,
-    datagrams::{self, Datagrams},
+    datagrams::{self, Datagrams, Inbound},
     message::Envelope,
     sys,
 };
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr},
     os::fd::{AsFd, AsRawFd},
 };
 
@@ -97,9 +97,13 @@ impl<S: AsFd + ?Sized> UdpMeta for S {
         let length = sys::uninterrupted(|| unsafe {
             libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) as i64
         })?;
-        let sender = envelope.sender(&header)?;
-        let meta = Datagrams::of(socket).meta(envelope.control(&header));
-        Ok((length, sender, meta))
+        let from = envelope.sender(&header)?;
+        let meta = Datagrams::of(socket).meta(&Inbound {
+            control: envelope.control(&header),
+            from,
+            data: &buf[..length],
+        });
+        Ok((length, from, meta))
     }
 
     fn recv_batch_meta(&self, batch: &mut Batch) -> io::Result<usize> {
@@ -107,6 +111,10 @@ impl<S: AsFd + ?Sized> UdpMeta for S {
     }
 
     fn control_meta(&self, control: &[u8]) -> Result<PacketMeta, Error> {
-        Datagrams::of(self.as_fd()).meta(control)
+        Datagrams::of(self.as_fd()).meta(&Inbound {
+            control,
+            from: (Ipv6Addr::UNSPECIFIED, 0).into(),
+            data: &[],
+        })
     }
 }

@@ -1,0 +1,350 @@
+//! A datapath for tests: no root, no BPF, no network but loopback.
+//!
+//! ```
+//! use pktmeta::{Field, TcpMeta, mock::{self, Label}};
+//! use std::net::{TcpListener, TcpStream};
+//!
+//! const TENANT: Field<u32> = Field::new("tenant");
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let _datapath = mock::Datapath::new()
+//!     .field(TENANT)
+//!     .label(|packet| match packet.from.ip().is_loopback() {
+//!         true => Label::of(TENANT.with(7)),
+//!         false => Label::Absent,
+//!     })
+//!     .install_on(&listener)?;
+//!
+//! let _client = TcpStream::connect(listener.local_addr()?)?;
+//! let (server, _) = listener.accept()?;
+//! assert_eq!(server.opening_meta()?.get(TENANT), Some(7));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! It answers the socket options of `docs/abi.md` in this process, so that all of this crate works with it but
+//! the mapped ring. Sockets that have no mock have the kernel's datapath, if there is one.
+
+mod answers;
+
+use crate::{PacketMeta, datapath, message::Tickets, sys, tickets::TxTicket};
+use answers::Sockets;
+use pktmeta_core::{
+    Field, FieldName, FieldType, Registry, ToRecord,
+    registry::{Policy, Wanted, Writers},
+};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+/// A datapath to be installed: which fields it has, and how it labels what arrives.
+#[must_use = "it does nothing before it is installed"]
+pub struct Datapath {
+    registry: Registry,
+    label: Labeller,
+}
+
+type Labeller = Box<dyn Fn(&Packet<'_>) -> Label + Send + Sync>;
+
+/// A packet that is to be labelled, when the application asks for its metadata.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Packet<'a> {
+    /// Which packet it is.
+    pub kind: PacketKind<'a>,
+    /// Who sent it; unspecified if it was given to [`UdpMeta::control_meta`](crate::UdpMeta::control_meta).
+    pub from: SocketAddr,
+    /// The socket's own address.
+    pub to: SocketAddr,
+}
+
+/// Which packet of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PacketKind<'a> {
+    /// The segment that opened the connection.
+    Opening,
+    /// The latest segment of the connection.
+    Latest,
+    /// The segment with the byte at this position, its low 32 bits.
+    Byte(u32),
+    /// A datagram with this payload.
+    Datagram(&'a [u8]),
+}
+
+/// What becomes of a packet.
+pub enum Label {
+    /// It has a record with these values. It is a panic if the datapath does not have their fields.
+    Record(Box<dyn ToRecord>),
+    /// It has no record.
+    Absent,
+    /// It had one, but that is lost: [`Error::Overrun`](crate::Error::Overrun) of a datagram,
+    /// [`Error::Forgotten`](crate::Error::Forgotten) of a byte.
+    Lost,
+    /// The byte is still to come: [`Error::NotArrived`](crate::Error::NotArrived).
+    NotArrived,
+}
+
+impl Label {
+    /// A record with these values.
+    #[must_use]
+    pub fn of(values: impl ToRecord + 'static) -> Self {
+        Self::Record(Box::new(values))
+    }
+}
+
+impl Datapath {
+    /// A datapath without fields, which labels nothing.
+    pub fn new() -> Self {
+        Self {
+            registry: Registry::new(),
+            label: Box::new(|_| Label::Absent),
+        }
+    }
+
+    /// Adds a field that programs write.
+    ///
+    /// # Panics
+    /// If it has one of that name and another type, or the name is none.
+    pub fn field<T: FieldType>(self, field: Field<T>) -> Self {
+        self.register(field, false)
+    }
+
+    /// Adds a field that applications may write too.
+    ///
+    /// # Panics
+    /// As [`Datapath::field`].
+    pub fn app_field<T: FieldType>(self, field: Field<T>) -> Self {
+        self.register(field, true)
+    }
+
+    /// Says how what arrives is labelled.
+    pub fn label(mut self, label: impl Fn(&Packet<'_>) -> Label + Send + Sync + 'static) -> Self {
+        self.label = Box::new(label);
+        self
+    }
+
+    /// Makes it the datapath of one socket, and of those that have the same local address: what a listener
+    /// accepts. Tests that use this can run at the same time.
+    ///
+    /// # Errors
+    /// This is not a TCP or UDP socket.
+    pub fn install_on(self, socket: impl AsFd) -> io::Result<Installed> {
+        let socket = socket.as_fd();
+        let scope = Scope::Socket {
+            cookie: sys::cookie(socket)?,
+            local: sys::local_address(socket)?,
+        };
+        let mut installed = installed();
+        Ok(self.enter(&mut installed, scope))
+    }
+
+    /// Makes it the datapath of all sockets of the process that have none of their own, for a server that makes
+    /// its sockets itself. Waits until another that was installed so is dropped.
+    #[must_use = "it is gone when this is dropped"]
+    pub fn install(self) -> Installed {
+        let taken = |installed: &mut Vec<_>| {
+            let mut entries = installed.iter();
+            entries.any(|entry: &Entry| entry.scope == Scope::Process)
+        };
+        let installed = installed();
+        let mut installed = GONE
+            .wait_while(installed, taken)
+            .unwrap_or_else(PoisonError::into_inner);
+        self.enter(&mut installed, Scope::Process)
+    }
+
+    fn register<T: FieldType>(mut self, field: Field<T>, app: bool) -> Self {
+        let name = FieldName::parse(field.name()).expect(FieldName::RULE);
+        let wanted = Wanted {
+            name,
+            owner: FieldName::parse("mock").expect(FieldName::RULE),
+            kind: T::KIND,
+            policy: Policy {
+                writers: Writers {
+                    xdp: true,
+                    tc: true,
+                    app,
+                },
+                ..Policy::default()
+            },
+        };
+        if let Err(error) = self.registry.register(&wanted) {
+            panic!("mock field {name}: {error}");
+        }
+        self
+    }
+
+    fn enter(self, installed: &mut Vec<Entry>, scope: Scope) -> Installed {
+        static INSTANCES: AtomicU32 = AtomicU32::new(1);
+        let shared = Arc::new(Shared {
+            instance: INSTANCES.fetch_add(1, Relaxed),
+            registry: self.registry,
+            label: self.label,
+            sockets: Mutex::default(),
+            sent: Mutex::default(),
+            known: Box::leak(Box::new(RwLock::new(datapath::Datapath::NONE))),
+        });
+        installed.push(Entry {
+            scope,
+            shared: Arc::clone(&shared),
+        });
+        Installed { shared }
+    }
+}
+
+impl Default for Datapath {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A mock datapath at work. It is gone when this is dropped.
+pub struct Installed {
+    shared: Arc<Shared>,
+}
+
+/// A datagram that a [`MetaSender`](crate::MetaSender) sent.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Sent {
+    /// Where to.
+    pub to: SocketAddr,
+    /// Its record: its own, or else what [`SendMeta`](crate::SendMeta) set for the socket.
+    pub meta: PacketMeta,
+}
+
+impl Installed {
+    /// What was sent since the last call. (What [`SendMeta`](crate::SendMeta) set, its
+    /// [`outgoing_meta`](crate::SendMeta::outgoing_meta) tells.)
+    #[must_use]
+    pub fn take_sent(&self) -> Vec<Sent> {
+        std::mem::take(&mut *lock(&self.shared.sent))
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        installed().retain(|entry| !Arc::ptr_eq(&entry.shared, &self.shared));
+        GONE.notify_all();
+    }
+}
+
+impl fmt::Debug for Datapath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Datapath").field(&self.registry).finish()
+    }
+}
+
+impl fmt::Debug for Installed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let registry = &self.shared.registry;
+        f.debug_tuple("Installed").field(registry).finish()
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Record(_) => "Record",
+            Self::Absent => "Absent",
+            Self::Lost => "Lost",
+            Self::NotArrived => "NotArrived",
+        })
+    }
+}
+
+/// An installed datapath.
+struct Shared {
+    instance: u32,
+    registry: Registry,
+    label: Labeller,
+    sockets: Mutex<Sockets>,
+    sent: Mutex<Vec<Sent>>,
+    /// What this crate has learnt of it.
+    known: &'static RwLock<datapath::Datapath>,
+}
+
+struct Entry {
+    scope: Scope,
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    Process,
+    Socket { cookie: u64, local: SocketAddr },
+}
+
+static INSTALLED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+
+/// Told when one is gone.
+static GONE: Condvar = Condvar::new();
+
+fn installed() -> MutexGuard<'static, Vec<Entry>> {
+    lock(&INSTALLED)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The mock that a socket has, if any.
+fn of(socket: BorrowedFd<'_>) -> Option<Arc<Shared>> {
+    let installed = installed();
+    if installed.is_empty() {
+        return None;
+    }
+    let (cookie, local) = (sys::cookie(socket).ok()?, sys::local_address(socket).ok()?);
+    let is_of = |entry: &&Entry| match entry.scope {
+        Scope::Process => false,
+        Scope::Socket {
+            cookie: its,
+            local: at,
+        } => its == cookie || answers::is_at(at, local),
+    };
+    let of_process = |entry: &&Entry| entry.scope == Scope::Process;
+    let mut entries = installed.iter();
+    let entry = entries
+        .clone()
+        .find(is_of)
+        .or_else(|| entries.find(of_process))?;
+    Some(Arc::clone(&entry.shared))
+}
+
+/// What this crate knows of the mock that a socket has.
+pub(crate) fn known(socket: BorrowedFd<'_>) -> Option<&'static RwLock<datapath::Datapath>> {
+    Some(of(socket)?.known)
+}
+
+/// As `getsockopt`; `None` if the kernel is to be asked.
+pub(crate) fn get(socket: BorrowedFd<'_>, level: i32, name: i32) -> Option<io::Result<Vec<u8>>> {
+    Some(of(socket)?.get(socket, level, name))
+}
+
+/// As `setsockopt`; `None` if the kernel is to be told.
+pub(crate) fn set(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    value: &[u8],
+) -> Option<io::Result<()>> {
+    Some(of(socket)?.set(socket, level, name, value))
+}
+
+/// The ticket of a datagram that arrived; `None` if it has the kernel's.
+pub(crate) fn tickets(socket: BorrowedFd<'_>, from: SocketAddr, data: &[u8]) -> Option<Tickets> {
+    Some(of(socket)?.arrived(socket, from, data))
+}
+
+/// Notes what was sent.
+pub(crate) fn sent(socket: BorrowedFd<'_>, to: Option<SocketAddr>, ticket: Option<TxTicket>) {
+    if let Some(shared) = of(socket) {
+        shared.note(socket, to, ticket);
+    }
+}
