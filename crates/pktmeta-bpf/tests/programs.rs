@@ -166,7 +166,7 @@ const BUDGETS: [(&str, u32); 6] = [
     ("pktmeta_xdp_label", 95_000),
     ("pktmeta_tc_ingress", 29_000),
     ("pktmeta_deliver", 2_400),
-    ("pktmeta_establish", 1_200),
+    ("pktmeta_establish", 1_900),
     ("pktmeta_getsockopt", 70_000),
     ("pktmeta_setsockopt", 180_000),
 ];

@@ -45,6 +45,18 @@ static __always_inline void history_begin(struct history *history, struct bpf_tc
 	history->begun = 1;
 }
 
+/* There will be another stream. */
+static __always_inline void history_forget(struct history *history)
+{
+	__u32 i;
+
+	bpf_spin_lock(&history->lock);
+	history->begun = 0;
+	for (i = 0; i < PKTMETA_HISTORY_SEGMENTS; i++)
+		history->segments[i].to = 0;
+	bpf_spin_unlock(&history->lock);
+}
+
 /* A segment of so many bytes arrived, with a record or NULL. */
 static __always_inline void history_add(struct history *history, __u32 sequence, __u32 bytes,
 					const struct record_buffer *record)

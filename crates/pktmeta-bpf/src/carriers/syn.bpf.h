@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * The flow map: a SYN's record, from the SYN's arrival, when the listener is the only socket, to
- * the handshake's end, when the connection has its own.
+ * The flow map: a SYN's record, from the SYN's arrival, when there is no connection yet, to the
+ * handshake's end, when there is.
  */
 #ifndef PKTMETA_SYN_BPF_H
 #define PKTMETA_SYN_BPF_H
 
 #include "connection.bpf.h"
 
-/* Of the connection that a SYN asks for. IPv4 addresses as ::ffff:a.b.c.d. */
+/*
+ * Of the connection that a SYN asks for. IPv4 addresses as ::ffff:a.b.c.d. With the sequence number
+ * it is this SYN's alone, so that a record whose connection never came about is nobody else's.
+ */
 struct flow {
 	__u64 netns;
 	__be32 remote_address[4];
 	__be32 local_address[4];
-	__be16 remote_port;
+	__be16 remote_port; /* from here on as at the start of the segment */
 	__be16 local_port;
-	__u32 reserved;
+	__be32 sequence;
 };
 
 struct {

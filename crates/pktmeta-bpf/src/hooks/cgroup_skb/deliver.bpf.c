@@ -134,7 +134,7 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb, struct bpf_s
 	}
 }
 
-/* A SYN to a listener: its record waits for the connection to have a socket. */
+/* A SYN: its record waits for the connection that it asks for. */
 static __always_inline void keep_syn(struct __sk_buff *skb, struct sk_buff___pktmeta *kernel_skb,
 				     __u32 tcp, const struct record_buffer *record,
 				     struct pktmeta_deliver_counters *counters)
@@ -157,11 +157,11 @@ static __always_inline void keep_syn(struct __sk_buff *skb, struct sk_buff___pkt
 		__builtin_memcpy(flow.remote_address, addresses, 16);
 		__builtin_memcpy(flow.local_address, addresses + 4, 16);
 	}
-	/* The source port, and next to it the destination port. */
-	if (bpf_skb_load_bytes(skb, tcp, &flow.remote_port, 4))
+	/* Ports and sequence number. */
+	if (bpf_skb_load_bytes(skb, tcp, &flow.remote_port, 8))
 		return;
 	if (!record) {
-		/* An earlier connection's must not be taken for this one's. */
+		/* That of an earlier copy of this SYN. */
 		bpf_map_delete_elem(&syns, &flow);
 		counters->syns_absent++;
 	} else if (!bpf_map_update_elem(&syns, &flow, record, BPF_ANY)) {
@@ -170,7 +170,7 @@ static __always_inline void keep_syn(struct __sk_buff *skb, struct sk_buff___pkt
 }
 
 static __always_inline void keep_latest(struct bpf_sock *sk, const struct record_buffer *record,
-					int opening, struct pktmeta_deliver_counters *counters)
+					struct pktmeta_deliver_counters *counters)
 {
 	struct connection *connection;
 
@@ -179,8 +179,6 @@ static __always_inline void keep_latest(struct bpf_sock *sk, const struct record
 		return;
 	bpf_spin_lock(&connection->lock);
 	connection->latest = *record;
-	if (opening)
-		connection->opening = *record;
 	bpf_spin_unlock(&connection->lock);
 	counters->segments++;
 }
@@ -216,33 +214,33 @@ static __always_inline void deliver_segment(struct __sk_buff *skb, struct bpf_so
 					    struct pktmeta_deliver_counters *counters)
 {
 	struct sk_buff___pktmeta *kernel_skb = bpf_cast_to_kern_ctx(skb);
-	int listening = sk->state == BPF_TCP_LISTEN;
+	/* skb->data is the network header here. */
+	__u32 tcp = kernel_skb->transport_header - kernel_skb->network_header;
+	/* Two sockets that connect to each other get SYNs too (RFC 9293, 3.5). */
+	int opening = sk->state == BPF_TCP_LISTEN || sk->state == BPF_TCP_SYN_SENT;
 	struct record_buffer record = {};
 	struct history *history = NULL;
-	__u32 tcp = 0;
-	__u8 flags = 0;
+	__u8 flags;
 	long absent;
 
-	if (!listening)
-		history = bpf_sk_storage_get(&histories, sk, 0, 0);
-	if (history || listening || sk->state == BPF_TCP_SYN_SENT) {
-		/* skb->data is the network header here. */
-		tcp = kernel_skb->transport_header - kernel_skb->network_header;
+	if (opening) {
 		if (bpf_skb_load_bytes(skb, tcp + TCP_FLAGS, &flags, sizeof(flags)))
 			return;
-		flags &= TCP_FLAG_SYN | TCP_FLAG_ACK;
+		/* What else comes may not be of the connection: establish.bpf.c sees what is. */
+		if ((flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN)
+			return;
+	} else {
+		history = bpf_sk_storage_get(&histories, sk, 0, 0);
 	}
-	if (listening && flags != TCP_FLAG_SYN)
-		return;
 	absent = copy_record(&record, pktmeta_find_record(kernel_skb));
 	if (history)
 		remember(skb, kernel_skb, history, tcp, absent ? NULL : &record);
-	if (listening)
+	if (opening)
 		keep_syn(skb, kernel_skb, tcp, absent ? NULL : &record, counters);
 	else if (absent)
 		counters->segments_absent++;
 	else
-		keep_latest(sk, &record, flags == (TCP_FLAG_SYN | TCP_FLAG_ACK), counters);
+		keep_latest(sk, &record, counters);
 }
 
 SEC("cgroup_skb/ingress")

@@ -6,8 +6,8 @@
 #include <pktmeta/abi.h>
 
 struct pktmeta_establish_counters {
-	__u64 opened; /* incoming connections that got their SYN's record */
-	__u64 absent; /* incoming connections whose SYN's record is not known */
+	__u64 opened; /* connections that got the record of their SYN or SYN-ACK */
+	__u64 absent; /* connections whose SYN or SYN-ACK had none */
 };
 
 #endif

@@ -1,4 +1,4 @@
-//! sockops: gives an accepted connection the record of its SYN.
+//! sockops: gives a connection the record of the segment that opened it.
 
 use super::{Hook, Program, count, object};
 
@@ -12,8 +12,11 @@ pub const HOOK: Hook = Hook {
     }],
     counters_map: "establish_counters",
     counters: &[
-        count("opened", "accepted connections that got their SYN's record"),
-        count("absent", "accepted connections whose SYN had no record"),
+        count(
+            "opened",
+            "connections that got the record of their SYN or SYN-ACK",
+        ),
+        count("absent", "connections whose SYN or SYN-ACK had no record"),
     ],
-    purpose: "accepted TCP connections do not have their SYN's record",
+    purpose: "TCP connections do not have the record of their SYN or SYN-ACK",
 };

@@ -1,8 +1,9 @@
 //! Connections: the records of their SYN and of the latest segment, and never another's.
 
 mod handshake;
+mod reuse;
 
-use crate::lab::{Lab, assert_labelled, client_address, connect, listen, tcp_socket};
+use crate::lab::{LIMIT, Lab, assert_labelled, client_address, connect, listen, tcp_socket};
 use pktmeta::{PacketMeta, TcpMeta, builtin};
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
 use socket2::Socket;
