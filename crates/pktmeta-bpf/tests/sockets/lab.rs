@@ -6,10 +6,10 @@ use pktmeta_core::schema::Schema;
 use pktmeta_testkit::{
     link::{IpVersion, Mac, TwoHosts},
     netns::Netns,
-    packet,
+    packet::{self, Frame, TcpFlags},
     sandbox::Sandbox,
 };
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -104,6 +104,16 @@ impl Lab {
     pub(crate) fn connect(&self, server: SocketAddr, tenant: u32) -> TcpStream {
         let from = client_address(version_of(server), tenant, 0);
         connect(self.hosts.client(), from, server)
+    }
+
+    /// Puts a segment on the wire to the server, as if the client had sent it.
+    pub(crate) fn inject(&self, frame: &Frame, flags: TcpFlags, payload: &[u8]) {
+        let (from, to) = (self.hosts.client_link(), self.hosts.server_link());
+        let bytes = frame.clone().macs(from.mac(), to.mac()).tcp(flags, payload);
+        let socket = || Socket::new(Domain::PACKET, Type::RAW, None);
+        let socket = self.hosts.client().run(socket).unwrap();
+        let sent = socket.send_to(&bytes, &link_address(from.ifindex()));
+        assert_eq!(sent.unwrap(), bytes.len());
     }
 
     /// From now on the server's packets to this address of the client get lost.
@@ -231,12 +241,31 @@ pub(crate) fn in_child(body: impl FnOnce()) {
     assert_eq!((ended, status), (child, 0), "the child failed");
 }
 
+/// Whose address this is.
+pub(crate) fn tenant_of(client: SocketAddr) -> u32 {
+    let version = version_of(client);
+    let mut tenants = Lab::TENANTS;
+    let found = tenants.find(|&tenant| tenant_address(version, tenant) == client.ip());
+    found.unwrap_or_else(|| panic!("{client} is no tenant's"))
+}
+
 /// The version of an address.
 pub(crate) fn version_of(address: SocketAddr) -> IpVersion {
     match address {
         SocketAddr::V4(_) => IpVersion::V4,
         SocketAddr::V6(_) => IpVersion::V6,
     }
+}
+
+/// Where a packet socket sends what has its Ethernet header already.
+fn link_address(ifindex: u32) -> SockAddr {
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: any bytes are a `sockaddr_ll`.
+    let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = ifindex as i32;
+    // SAFETY: it is a `sockaddr_ll`.
+    unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) }
 }
 
 fn add_neighbour(hosts: &TwoHosts, client: IpAddr, mac: Mac) {

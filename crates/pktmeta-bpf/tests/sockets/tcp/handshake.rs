@@ -1,6 +1,9 @@
 //! Ways to open a connection.
 
 use super::*;
+use crate::lab::tenant_of;
+use pktmeta_testkit::packet::{Frame, TcpFlags};
+use std::thread;
 
 #[test]
 fn two_sockets_that_connect_to_each_other_have_the_record_of_the_others_syn() {
@@ -34,6 +37,11 @@ fn a_socket_has_no_record_until_it_is_connected() {
             assert_nobodys(&socket);
             lab.lose_what_is_sent_to(peer_address.ip());
             begin_to_connect(&socket, peer_address);
+            let address = socket.local_addr().unwrap().as_socket().unwrap();
+            let resets = tcp_counter(lab.hosts.server(), "OutRsts");
+            let of_another_connection = Frame::new(peer_address, address);
+            lab.inject(&of_another_connection, TcpFlags::SYN_ACK, &[]);
+            wait_until(|| tcp_counter(lab.hosts.server(), "OutRsts") > resets);
             assert_nobodys(&socket);
             lab.find(peer_address.ip());
             // Once the SYN was sent again.
@@ -41,4 +49,146 @@ fn a_socket_has_no_record_until_it_is_connected() {
             assert_ours(&accept(&peer), &socket.into(), 2);
         }
     });
+}
+
+#[test]
+fn connections_that_syn_cookies_opened_have_the_records_of_their_syns() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let server = lab.hosts.server();
+        set_sysctl(server, "tcp_syncookies", "2"); // always
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            let address = listener.local_addr().unwrap();
+            let before = tcp_counter(server, "SyncookiesRecv");
+            let clients = Lab::TENANTS.map(|tenant| (tenant, lab.connect(address, tenant)));
+            for (tenant, client) in clients.collect::<Vec<_>>() {
+                let socket = accept(&listener);
+                assert_eq!(socket.peer_addr().unwrap(), client.local_addr().unwrap());
+                assert_ours(&client, &socket, tenant);
+            }
+            let cookies = tcp_counter(server, "SyncookiesRecv") - before;
+            assert_eq!(cookies, Lab::TENANTS.count() as u64);
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_begins_with_data_has_the_record_of_its_syn() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let (client, server) = (lab.hosts.client(), lab.hosts.server());
+        for netns in [client, server] {
+            set_sysctl(netns, "tcp_fastopen", "3"); // to connect, and to listen
+        }
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            let address = listener.local_addr().unwrap();
+            set_option(&listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 8);
+            for tenant in Lab::TENANTS {
+                // The first connection gets the cookie with which the others send data at once.
+                for opened_with_data in [0, 1, 1] {
+                    let before = tcp_counter(server, "TCPFastOpenPassive");
+                    let socket = tcp_socket(client, client_address(version, tenant, 0));
+                    set_option(&socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1);
+                    socket.connect(&address.into()).unwrap();
+                    (&socket).write_all(b"!").unwrap();
+                    let mut accepted = accept(&listener);
+                    let opening = accepted.opening_meta().unwrap();
+                    assert_labelled(&opening, tenant);
+                    accepted.read_exact(&mut [0]).unwrap();
+                    assert_ours(&socket.into(), &accepted, tenant);
+                    let passive = tcp_counter(server, "TCPFastOpenPassive") - before;
+                    assert_eq!(passive, opened_with_data);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_is_established_by_its_first_data_has_the_record_of_its_syn() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            set_option(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 5);
+            for tenant in Lab::TENANTS {
+                let mut client = lab.connect(listener.local_addr().unwrap(), tenant);
+                client.write_all(b"!").unwrap();
+                let mut socket = accept(&listener);
+                assert_eq!(segments_between(&socket), 2, "the ACK and the data");
+                socket.read_exact(&mut [0]).unwrap();
+                assert_ours(&client, &socket, tenant);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_syn_that_does_not_open_the_connection_leaves_it_its_record() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            // The handshake ends when data comes.
+            set_option(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 5);
+            let address = listener.local_addr().unwrap();
+            for tenant in Lab::TENANTS {
+                let mut client = lab.connect(address, tenant);
+                let spoofed = Frame::new(client.local_addr().unwrap(), address);
+                lab.inject(&spoofed, TcpFlags::SYN, &[]);
+                client.write_all(b"!").unwrap();
+                let socket = accept(&listener);
+                assert_labelled(&socket.opening_meta().unwrap(), tenant);
+                let behind = segments_between(&socket);
+                assert!(
+                    behind >= 3,
+                    "{behind}: the ACK, the other SYN, and the data"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn connections_that_waited_for_room_in_the_backlog_have_their_own_records() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let server = lab.hosts.server();
+        for version in IpVersion::BOTH {
+            let listener = tcp_socket(server, lab.server_address(version, 0));
+            listener.listen(1).unwrap();
+            let listener: TcpListener = listener.into();
+            let address = listener.local_addr().unwrap();
+            let before = tcp_counter(server, "ListenOverflows");
+            thread::scope(|scope| {
+                let lab = &lab;
+                let clients = Lab::TENANTS.map(|tenant| {
+                    scope.spawn(move || {
+                        let mut client = lab.connect(address, tenant);
+                        client.write_all(&[tenant as u8]).unwrap();
+                        client
+                    })
+                });
+                // Open until the end: a FIN behind lost data can pass for an ACK of a SYN cookie.
+                let clients: Vec<_> = clients.collect();
+                wait_until(|| tcp_counter(server, "ListenOverflows") >= before + 8);
+                for _ in &clients {
+                    let mut socket = accept(&listener);
+                    let tenant = tenant_of(socket.peer_addr().unwrap());
+                    assert_labelled(&socket.opening_meta().unwrap(), tenant);
+                    let mut said = [0];
+                    socket.read_exact(&mut said).unwrap();
+                    assert_eq!(said, [tenant as u8]);
+                    assert_labelled(&socket.packet_meta().unwrap(), tenant);
+                }
+            });
+        }
+    });
+}
+
+/// How many labelled packets came after the SYN until the latest segment. Nothing else may send.
+fn segments_between(socket: &TcpStream) -> u64 {
+    number(&socket.packet_meta().unwrap()) - number(&socket.opening_meta().unwrap())
 }

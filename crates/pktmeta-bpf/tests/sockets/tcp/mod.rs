@@ -3,13 +3,18 @@
 mod handshake;
 mod reuse;
 
-use crate::lab::{LIMIT, Lab, assert_labelled, client_address, connect, listen, tcp_socket};
+use crate::lab::{
+    LIMIT, Lab, assert_labelled, client_address, connect, listen, set_option, tcp_socket,
+};
 use pktmeta::{PacketMeta, TcpMeta, builtin};
-use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
+use pktmeta_testkit::{link::IpVersion, netns::Netns, sandbox::in_sandbox};
 use socket2::Socket;
 use std::{
-    io::{Read, Write},
+    fs,
+    io::{ErrorKind, Read, Write},
     net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
 };
 
 #[test]
@@ -82,14 +87,20 @@ fn accept(listener: &TcpListener) -> TcpStream {
 /// Both of the connection's records are of `tenant`, before and after `peer` says something.
 #[track_caller]
 fn assert_ours(peer: &TcpStream, socket: &TcpStream, tenant: u32) {
+    assert_both(socket, tenant);
     let opening = socket.opening_meta().unwrap();
-    assert_labelled(&opening, tenant);
-    assert_labelled(&socket.packet_meta().unwrap(), tenant);
     say(peer, socket);
     let latest = socket.packet_meta().unwrap();
     assert_labelled(&latest, tenant);
     assert!(number(&latest) > number(&opening));
     assert_eq!(number(&socket.opening_meta().unwrap()), number(&opening));
+}
+
+/// Both records are of `tenant`.
+#[track_caller]
+fn assert_both(socket: &TcpStream, tenant: u32) {
+    assert_labelled(&socket.opening_meta().unwrap(), tenant);
+    assert_labelled(&socket.packet_meta().unwrap(), tenant);
 }
 
 /// The connection has no record at all.
@@ -124,4 +135,45 @@ fn say(mut from: &TcpStream, mut to: &TcpStream) {
 #[track_caller]
 fn number(meta: &PacketMeta) -> u64 {
     meta.get(builtin::PACKET_NUMBER).unwrap()
+}
+
+/// Makes the client's first sequence number what is wanted (tcp_v4_connect keeps one that is there).
+fn begin_with(socket: &Socket, sequence: u32) {
+    let set = |name, value| set_option(socket, libc::IPPROTO_TCP, name, value);
+    set(libc::TCP_REPAIR, 1);
+    set(libc::TCP_REPAIR_QUEUE, 2); // to send
+    set(libc::TCP_QUEUE_SEQ, sequence as i32);
+    set(libc::TCP_REPAIR, -1); // off, with nothing sent
+}
+
+/// Waits for what must come.
+#[track_caller]
+fn wait_until(mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < LIMIT);
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sets `net.ipv4.NAME`, which is for TCP over IPv6 too.
+fn set_sysctl(netns: &Netns, name: &str, value: &str) {
+    netns.run(|| fs::write(format!("/proc/sys/net/ipv4/{name}"), value).unwrap());
+}
+
+/// One of TCP's counters, which `nstat` calls `TcpNAME` or `TcpExtNAME`.
+#[track_caller]
+fn tcp_counter(netns: &Netns, name: &str) -> u64 {
+    // Not /proc/self: the namespace is the thread's.
+    let read = |file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap();
+    let text = netns.run(|| read("snmp") + &read("netstat"));
+    let lines: Vec<&str> = text.lines().collect();
+    let counters = lines
+        .chunks_exact(2)
+        .filter(|pair| pair[0].starts_with("Tcp"));
+    let (_, value) = counters
+        .flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')))
+        .find(|(found, _)| *found == name)
+        .unwrap();
+    value.parse().unwrap()
 }

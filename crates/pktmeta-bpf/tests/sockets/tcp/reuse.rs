@@ -1,7 +1,12 @@
 //! Sockets, ports and addresses that were a connection's before.
 
 use super::*;
-use std::os::fd::AsRawFd;
+use crate::lab::TENANT;
+use pktmeta_testkit::{
+    link::Link,
+    packet::{Frame, TcpFlags},
+};
+use std::{net::Shutdown, os::fd::AsRawFd};
 
 #[test]
 fn a_socket_that_connects_again_has_nothing_of_its_first_connection() {
@@ -41,6 +46,230 @@ fn a_socket_that_listens_has_nothing_of_its_earlier_connection() {
             assert_nobodys(&listener);
         }
     });
+}
+
+#[test]
+fn a_syn_whose_connection_never_came_about_leaves_its_record_to_nobody() {
+    const SEQUENCE: u32 = 0x4d50_4d50;
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            let from = client_address(version, 1, 4000);
+            let to = listener.local_addr().unwrap();
+            let syn = Frame::new(from, to).tcp_numbers(SEQUENCE, 0);
+            let resets = tcp_counter(lab.hosts.server(), "EmbryonicRsts");
+            lab.inject(&syn, TcpFlags::SYN, &[]);
+            // The client's kernel resets what it knows nothing of.
+            wait_until(|| tcp_counter(lab.hosts.server(), "EmbryonicRsts") > resets);
+
+            move_to_server(&lab, from);
+            for sequence in [None, Some(SEQUENCE)] {
+                let client = tcp_socket(lab.hosts.server(), from);
+                if let Some(sequence) = sequence {
+                    begin_with(&client, sequence);
+                }
+                client.connect(&to.into()).unwrap();
+                let (client, socket) = (client.into(), accept(&listener));
+                say(&client, &socket);
+                assert_nobodys(&socket);
+                reset(client);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_same_addresses_and_ports_again_have_the_records_of_the_new_connection() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        // Of a connection that the client closed, after a second.
+        set_sysctl(lab.hosts.client(), "tcp_tw_reuse", "1");
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            let from = client_address(version, 7, 4000);
+            let to = listener.local_addr().unwrap();
+            let mut latest = 0;
+            for end in [Ending::Reset, Ending::ServerFirst, Ending::ClientFirst].repeat(2) {
+                let client = connect_soon(lab.hosts.client(), from, to);
+                let socket = accept(&listener);
+                assert!(number(&socket.opening_meta().unwrap()) > latest);
+                assert_ours(&client, &socket, 7);
+                latest = number(&socket.packet_meta().unwrap());
+                end.of(client, socket);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_same_addresses_and_ports_over_another_way_have_nothing_of_the_old_connection() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            let to = listener.local_addr().unwrap();
+            let endings = [Ending::Reset, Ending::ServerFirst, Ending::ClientFirst];
+            for (tenant, end) in Lab::TENANTS.zip(endings) {
+                let from = client_address(version, tenant, 4000);
+                let client = connect(lab.hosts.client(), from, to);
+                let socket = accept(&listener);
+                assert_ours(&client, &socket, tenant);
+                end.of(client, socket);
+
+                move_to_server(&lab, from);
+                let client = connect(lab.hosts.server(), from, to);
+                let socket = accept(&listener);
+                say(&client, &socket);
+                assert_nobodys(&socket);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_listener_on_a_port_that_another_had_has_only_its_own_connections_records() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let address = lab.server_address(version, 4000);
+            for tenant in Lab::TENANTS {
+                let listener = listen(lab.hosts.server(), address);
+                let first = lab.connect(address, tenant);
+                assert_ours(&first, &accept(&listener), tenant);
+                let from = client_address(version, tenant, 4001);
+                let waiting = connect(lab.hosts.client(), from, address);
+                drop(listener); // and with it the connection that waits
+                let listener = listen(lab.hosts.server(), address);
+                let again = connect_soon(
+                    lab.hosts.client(),
+                    {
+                        drop(waiting);
+                        from
+                    },
+                    address,
+                );
+                assert_ours(&again, &accept(&listener), tenant);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_client_without_a_label_has_a_record_without_one() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            let to = listener.local_addr().unwrap();
+            for tenant in Lab::TENANTS {
+                let client = lab.connect(to, tenant);
+                assert_ours(&client, &accept(&listener), tenant);
+                let from = (lab.hosts.client_ip(version), 0).into();
+                let client = connect(lab.hosts.client(), from, to);
+                let socket = accept(&listener);
+                say(&client, &socket);
+                for meta in [socket.opening_meta(), socket.packet_meta()] {
+                    let meta = meta.unwrap();
+                    assert!(!meta.is_absent() && meta.get(TENANT).is_none(), "{meta:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_connection_keeps_its_records_when_both_ends_close_at_once_and_when_it_is_reset() {
+    const CLOSING: u8 = 11;
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            let client = lab.connect(listener.local_addr().unwrap(), 8);
+            let socket = accept(&listener);
+            let address = client.local_addr().unwrap().ip();
+            lab.lose_what_is_sent_to(address); // so that the FINs cross
+            socket.shutdown(Shutdown::Write).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            wait_until(|| tcp_state(&socket) == CLOSING);
+            assert_both(&socket, 8);
+            lab.find(address);
+            wait_until(|| tcp_state(&socket) != CLOSING);
+            assert_both(&socket, 8);
+
+            let client = lab.connect(listener.local_addr().unwrap(), 7);
+            let mut socket = accept(&listener);
+            reset(client);
+            let error = socket.read(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            assert_both(&socket, 7);
+        }
+    });
+}
+
+/// Which of the kernel's TCP_* states a connection is in.
+fn tcp_state(socket: &TcpStream) -> u8 {
+    let mut state = 0;
+    let mut length = 1;
+    // SAFETY: the kernel writes at most the one byte that is passed, the first of `tcp_info`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    state
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy)]
+enum Ending {
+    Reset,
+    /// Which leaves the server in TIME-WAIT.
+    ServerFirst,
+    /// Which leaves the client in it.
+    ClientFirst,
+}
+
+impl Ending {
+    fn of(self, client: TcpStream, socket: TcpStream) {
+        let (first, second) = match self {
+            Self::Reset => return reset(client),
+            Self::ServerFirst => (socket, client),
+            Self::ClientFirst => (client, socket),
+        };
+        for (one, mut other) in [(&first, &second), (&second, &first)] {
+            one.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(other.read(&mut [0]).unwrap(), 0);
+        }
+    }
+}
+
+/// Ends a connection at once.
+fn reset(client: TcpStream) {
+    let client: Socket = client.into();
+    client.set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// Opens a connection when nothing of an earlier one is in the way any more.
+fn connect_soon(netns: &Netns, from: SocketAddr, to: SocketAddr) -> TcpStream {
+    let socket = tcp_socket(netns, from);
+    wait_until(|| match socket.connect(&to.into()) {
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => false,
+        result => result.map(|()| true).unwrap(),
+    });
+    socket.into()
+}
+
+/// Makes an address of the client one of the server: what comes from there is not labelled.
+fn move_to_server(lab: &Lab, client: SocketAddr) {
+    let loopback = Link::find(lab.hosts.server(), "lo").unwrap();
+    let length = if client.is_ipv4() { 32 } else { 128 };
+    loopback.add_address(client.ip(), length).unwrap();
 }
 
 /// A socket of the server that was connected to tenant 1.
