@@ -12,7 +12,7 @@ use pktmeta_testkit::{
 };
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpStream, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
     os::fd::{AsRawFd, BorrowedFd},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -267,6 +267,18 @@ fn what_leaves_is_billed_to_the_tenant_that_the_application_named() {
             socket.send_to(&[0; 30], to).unwrap();
             assert_eq!(billed(8), Some(headers + 30));
             assert_eq!(billed(7), Some(2 * headers + 120), "as before");
+
+            // At TC egress a SYN-ACK is nobody's yet; what the connection sends then is its own.
+            let listener = hosts.server().run(|| TcpListener::bind("192.0.2.2:7000"));
+            let listener = listener.unwrap();
+            set_option(&listener, option, &9u32.to_le_bytes());
+            let _client = connect(&hosts);
+            let (mut connection, _) = listener.accept().unwrap();
+            let handshake = billed(9).unwrap_or(0);
+            assert_eq!(handshake > 0, name == "bill_cgroup");
+            connection.write_all(&[0; 1000]).unwrap();
+            let data = billed(9).unwrap() - handshake;
+            assert!((1000..1100).contains(&data), "{data} bytes");
         });
     }
 }
@@ -348,7 +360,7 @@ fn attach(program: BorrowedFd<'_>, ifindex: u32, place: libbpf_sys::bpf_attach_t
     assert!(link >= 0, "{}", std::io::Error::last_os_error());
 }
 
-fn set_option(socket: &UdpSocket, option: i32, value: &[u8]) {
+fn set_option(socket: &impl AsRawFd, option: i32, value: &[u8]) {
     // SAFETY: the kernel reads as many bytes as value has.
     let result = unsafe {
         libc::setsockopt(
