@@ -223,6 +223,27 @@ pub(crate) fn set_option(socket: impl AsFd, level: i32, name: i32, value: i32) {
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
+/// The value of a socket option.
+pub(crate) fn get_option(socket: impl AsFd, level: i32, name: i32) -> io::Result<Vec<u8>> {
+    let mut value = vec![0; 256];
+    let mut length = value.len() as libc::socklen_t;
+    // SAFETY: the kernel writes at most as many bytes as it is told that there are.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    value.truncate(length as usize);
+    Ok(value)
+}
+
 /// Runs a closure in a process of its own, which has the descriptors of this one.
 #[track_caller]
 pub(crate) fn in_child(body: impl FnOnce()) {

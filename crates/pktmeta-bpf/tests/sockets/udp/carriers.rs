@@ -3,12 +3,17 @@
 use super::{
     assert_not_enabled,
     message::{Message, SO_RCVMARK, SO_RCVPRIORITY},
+    ring::{self, Slot},
     send,
 };
-use crate::lab::{Lab, assert_labelled, set_option};
+use crate::lab::{Lab, TENANT, assert_labelled, get_option, set_option};
 use pktmeta::UdpMeta;
-use pktmeta_core::abi;
-use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
+use pktmeta_bpf::Datapath;
+use pktmeta_core::{Record, abi};
+use pktmeta_testkit::{
+    link::IpVersion,
+    sandbox::{Sandbox, in_sandbox},
+};
 use std::{
     io,
     net::UdpSocket,
@@ -56,6 +61,62 @@ fn tickets_in_the_priority_leave_the_mark_and_the_rest_alone() {
             assert_eq!(mark(&message), Some(MARK));
             assert_ne!(priority(&message), Some(PRIORITY));
             assert_rest(&message, version);
+        }
+    });
+}
+
+#[test]
+fn tickets_in_the_time_of_arrival_leave_mark_and_priority_alone() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let _marker = mark_packets(&lab);
+        let registry = Datapath::new(sandbox.bpffs()).registry().read().unwrap();
+        for version in IpVersion::BOTH {
+            let server = receiver_of_everything(&lab, version);
+            want_tickets(&server, abi::PKTMETA_TICKETS_TIMESTAMP);
+            send(&lab, &server, 1, b"hello");
+            let message = Message::receive(&server, 16, 0);
+            assert_eq!(mark(&message), Some(MARK));
+            assert_eq!(priority(&message), Some(PRIORITY));
+            let time = arrival(&message);
+            assert!(time < Duration::from_secs(5), "{time:?} is a time");
+            let ticket = u32::try_from(time.as_nanos()).unwrap();
+            let answer = get_option(&server, abi::SOL_PKTMETA_DGRAM, ticket as i32);
+            let record = Record::parse(&answer.unwrap()).unwrap();
+            assert_eq!(registry.get(&record, TENANT), Some(1));
+            assert_eq!(slot(sandbox, ticket).displaced, 0);
+
+            // Nobody labels what goes over loopback.
+            let neighbour = lab.udp_server(version);
+            neighbour
+                .send_to(b"hello", server.local_addr().unwrap())
+                .unwrap();
+            let message = Message::receive(&server, 16, 0);
+            let absent = Duration::from_nanos(abi::TICKET_ABSENT.into());
+            assert_eq!(arrival(&message), absent);
+        }
+    });
+}
+
+#[test]
+fn what_a_ticket_took_the_place_of_stands_in_its_slot() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let _marker = mark_packets(&lab);
+        for version in IpVersion::BOTH {
+            for (carrier, kind, displaced) in [
+                (abi::PKTMETA_TICKETS_MARK, libc::SO_MARK, MARK),
+                (abi::PKTMETA_TICKETS_PRIORITY, libc::SO_PRIORITY, PRIORITY),
+            ] {
+                let server = receiver_of_everything(&lab, version);
+                want_tickets(&server, carrier);
+                server.enable_packet_meta().unwrap();
+                send(&lab, &server, 1, b"hello");
+                let message = Message::receive(&server, 16, 0);
+                assert_labelled(&server.control_meta(&message.control).unwrap(), 1);
+                let ticket = message.number(libc::SOL_SOCKET, kind).unwrap();
+                assert_eq!(slot(sandbox, ticket).displaced, displaced);
+            }
         }
     });
 }
@@ -142,6 +203,22 @@ fn mark(message: &Message) -> Option<u32> {
 
 fn priority(message: &Message) -> Option<u32> {
     message.number(libc::SOL_SOCKET, libc::SO_PRIORITY)
+}
+
+/// When it arrived, since 1970, or its ticket.
+fn arrival(message: &Message) -> Duration {
+    let time = message
+        .find(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS)
+        .unwrap();
+    let [seconds, nanoseconds] =
+        [0, 8].map(|at| u64::from_ne_bytes(*time[at..].first_chunk().unwrap()));
+    Duration::new(seconds, nanoseconds as u32)
+}
+
+/// The slot of a ticket.
+fn slot(sandbox: &Sandbox, ticket: u32) -> Slot {
+    let ring = ring::open(&ring::ring_of(sandbox, sandbox.cgroup())).unwrap();
+    Slot::read(&ring, ticket)
 }
 
 /// What carries no ticket says what it says without pktmeta.

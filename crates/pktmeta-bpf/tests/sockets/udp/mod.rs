@@ -8,6 +8,7 @@ mod load;
 mod many;
 pub(crate) mod message;
 mod receive;
+mod ring;
 
 use crate::lab::{Lab, version_of};
 use pktmeta::{Error, PacketMeta, Reason};
