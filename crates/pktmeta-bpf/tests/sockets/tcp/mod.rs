@@ -1,7 +1,9 @@
 //! Connections: the records of their SYN and of the latest segment, and never another's.
 
 mod handshake;
+mod load;
 mod reuse;
+mod sharing;
 
 use crate::lab::{
     LIMIT, Lab, assert_labelled, client_address, connect, listen, set_option, tcp_socket,
