@@ -184,7 +184,7 @@ fn senders(text: &str) -> Result<Senders, String> {
             .split(',')
             .map(|user| {
                 user.parse()
-                    .map_err(|_| format!("{user:?} is no user's number"))
+                    .map_err(|_| format!("{user:?} is no user's number\n  = `id -u NAME` tells it"))
             })
             .collect::<Result<_, _>>()
             .map(Senders::Users),

@@ -3,6 +3,7 @@
 
 mod bind;
 mod bpf;
+mod cgroups;
 mod check;
 mod coexistence;
 mod command;
