@@ -41,6 +41,7 @@ fn main() {
     println!("cargo::metadata=clang={}", clang.display());
     // For the tests, which compile programs of their own.
     println!("cargo::rustc-env=PKTMETA_LIBBPF={}", libbpf.display());
+    println!("cargo::rustc-env=PKTMETA_CLANG={}", clang.display());
     for (hook, source) in PROGRAMS {
         let object = Path::new(&variable("OUT_DIR")).join(format!("{hook}.bpf.o"));
         compile(&clang, &here, &libbpf, Path::new(source), &object);

@@ -3,6 +3,7 @@
 
 mod lab;
 mod options;
+mod send;
 mod stress;
 mod tally;
 mod tcp;

@@ -6,8 +6,8 @@ use super::{
     ring::{self, Slot},
     send,
 };
-use crate::lab::{Lab, TENANT, assert_labelled, get_option, set_option};
-use pktmeta::UdpMeta;
+use crate::lab::{Lab, TENANT, assert_labelled, get_option, in_child, set_option};
+use pktmeta::{Carrier, UdpMeta};
 use pktmeta_bpf::Datapath;
 use pktmeta_core::{Record, abi};
 use pktmeta_testkit::{
@@ -113,10 +113,38 @@ fn what_a_ticket_took_the_place_of_stands_in_its_slot() {
                 server.enable_packet_meta().unwrap();
                 send(&lab, &server, 1, b"hello");
                 let message = Message::receive(&server, 16, 0);
-                assert_labelled(&server.control_meta(&message.control).unwrap(), 1);
+                let meta = server.control_meta(&message.control).unwrap();
+                assert_labelled(&meta, 1);
+                assert_eq!(meta.displaced(), Some(displaced));
                 let ticket = message.number(libc::SOL_SOCKET, kind).unwrap();
                 assert_eq!(slot(sandbox, ticket).displaced, displaced);
             }
+        }
+    });
+}
+
+#[test]
+fn a_process_without_capabilities_and_without_the_ring_can_have_any_carrier() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let carriers = [Carrier::Mark, Carrier::Priority, Carrier::Timestamp].map(Some);
+        for carrier in carriers.into_iter().chain([None]) {
+            let server = lab.udp_server(IpVersion::V6);
+            in_child(|| {
+                // SAFETY: this process has no other thread.
+                assert_eq!(unsafe { libc::setuid(65534) }, 0);
+                match carrier {
+                    Some(carrier) => server.enable_packet_meta_in(carrier).unwrap(),
+                    None => server.enable_packet_meta().unwrap(),
+                }
+            });
+            send(&lab, &server, 3, b"hello");
+            in_child(|| {
+                // SAFETY: as above.
+                assert_eq!(unsafe { libc::setuid(65534) }, 0);
+                let (_, _, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+                assert_labelled(&meta.unwrap(), 3);
+            });
         }
     });
 }
