@@ -144,11 +144,12 @@ static __always_inline long pktmeta_copy_variable(const struct pktmeta_copy *rec
 	if (size > max)
 		return -PKTMETA_ENOENT;
 	*(__u8 *)value = size;
-	for (i = 0; i < max && i < size; i++) {
+	for (i = 0; i < size; i++) {
 		__u32 from = at + 2 + i;
 
 		barrier_var(from);
-		if (from >= sizeof(record->bytes))
+		barrier_var(i); /* or the compiler counts another way than the verifier */
+		if (from >= sizeof(record->bytes) || i >= max)
 			return -PKTMETA_ENOENT;
 		((__u8 *)value)[1 + i] = record->bytes[from];
 	}

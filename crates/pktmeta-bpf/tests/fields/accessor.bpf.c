@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT
 /* A program of one accessor: OPERATION on FIELD, in SECTION, whose programs get a CONTEXT. */
+#ifdef EGRESS
+#include <pktmeta/egress.bpf.h>
+#else
 #include <pktmeta/pktmeta.bpf.h>
+#endif
 #include "fields.h"
 
 #define VALUE_OF(field) VALUE_OF_(field)
