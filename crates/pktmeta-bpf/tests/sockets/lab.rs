@@ -4,7 +4,7 @@ use pktmeta::{Field, PacketMeta};
 use pktmeta_bpf::{Datapath, UpOptions, hooks::xdp::labels::Label};
 use pktmeta_core::schema::Schema;
 use pktmeta_testkit::{
-    link::{IpVersion, Mac, TwoHosts},
+    link::{IpVersion, Link, Mac, TwoHosts},
     netns::Netns,
     packet::{self, Frame, TcpFlags},
     sandbox::Sandbox,
@@ -109,11 +109,25 @@ impl Lab {
     /// Puts a segment on the wire to the server, as if the client had sent it.
     pub(crate) fn inject(&self, frame: &Frame, flags: TcpFlags, payload: &[u8]) {
         let (from, to) = (self.hosts.client_link(), self.hosts.server_link());
-        let bytes = frame.clone().macs(from.mac(), to.mac()).tcp(flags, payload);
-        let socket = || Socket::new(Domain::PACKET, Type::RAW, None);
-        let socket = self.hosts.client().run(socket).unwrap();
-        let sent = socket.send_to(&bytes, &link_address(from.ifindex()));
-        assert_eq!(sent.unwrap(), bytes.len());
+        let frame = frame.clone().macs(from.mac(), to.mac());
+        send_frame(from, &frame.tcp(flags, payload));
+    }
+
+    /// The same over the server's loopback device, where nothing is labelled.
+    pub(crate) fn inject_on_loopback(&self, frame: &Frame, flags: TcpFlags, payload: &[u8]) {
+        let link = self.loopback();
+        let frame = frame.clone().macs(link.mac(), link.mac());
+        send_frame(&link, &frame.tcp(flags, payload));
+    }
+
+    /// Makes an address of the client one of the server: what comes from there is not labelled.
+    pub(crate) fn move_to_server(&self, client: IpAddr) {
+        let length = if client.is_ipv4() { 32 } else { 128 };
+        self.loopback().add_address(client, length).unwrap();
+    }
+
+    fn loopback(&self) -> Link {
+        Link::find(self.hosts.server(), "lo").unwrap()
     }
 
     /// From now on the server's packets to this address of the client get lost.
@@ -278,15 +292,17 @@ pub(crate) fn version_of(address: SocketAddr) -> IpVersion {
     }
 }
 
-/// Where a packet socket sends what has its Ethernet header already.
-fn link_address(ifindex: u32) -> SockAddr {
+fn send_frame(link: &Link, frame: &[u8]) {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: any bytes are a `sockaddr_ll`.
     let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
     address.sll_family = libc::AF_PACKET as u16;
-    address.sll_ifindex = ifindex as i32;
+    address.sll_ifindex = link.ifindex() as i32;
     // SAFETY: it is a `sockaddr_ll`.
-    unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) }
+    let address = unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as u32) };
+    let socket = || Socket::new(Domain::PACKET, Type::RAW, None);
+    let socket = link.netns().run(socket).unwrap();
+    assert_eq!(socket.send_to(frame, &address).unwrap(), frame.len());
 }
 
 fn add_neighbour(hosts: &TwoHosts, client: IpAddr, mac: Mac) {

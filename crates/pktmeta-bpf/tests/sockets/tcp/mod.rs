@@ -1,14 +1,17 @@
 //! Connections: the records of their SYN and of the latest segment, and never another's.
 
 mod handshake;
+mod history;
 mod load;
+mod peer;
 mod reuse;
 mod sharing;
 
 use crate::lab::{
     LIMIT, Lab, assert_labelled, client_address, connect, listen, set_option, tcp_socket,
+    version_of,
 };
-use pktmeta::{PacketMeta, TcpMeta, builtin};
+use pktmeta::{Error, PacketMeta, TcpMeta, builtin};
 use pktmeta_testkit::{link::IpVersion, netns::Netns, sandbox::in_sandbox};
 use socket2::Socket;
 use std::{

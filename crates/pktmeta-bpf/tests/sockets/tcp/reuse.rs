@@ -2,10 +2,7 @@
 
 use super::*;
 use crate::lab::TENANT;
-use pktmeta_testkit::{
-    link::Link,
-    packet::{Frame, TcpFlags},
-};
+use pktmeta_testkit::packet::{Frame, TcpFlags};
 use std::{net::Shutdown, os::fd::AsRawFd};
 
 #[test]
@@ -63,7 +60,7 @@ fn a_syn_whose_connection_never_came_about_leaves_its_record_to_nobody() {
             // The client's kernel resets what it knows nothing of.
             wait_until(|| tcp_counter(lab.hosts.server(), "EmbryonicRsts") > resets);
 
-            move_to_server(&lab, from);
+            lab.move_to_server(from.ip());
             for sequence in [None, Some(SEQUENCE)] {
                 let client = tcp_socket(lab.hosts.server(), from);
                 if let Some(sequence) = sequence {
@@ -117,7 +114,7 @@ fn the_same_addresses_and_ports_over_another_way_have_nothing_of_the_old_connect
                 assert_ours(&client, &socket, tenant);
                 end.of(client, socket);
 
-                move_to_server(&lab, from);
+                lab.move_to_server(from.ip());
                 let client = connect(lab.hosts.server(), from, to);
                 let socket = accept(&listener);
                 say(&client, &socket);
@@ -265,13 +262,6 @@ fn connect_soon(netns: &Netns, from: SocketAddr, to: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// Makes an address of the client one of the server: what comes from there is not labelled.
-fn move_to_server(lab: &Lab, client: SocketAddr) {
-    let loopback = Link::find(lab.hosts.server(), "lo").unwrap();
-    let length = if client.is_ipv4() { 32 } else { 128 };
-    loopback.add_address(client.ip(), length).unwrap();
-}
-
 /// A socket of the server that was connected to tenant 1.
 fn connected_and_disconnected(lab: &Lab, version: IpVersion) -> Socket {
     let peer = listen(lab.hosts.client(), client_address(version, 1, 0));
@@ -283,7 +273,7 @@ fn connected_and_disconnected(lab: &Lab, version: IpVersion) -> Socket {
 }
 
 /// Ends a connection, after which the socket can begin another (connect(2)).
-fn disconnect(socket: &Socket) {
+pub(super) fn disconnect(socket: &Socket) {
     // SAFETY: Zeros are a socket address; its family is AF_UNSPEC.
     let nowhere: libc::sockaddr = unsafe { std::mem::zeroed() };
     // SAFETY: The kernel reads the size that is said of `nowhere`.

@@ -1,0 +1,329 @@
+//! The record of each byte of a stream.
+
+use super::*;
+use crate::{lab::TENANT, tally::Random};
+use peer::Peer;
+use std::collections::BTreeMap;
+
+/// Segments that are remembered.
+const SEGMENTS: usize = 32;
+
+/// Streams whose sequence numbers wrap: at once, soon, after some segments, and not.
+const FIRST: [u32; 4] = [0, u32::MAX - 2, u32::MAX - 200, 0x7fff_ff00];
+
+#[test]
+fn each_request_has_the_record_of_its_own_segment() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            listener.remember_segments().unwrap();
+            let client = lab.connect(listener.local_addr().unwrap(), 3);
+            assert_requests(&client, &accept(&listener), 3, 0);
+        }
+    });
+}
+
+#[test]
+fn each_answer_to_a_client_has_the_record_of_its_own_segment() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let peer = listen(lab.hosts.client(), client_address(version, 4, 0));
+            let socket = tcp_socket(lab.hosts.server(), lab.server_address(version, 0));
+            socket.remember_segments().unwrap();
+            socket.connect(&peer.local_addr().unwrap().into()).unwrap();
+            assert_requests(&accept(&peer), &socket.into(), 4, 0);
+        }
+    });
+}
+
+#[test]
+fn what_came_before_the_connection_was_to_remember_is_forgotten() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            let mut client = lab.connect(listener.local_addr().unwrap(), 5);
+            let mut socket = accept(&listener);
+            say(&client, &socket);
+            client.write_all(b"not read yet").unwrap();
+            let mut unread = [0; 12];
+            assert_eq!(socket.peek(&mut unread[..1]).unwrap(), 1);
+            socket.remember_segments().unwrap();
+            socket.read_exact(&mut unread).unwrap();
+            for position in 0..13 {
+                assert_forgotten(&socket, position);
+            }
+            assert_requests(&client, &socket, 5, 13);
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_begins_in_the_syn_has_its_record_there() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let (client, server) = (lab.hosts.client(), lab.hosts.server());
+        for netns in [client, server] {
+            set_sysctl(netns, "tcp_fastopen", "3"); // to connect, and to listen
+        }
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            listener.remember_segments().unwrap();
+            set_option(&listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 8);
+            for opened_with_data in [false, true, true] {
+                let socket = tcp_socket(client, client_address(version, 6, 0));
+                set_option(&socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1);
+                let address = listener.local_addr().unwrap();
+                socket.connect(&address.into()).unwrap();
+                (&socket).write_all(b"hello").unwrap();
+                let mut accepted = accept(&listener);
+                accepted.read_exact(&mut [0; 5]).unwrap();
+                let opening = number(&accepted.opening_meta().unwrap());
+                for position in 0..5 {
+                    let with_the_syn = number_at(&accepted, position) == opening;
+                    assert_eq!(with_the_syn, opened_with_data);
+                }
+                assert_requests(&socket.into(), &accepted, 6, 5);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_begins_in_the_ack_of_the_handshake_has_its_record_there() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            listener.remember_segments().unwrap();
+            set_option(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 5);
+            let mut client = lab.connect(listener.local_addr().unwrap(), 7);
+            client.write_all(b"hello").unwrap();
+            let mut socket = accept(&listener);
+            socket.read_exact(&mut [0; 5]).unwrap();
+            let latest = number(&socket.packet_meta().unwrap());
+            for position in 0..5 {
+                assert_eq!(number_at(&socket, position), latest);
+            }
+            assert_requests(&client, &socket, 7, 5);
+        }
+    });
+}
+
+#[test]
+fn a_socket_that_connects_again_remembers_only_its_new_connection() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let socket = tcp_socket(lab.hosts.server(), lab.server_address(version, 0));
+            socket.remember_segments().unwrap();
+            let mut before: Option<TcpStream> = None;
+            for tenant in Lab::TENANTS {
+                let peer = listen(lab.hosts.client(), client_address(version, tenant, 0));
+                socket.connect(&peer.local_addr().unwrap().into()).unwrap();
+                let peer = accept(&peer);
+                assert_eq!(meta_at(&socket, 0), Err(Missing::NotArrived));
+                let connection: TcpStream = socket.try_clone().unwrap().into();
+                assert_requests(&peer, &connection, tenant, 0);
+                before.replace(peer);
+                reuse::disconnect(&socket);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_byte_has_the_record_of_its_first_copy_whatever_the_order() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            listener.remember_segments().unwrap();
+            for (tenant, first) in Lab::TENANTS.zip(FIRST) {
+                let peer = Peer::connect(&lab, &listener, tenant, first);
+                let mut arrived = Arrived::default();
+                // With gaps, then the gaps, copies, and some that overlap what came before.
+                for (position, length) in [
+                    (0, 10),
+                    (20, 10),
+                    (40, 10),
+                    (20, 10),
+                    (10, 10),
+                    (0, 30),
+                    (35, 10),
+                    (25, 40),
+                    (60, 1),
+                    (64, 2),
+                    (0, 100),
+                ] {
+                    arrived.by(peer.send(position, length), position, length);
+                    arrived.check(&peer);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_byte_has_the_record_of_its_first_copy_in_orders_of_chance() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let mut random = Random::new(1);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            listener.remember_segments().unwrap();
+            for (tenant, first) in Lab::TENANTS.zip(FIRST.repeat(2)) {
+                let peer = Peer::connect(&lab, &listener, tenant, first);
+                let mut arrived = Arrived::default();
+                let chance = |_| (random.below(400) as usize, 1 + random.below(80) as usize);
+                let mut segments: Vec<_> = (1..SEGMENTS).map(chance).collect();
+                segments.push((0, 480)); // all of it, in the end
+                for (position, length) in segments {
+                    arrived.by(peer.send(position, length), position, length);
+                }
+                arrived.check(&peer);
+            }
+        }
+    });
+}
+
+#[test]
+fn segments_that_tcp_does_not_take_are_not_remembered() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            listener.remember_segments().unwrap();
+            for (tenant, first) in Lab::TENANTS.zip(FIRST) {
+                let peer = Peer::connect(&lab, &listener, tenant, first);
+                let mut arrived = Arrived::default();
+                arrived.by(peer.send(0, 10), 0, 10);
+                for _ in 0..2 * SEGMENTS {
+                    peer.send(0, 10); // once more
+                    peer.send(1 << 30, 10); // outside the window
+                }
+                arrived.check(&peer);
+                assert_eq!(meta_at(peer.socket(), 1 << 30), Err(Missing::NotArrived));
+            }
+        }
+    });
+}
+
+#[test]
+fn the_latest_segments_are_remembered_and_the_others_forgotten() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            listener.remember_segments().unwrap();
+            for (tenant, first) in Lab::TENANTS.zip(FIRST) {
+                let peer = Peer::connect(&lab, &listener, tenant, first);
+                let numbers: Vec<_> = (0..100).map(|position| peer.send(position, 1)).collect();
+                let (forgotten, known) = numbers.split_at(100 - SEGMENTS);
+                for position in 0..forgotten.len() {
+                    assert_forgotten(peer.socket(), position as u64);
+                }
+                for (number, position) in known.iter().zip(forgotten.len() as u64..) {
+                    assert_eq!(number_at(peer.socket(), position), *number);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_segment_without_a_record_is_remembered_as_one() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            listener.remember_segments().unwrap();
+            let peer = Peer::connect(&lab, &listener, 2, 1);
+            let first = peer.send(0, 4);
+            peer.send_unlabelled(4, 4);
+            let third = peer.send(8, 4);
+            for position in 0..4 {
+                assert_eq!(number_at(peer.socket(), position), first);
+                assert!(peer.socket().meta_at(4 + position).unwrap().is_absent());
+                assert_eq!(number_at(peer.socket(), 8 + position), third);
+            }
+        }
+    });
+}
+
+/// Which packet brought the first copy of each byte.
+#[derive(Default)]
+struct Arrived(BTreeMap<usize, u64>);
+
+impl Arrived {
+    fn by(&mut self, number: u64, position: usize, length: usize) {
+        for position in position..position + length {
+            self.0.entry(position).or_insert(number);
+        }
+    }
+
+    /// That is what the connection says, and that the others have not arrived.
+    #[track_caller]
+    fn check(&self, peer: &Peer<'_>) {
+        for position in 0..500 {
+            let expected = self.0.get(&position).copied().ok_or(Missing::NotArrived);
+            let found = meta_at(peer.socket(), position as u64);
+            assert_eq!(found, expected, "byte {position}");
+        }
+        let whole = (0..)
+            .take_while(|position| self.0.contains_key(position))
+            .count();
+        let mut read = vec![0; whole + 1];
+        assert_eq!(peer.socket().peek(&mut read).unwrap(), whole);
+        assert_eq!(read[..whole], Peer::stream(0, whole));
+    }
+}
+
+/// Why there is no record of a byte.
+#[derive(Debug, PartialEq, Eq)]
+enum Missing {
+    NotArrived,
+    Forgotten,
+}
+
+/// The number of the packet with a byte.
+#[track_caller]
+fn meta_at(socket: &impl TcpMeta, position: u64) -> Result<u64, Missing> {
+    match socket.meta_at(position) {
+        Ok(meta) => Ok(number(&meta)),
+        Err(Error::NotArrived) => Err(Missing::NotArrived),
+        Err(Error::Forgotten) => Err(Missing::Forgotten),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[track_caller]
+fn number_at(socket: &TcpStream, position: u64) -> u64 {
+    meta_at(socket, position).unwrap()
+}
+
+#[track_caller]
+fn assert_forgotten(socket: &TcpStream, position: u64) {
+    assert_eq!(meta_at(socket, position), Err(Missing::Forgotten));
+}
+
+/// As a proxy does it: from `position` on, each request that it reads has the record of the segment
+/// that brought it, and the next has not arrived.
+#[track_caller]
+fn assert_requests(mut peer: &TcpStream, mut socket: &TcpStream, tenant: u32, mut position: u64) {
+    let mut latest = number(&socket.opening_meta().unwrap());
+    for length in 1..=2 * SEGMENTS {
+        assert_eq!(meta_at(socket, position), Err(Missing::NotArrived));
+        peer.write_all(&vec![b'?'; length]).unwrap();
+        socket.read_exact(&mut vec![0; length]).unwrap();
+        let meta = socket.meta_at(position).unwrap();
+        assert_eq!(meta.get(TENANT), Some(tenant));
+        assert!(number(&meta) > latest);
+        latest = number(&meta);
+        assert_eq!(number(&socket.packet_meta().unwrap()), latest);
+        position += length as u64;
+        assert_eq!(number_at(socket, position - 1), latest);
+    }
+}

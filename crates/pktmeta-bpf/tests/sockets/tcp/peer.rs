@@ -1,0 +1,103 @@
+//! A client made by hand: it sends the segments that it is told to, and no others.
+
+use super::*;
+use pktmeta_testkit::packet::{Frame, TcpFlags};
+use socket2::{Domain, Protocol, Type};
+
+pub(super) struct Peer<'l> {
+    lab: &'l Lab,
+    from: SocketAddr,
+    to: SocketAddr,
+    /// Sequence number of the stream's first byte.
+    first: u32,
+    /// Sequence number of the server's first byte.
+    acknowledged: u32,
+    socket: TcpStream,
+}
+
+impl<'l> Peer<'l> {
+    /// A connection whose stream starts at a sequence number.
+    pub(super) fn connect(lab: &'l Lab, listener: &TcpListener, tenant: u32, first: u32) -> Self {
+        let to = listener.local_addr().unwrap();
+        let from = client_address(version_of(to), tenant, 4000);
+        // The client's kernel does not know of the connection, and would reset it.
+        lab.lose_what_is_sent_to(from.ip());
+        let wire = listen_on_the_wire(lab.hosts.client());
+        let syn = Frame::new(from, to).tcp_numbers(first.wrapping_sub(1), 0);
+        lab.inject(&syn, TcpFlags::SYN, &[]);
+        let acknowledged = syn_ack(wire, from, to).wrapping_add(1);
+        let ack = Frame::new(from, to).tcp_numbers(first, acknowledged);
+        lab.inject(&ack, TcpFlags::ACK, &[]);
+        Self {
+            lab,
+            from,
+            to,
+            first,
+            acknowledged,
+            socket: accept(listener),
+        }
+    }
+
+    /// The server's end.
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Sends what the stream has from a position on, and waits until it arrives: its number.
+    #[track_caller]
+    pub(super) fn send(&self, position: usize, length: usize) -> u64 {
+        let latest = || number(&self.socket.packet_meta().unwrap());
+        let before = latest();
+        let payload = Self::stream(position, length);
+        self.lab
+            .inject(&self.segment(position), TcpFlags::ACK, &payload);
+        wait_until(|| latest() != before);
+        latest()
+    }
+
+    /// The same with a segment that nobody labels.
+    #[track_caller]
+    pub(super) fn send_unlabelled(&self, position: usize, length: usize) {
+        let payload = Self::stream(position, length);
+        let segment = self.segment(position);
+        self.lab
+            .inject_on_loopback(&segment, TcpFlags::ACK, &payload);
+        wait_until(|| !matches!(self.socket.meta_at(position as u64), Err(Error::NotArrived)));
+    }
+
+    /// What the stream has from a position on.
+    pub(super) fn stream(position: usize, length: usize) -> Vec<u8> {
+        (position..position + length).map(|at| at as u8).collect()
+    }
+
+    fn segment(&self, position: usize) -> Frame {
+        let sequence = self.first.wrapping_add(position as u32);
+        Frame::new(self.from, self.to).tcp_numbers(sequence, self.acknowledged)
+    }
+}
+
+/// Gets every frame that the devices of a namespace send or receive.
+fn listen_on_the_wire(netns: &Netns) -> Socket {
+    let everything = Protocol::from(i32::from((libc::ETH_P_ALL as u16).to_be()));
+    let socket = netns.run(|| Socket::new(Domain::PACKET, Type::RAW, Some(everything)));
+    let socket = socket.unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    socket
+}
+
+/// The sequence number of the answer to a SYN.
+fn syn_ack(mut wire: Socket, from: SocketAddr, to: SocketAddr) -> u32 {
+    const SYN_ACK: u8 = 0x12;
+    let tcp = 14 + if to.is_ipv4() { 20 } else { 40 };
+    let ports = [to.port().to_be_bytes(), from.port().to_be_bytes()].concat();
+    let mut frame = [0; 256];
+    loop {
+        let length = wire.read(&mut frame).unwrap();
+        let Some(header) = frame[..length].get(tcp..tcp + 20) else {
+            continue;
+        };
+        if header[..4] == ports && header[13] == SYN_ACK {
+            return u32::from_be_bytes(header[4..8].try_into().unwrap());
+        }
+    }
+}
