@@ -56,6 +56,7 @@ impl Record {
     /// # Errors
     /// The bytes are not a record of this version, or not a whole one. Nothing of such bytes may
     /// be used.
+    #[inline]
     pub fn parse(carrier: &[u8]) -> Result<Self, ParseError> {
         let [magic0, magic1, version, length, ..] = *carrier else {
             return Err(ParseError::NotARecord);
@@ -73,17 +74,18 @@ impl Record {
             .get(..length)
             .filter(|_| whole)
             .ok_or(ParseError::Length)?;
-        let mut record = Self::new();
-        record.bytes[..length].copy_from_slice(source);
         let mut at = Self::HEADER;
         while at < length {
-            at = record.tlv(at).ok_or(ParseError::Tlv { at })?.end;
+            at = Tlv::read(source, at).ok_or(ParseError::Tlv { at })?.end;
         }
-        Ok(record)
+        let mut bytes = [0; Self::CAPACITY];
+        bytes[..length].copy_from_slice(source);
+        Ok(Self { bytes })
     }
 
     /// The record as a carrier holds it.
     #[must_use]
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len()]
     }
@@ -96,6 +98,7 @@ impl Record {
 
     /// The bytes of the field with this tag.
     #[must_use]
+    #[inline]
     pub fn get(&self, tag: Tag) -> Option<&[u8]> {
         self.find(tag).map(|tlv| self.value(tlv))
     }
@@ -176,6 +179,7 @@ impl Record {
     }
 
     /// The fields in the order in which they stand, voids left out.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = (Tag, &[u8])> {
         self.tlvs()
             .filter_map(|tlv| Some((Tag::from_byte(self.bytes[tlv.at])?, self.value(tlv))))
@@ -198,6 +202,7 @@ impl Record {
         Ok(())
     }
 
+    #[inline]
     fn len(&self) -> usize {
         self.bytes[Self::LENGTH_AT].into()
     }
@@ -215,27 +220,24 @@ impl Record {
         self.bytes[kept..tlv.end].fill(0);
     }
 
+    #[inline]
     fn find(&self, tag: Tag) -> Option<Tlv> {
         self.tlvs().find(|tlv| self.bytes[tlv.at] == tag.byte())
     }
 
     /// Every TLV, voids included.
+    #[inline]
     fn tlvs(&self) -> impl Iterator<Item = Tlv> {
         core::iter::successors(self.tlv(Self::HEADER), |tlv| self.tlv(tlv.end))
     }
 
-    /// The TLV at `at`, if one starts there and lies within the record.
+    #[inline]
     fn tlv(&self, at: usize) -> Option<Tlv> {
-        let bytes = self.as_bytes();
-        let (value, size) = match bytes.get(at)? >> Tag::SIZE_CODE_AT {
-            0 => (at + 2, usize::from(*bytes.get(at + 1)?)),
-            code => (at + 1, 1 << code),
-        };
-        let end = value + size;
-        (end <= bytes.len()).then_some(Tlv { at, value, end })
+        Tlv::read(self.as_bytes(), at)
     }
 
     /// The value of a TLV that one of the walks found.
+    #[inline]
     fn value(&self, tlv: Tlv) -> &[u8] {
         &self.bytes[tlv.value..tlv.end]
     }
@@ -274,6 +276,17 @@ struct Tlv {
 }
 
 impl Tlv {
+    /// The TLV at `at`, if one starts there and lies within the record.
+    #[inline]
+    fn read(record: &[u8], at: usize) -> Option<Self> {
+        let (value, size) = match record.get(at)? >> Tag::SIZE_CODE_AT {
+            0 => (at + 2, usize::from(*record.get(at + 1)?)),
+            code => (at + 1, 1 << code),
+        };
+        let end = value + size;
+        (end <= record.len()).then_some(Self { at, value, end })
+    }
+
     fn value_size(self) -> usize {
         self.end - self.value
     }

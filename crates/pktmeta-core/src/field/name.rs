@@ -28,11 +28,17 @@ impl FieldName {
                 .iter()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_')
             && name.len() < Self::CAPACITY;
+        let bytes = Self::pad(name).filter(|_| well_formed)?;
+        Some(Self { bytes })
+    }
+
+    /// What a name would be with NUL padding, in the order of names; `None` if it is too long.
+    pub(crate) fn pad(name: &str) -> Option<[u8; Self::CAPACITY]> {
         let mut bytes = [0; Self::CAPACITY];
-        well_formed.then(|| {
-            bytes[..name.len()].copy_from_slice(name.as_bytes());
-            Self { bytes }
-        })
+        bytes
+            .get_mut(..name.len())?
+            .copy_from_slice(name.as_bytes());
+        Some(bytes)
     }
 
     /// A name from its NUL-padded bytes.

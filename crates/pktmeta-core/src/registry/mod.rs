@@ -203,8 +203,9 @@ impl Registry {
     }
 
     fn position(&self, name: &str) -> Option<usize> {
+        let name = FieldName::pad(name)?;
         self.fields
-            .binary_search_by(|field| field.name.as_str().cmp(name))
+            .binary_search_by(|field| field.name.as_padded().cmp(&name))
             .ok()
     }
 
