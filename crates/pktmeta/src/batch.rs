@@ -4,8 +4,10 @@ use crate::{
     Error, PacketMeta,
     datagrams::{Datagrams, Inbound},
     message::Envelope,
+    meta::Arrived,
     sys,
 };
+use pktmeta_core::Registry;
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -22,6 +24,8 @@ pub struct Batch {
     envelopes: Vec<Envelope>,
     headers: Headers,
     received: Vec<Received>,
+    /// What came with them. Written where it stays: records are large.
+    arrived: Vec<Arrived>,
 }
 
 /// A datagram in a [`Batch`].
@@ -55,20 +59,22 @@ impl Batch {
                 messages: Vec::with_capacity(messages),
             },
             received: Vec::with_capacity(messages),
+            arrived: vec![Arrived::NOTHING; messages],
         }
     }
 
     /// The datagrams that the last call received, in the order in which they arrived.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
-        self.received
-            .iter()
-            .enumerate()
-            .map(|(at, received)| Datagram {
-                data: &self.payload[at * self.each..][..received.length],
-                from: received.from,
-                meta: received.meta.clone(),
-                truncated: received.truncated,
-            })
+        let received = self.received.iter().zip(&self.arrived).enumerate();
+        received.map(|(at, (received, arrived))| Datagram {
+            data: &self.payload[at * self.each..][..received.length],
+            from: received.from,
+            meta: match &received.names {
+                Ok(registry) => Ok(PacketMeta::new(*arrived, registry)),
+                Err(error) => Err(error.clone()),
+            },
+            truncated: received.truncated,
+        })
     }
 
     /// How many datagrams the last call received.
@@ -122,15 +128,16 @@ impl Batch {
             })?;
             let length = (message.msg_len as usize).min(self.each);
             // At once, while the record is still there.
-            let meta = datagrams.meta(&Inbound {
+            let datagram = Inbound {
                 control: envelope.control(header),
                 from,
                 data: &self.payload[at * self.each..][..length],
-            });
+            };
+            let names = datagrams.read(&datagram, &mut self.arrived[at]);
             self.received.push(Received {
                 length,
                 from,
-                meta,
+                names,
                 truncated: header.msg_flags & libc::MSG_TRUNC != 0,
             });
         }
@@ -148,7 +155,8 @@ impl fmt::Debug for Batch {
 struct Received {
     length: usize,
     from: SocketAddr,
-    meta: Result<PacketMeta, Error>,
+    /// Who has the names of its record's fields, or why that was not read.
+    names: Result<&'static Registry, Error>,
     truncated: bool,
 }
 

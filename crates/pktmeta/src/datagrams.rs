@@ -11,7 +11,7 @@ use crate::{
     ring::Missed,
     sys,
 };
-use pktmeta_core::{Record, abi};
+use pktmeta_core::{Record, Registry, abi};
 use std::{io, net::SocketAddr, os::fd::BorrowedFd};
 
 /// Makes the datapath put tickets on a UDP socket's datagrams, and the kernel hand them over: in
@@ -47,6 +47,18 @@ impl<'s> Datagrams<'s> {
     }
 
     pub(crate) fn meta(&mut self, datagram: &Inbound<'_>) -> Result<PacketMeta, Error> {
+        let mut arrived = Arrived::NOTHING;
+        let registry = self.read(datagram, &mut arrived)?;
+        Ok(PacketMeta::new(arrived, registry))
+    }
+
+    /// Reads what came with a datagram `to` where it stays, because records are large; who has the
+    /// names of its fields.
+    pub(crate) fn read(
+        &mut self,
+        datagram: &Inbound<'_>,
+        to: &mut Arrived,
+    ) -> Result<&'static Registry, Error> {
         let tickets = datagram.tickets(self.socket);
         if tickets.is_empty() {
             return Err(Reason::NotEnabled.into());
@@ -55,18 +67,19 @@ impl<'s> Datagrams<'s> {
             Some(datapath) => datapath,
             None => datapath::current(self.socket)?,
         };
-        let mut arrived = datapath.arrived(self.socket, tickets);
-        if let Err(Unread::UnknownSocket) = arrived {
+        let mut read = datapath.read(self.socket, tickets, to);
+        if let Err(Unread::UnknownSocket) = read {
             drop(datapath);
             datapath::identify(self.socket)?;
             datapath = datapath::current(self.socket)?;
-            arrived = datapath.arrived(self.socket, tickets);
+            read = datapath.read(self.socket, tickets, to);
         }
-        match arrived {
-            Ok(arrived) => {
-                let (meta, datapath) = datapath::finish(self.socket, datapath, arrived);
+        match read {
+            Ok(()) => {
+                let record = to.record.as_ref();
+                let (registry, datapath) = datapath::finish(self.socket, datapath, record);
                 self.datapath = datapath;
-                Ok(meta)
+                Ok(registry)
             }
             Err(unread) => {
                 self.datapath = Some(datapath);
@@ -126,23 +139,29 @@ impl From<Error> for Unread {
 const NOT_LOOKED_AT: u32 = 0;
 
 impl Datapath {
-    /// What came with a datagram of `socket`.
-    fn arrived(&self, socket: BorrowedFd<'_>, tickets: Tickets) -> Result<Arrived, Unread> {
+    /// Reads what came with a datagram of `socket`.
+    fn read(
+        &self,
+        socket: BorrowedFd<'_>,
+        tickets: Tickets,
+        to: &mut Arrived,
+    ) -> Result<(), Unread> {
         let known = self.socket(socket).ok_or(Unread::UnknownSocket)?;
-        let arrived = self.arrived_at(known, socket, tickets);
-        arrived.map_err(|unread| match sys::cookie(socket) {
+        let read = self.read_of(known, socket, tickets, to);
+        read.map_err(|unread| match sys::cookie(socket) {
             // The descriptor is used again: what is wrong may be what we know.
             Ok(cookie) if cookie != known.cookie => Unread::UnknownSocket,
             _ => unread,
         })
     }
 
-    fn arrived_at(
+    fn read_of(
         &self,
         Socket { cookie, carrier }: Socket,
         socket: BorrowedFd<'_>,
         tickets: Tickets,
-    ) -> Result<Arrived, Unread> {
+        to: &mut Arrived,
+    ) -> Result<(), Unread> {
         let ticket = match tickets.of(carrier) {
             Some(ticket) if ticket != NOT_LOOKED_AT => ticket,
             _ => return Err(Error::from(Reason::NotEnabled).into()),
@@ -150,28 +169,28 @@ impl Datapath {
         let Some(ring) = self.ring() else {
             // Also of none: it may be from before this datapath.
             let record = options::record(socket, abi::SOL_PKTMETA_DGRAM, ticket as i32)?;
-            return Ok(record.into());
+            *to = record.into();
+            return Ok(());
+        };
+        let displaced = if ticket == abi::TICKET_ABSENT {
+            to.record = None;
+            0
+        } else {
+            let bytes = &mut [0; Record::CAPACITY];
+            let displaced = ring.read(ticket, cookie, bytes);
+            let displaced = displaced.map_err(|missed| match missed {
+                Missed::Overrun => Error::Overrun.into(),
+                Missed::Foreign => Unread::UnknownSocket,
+            })?;
+            to.record = match bytes {
+                [0, 0, 0, 0, ..] => None,
+                bytes => Some(Record::parse(bytes).map_err(Error::from)?),
+            };
+            displaced
         };
         // What no slot keeps is zero.
-        let displaced = |value| (carrier != Carrier::Timestamp).then_some(value);
-        if ticket == abi::TICKET_ABSENT {
-            return Ok(Arrived {
-                record: None,
-                displaced: displaced(0),
-            });
-        }
-        let stored = ring.read(ticket, cookie).map_err(|missed| match missed {
-            Missed::Overrun => Error::Overrun.into(),
-            Missed::Foreign => Unread::UnknownSocket,
-        })?;
-        let record = match stored.record {
-            [0, 0, 0, 0, ..] => None,
-            bytes => Some(Record::parse(&bytes).map_err(Error::from)?),
-        };
-        Ok(Arrived {
-            record,
-            displaced: displaced(stored.displaced),
-        })
+        to.displaced = (carrier != Carrier::Timestamp).then_some(displaced);
+        Ok(())
     }
 }
 
@@ -227,6 +246,16 @@ mod tests {
         tickets(libc::SOL_SOCKET, libc::SO_MARK, ticket)
     }
 
+    fn read(
+        datapath: &Datapath,
+        socket: BorrowedFd<'_>,
+        tickets: Tickets,
+    ) -> Result<Arrived, Unread> {
+        let mut arrived = Arrived::NOTHING;
+        datapath.read(socket, tickets, &mut arrived)?;
+        Ok(arrived)
+    }
+
     #[test]
     fn a_ticket_is_its_datagrams_record() {
         let socket = socket();
@@ -234,27 +263,27 @@ mod tests {
         let (datapath, kernel) = datapath(&socket);
         let fd = socket.as_fd();
         kernel.write(8 + 3, cookie, tenant(7).as_bytes());
-        let arrived = datapath.arrived(fd, mark(8 + 3)).unwrap();
+        let arrived = read(&datapath, fd, mark(8 + 3)).unwrap();
         assert_eq!(arrived.record, Some(tenant(7)));
         assert_eq!(arrived.displaced, Some(Kernel::displaced(8 + 3)));
-        let absent = datapath.arrived(fd, mark(abi::TICKET_ABSENT)).unwrap();
+        let absent = read(&datapath, fd, mark(abi::TICKET_ABSENT)).unwrap();
         assert_eq!((absent.record, absent.displaced), (None, Some(0)));
         kernel.write(8 + 5, cookie, &[0; 4]);
-        let absent = datapath.arrived(fd, mark(8 + 5)).unwrap();
+        let absent = read(&datapath, fd, mark(8 + 5)).unwrap();
         assert_eq!(absent.record, None);
         assert_eq!(absent.displaced, Some(Kernel::displaced(8 + 5)));
         assert!(matches!(
-            datapath.arrived(fd, mark(NOT_LOOKED_AT)),
+            read(&datapath, fd, mark(NOT_LOOKED_AT)),
             Err(Unread::Because(Error::Unavailable(Reason::NotEnabled)))
         ));
         kernel.write(16 + 3, cookie, tenant(8).as_bytes());
         assert!(matches!(
-            datapath.arrived(fd, mark(8 + 3)),
+            read(&datapath, fd, mark(8 + 3)),
             Err(Unread::Because(Error::Overrun))
         ));
         kernel.write(8 + 4, cookie, &[0xff; Record::CAPACITY]);
         assert!(matches!(
-            datapath.arrived(fd, mark(8 + 4)),
+            read(&datapath, fd, mark(8 + 4)),
             Err(Unread::Because(Error::Malformed(_)))
         ));
     }
@@ -265,10 +294,10 @@ mod tests {
         let (datapath, kernel) = datapath(&socket);
         let cookie = sys::cookie(self::socket().as_fd()).unwrap();
         kernel.write(8 + 3, cookie, tenant(7).as_bytes());
-        let read = datapath.arrived(socket.as_fd(), mark(8 + 3));
+        let read = self::read(&datapath, socket.as_fd(), mark(8 + 3));
         assert!(matches!(read, Err(Unread::UnknownSocket)));
         let other = self::socket();
-        let read = datapath.arrived(other.as_fd(), mark(8 + 3));
+        let read = self::read(&datapath, other.as_fd(), mark(8 + 3));
         assert!(matches!(read, Err(Unread::UnknownSocket)));
     }
 
@@ -278,7 +307,7 @@ mod tests {
         let (datapath, _kernel) = datapath(&socket);
         let priority = tickets(libc::SOL_SOCKET, libc::SO_PRIORITY, 0);
         assert!(matches!(
-            datapath.arrived(socket.as_fd(), priority),
+            read(&datapath, socket.as_fd(), priority),
             Err(Unread::Because(Error::Unavailable(Reason::NotEnabled)))
         ));
     }

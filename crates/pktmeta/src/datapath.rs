@@ -8,7 +8,6 @@ use crate::{
     carrier::Carrier,
     error::{Error, Reason},
     fields::Fields,
-    meta::Arrived,
     options,
     ring::Ring,
     sys,
@@ -39,7 +38,8 @@ pub(crate) fn segment(socket: BorrowedFd<'_>, level: i32, name: i32) -> Result<P
             return Err(Reason::Closed.into());
         }
     }
-    Ok(finish(socket, datapath, record.into()).0)
+    let (registry, _) = finish(socket, datapath, record.as_ref());
+    Ok(PacketMeta::new(record.into(), registry))
 }
 
 /// The fields of a socket's host, as they are now.
@@ -247,16 +247,16 @@ pub(crate) fn remember(socket: BorrowedFd<'_>, info: &Info, carrier: Carrier) ->
     Ok(())
 }
 
-/// Names the fields of what came from `datapath`, which is given back unless it had to be let go.
+/// Who has the names of a record's fields that came from `datapath`, which is given back unless it
+/// had to be let go.
 pub(crate) fn finish(
     socket: BorrowedFd<'_>,
     datapath: Guard,
-    arrived: Arrived,
-) -> (PacketMeta, Option<Guard>) {
+    record: Option<&Record>,
+) -> (&'static Registry, Option<Guard>) {
     let registry = datapath.fields.registry();
-    let known = |record: Record| !datapath.lacks_fields_of(&record);
-    if arrived.record.is_none_or(known) {
-        return (PacketMeta::new(arrived, registry), Some(datapath));
+    if record.is_none_or(|record| !datapath.lacks_fields_of(record)) {
+        return (registry, Some(datapath));
     }
     let info = datapath.info;
     drop(datapath);
@@ -268,7 +268,7 @@ pub(crate) fn finish(
     } else {
         registry
     };
-    (PacketMeta::new(arrived, registry), None)
+    (registry, None)
 }
 
 fn read(socket: BorrowedFd<'_>) -> Guard {

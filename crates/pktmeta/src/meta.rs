@@ -21,6 +21,13 @@ pub(crate) struct Arrived {
     pub(crate) displaced: Option<u32>,
 }
 
+impl Arrived {
+    pub(crate) const NOTHING: Self = Self {
+        record: None,
+        displaced: None,
+    };
+}
+
 impl From<Option<Record>> for Arrived {
     fn from(record: Option<Record>) -> Self {
         Self {
@@ -31,6 +38,7 @@ impl From<Option<Record>> for Arrived {
 }
 
 impl PacketMeta {
+    #[inline]
     pub(crate) fn new(arrived: Arrived, registry: &'static Registry) -> Self {
         Self { arrived, registry }
     }

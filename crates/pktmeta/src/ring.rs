@@ -36,15 +36,6 @@ pub(crate) struct Ring {
     memory: Mapping<WORDS>,
 }
 
-/// What was put aside for a datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stored {
-    /// The mark or priority that the ticket took the place of.
-    pub(crate) displaced: u32,
-    /// The bytes of its record, zero if it had none.
-    pub(crate) record: [u8; Record::CAPACITY],
-}
-
 /// Why a slot does not hold the wanted record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missed {
@@ -98,8 +89,15 @@ impl Ring {
             .is_none_or(|header| header[CLOSED].load(Acquire) != 0)
     }
 
-    /// What was put aside for a datagram of the socket with this cookie.
-    pub(crate) fn read(&self, ticket: u32, cookie: u64) -> Result<Stored, Missed> {
+    /// Reads what was put aside for a datagram of the socket with this cookie: the bytes of its
+    /// record go to `record`, a header of zeros if it had none. Returns the mark or priority that the ticket
+    /// took the place of.
+    pub(crate) fn read(
+        &self,
+        ticket: u32,
+        cookie: u64,
+        record: &mut [u8; Record::CAPACITY],
+    ) -> Result<u32, Missed> {
         let slot = self.slot(ticket).ok_or(Missed::Overrun)?;
         // The writer clears the ticket, writes the rest, and sets the ticket, with full barriers
         // between. What stands between two loads of the same ticket is whole.
@@ -109,14 +107,16 @@ impl Ring {
         let displaced = slot[DISPLACED].load(Relaxed);
         let mut found_cookie = [0; 8];
         load(&slot[COOKIE..], &mut found_cookie);
-        let mut record = [0; Record::CAPACITY];
         let [header, values @ ..] = &slot[RECORD..] else {
             return Err(Missed::Overrun);
         };
         let header = header.load(Relaxed).to_ne_bytes();
         let length = usize::from(header[3]).clamp(Record::HEADER, Record::CAPACITY);
         record[..Record::HEADER].copy_from_slice(&header);
-        load(values, &mut record[Record::HEADER..length]);
+        load(
+            values,
+            &mut record[Record::HEADER..length.next_multiple_of(4)],
+        );
         fence(Acquire);
         if slot[TICKET].load(Relaxed) != ticket {
             return Err(Missed::Overrun);
@@ -124,7 +124,7 @@ impl Ring {
         if u64::from_ne_bytes(found_cookie) != cookie {
             return Err(Missed::Foreign);
         }
-        Ok(Stored { displaced, record })
+        Ok(displaced)
     }
 
     fn slot(&self, ticket: u32) -> Option<&Slot> {
@@ -133,10 +133,10 @@ impl Ring {
     }
 }
 
-/// Fills `bytes` from words that may change meanwhile.
+/// Fills `bytes`, as many whole words as they are, from words that may change meanwhile.
 fn load(words: &[AtomicU32], bytes: &mut [u8]) {
-    for (word, bytes) in words.iter().zip(bytes.chunks_mut(4)) {
-        bytes.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[..bytes.len()]);
+    for (word, bytes) in words.iter().zip(bytes.chunks_exact_mut(4)) {
+        bytes.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
     }
 }
 
@@ -209,6 +209,17 @@ pub(crate) mod tests {
         }
     }
 
+    /// What was put aside: what the ticket took the place of, and the record's bytes.
+    fn read(
+        ring: &Ring,
+        ticket: u32,
+        cookie: u64,
+    ) -> Result<(u32, [u8; Record::CAPACITY]), Missed> {
+        let mut record = [0; Record::CAPACITY];
+        let displaced = ring.read(ticket, cookie, &mut record)?;
+        Ok((displaced, record))
+    }
+
     /// A record of `length` bytes that are all `fill`, but for the header.
     fn record(length: usize, fill: u8) -> Vec<u8> {
         let mut bytes = vec![fill; length];
@@ -222,30 +233,31 @@ pub(crate) mod tests {
         for length in 4..=Record::CAPACITY {
             let bytes = record(length, 9);
             kernel.write(4 + 2, 7, &bytes);
-            let read = ring.read(4 + 2, 7).unwrap().record;
+            let (_, read) = read(&ring, 4 + 2, 7).unwrap();
             assert_eq!(read[..length], bytes);
-            assert!(read[length..].iter().all(|&byte| byte == 0));
+            let words = length.next_multiple_of(4);
+            assert!(read[words..].iter().all(|&byte| byte == 0));
         }
         // A length that cannot be leads nowhere else.
         for length in [0, 3, 217, 255] {
             let mut bytes = record(Record::CAPACITY, 9);
             bytes[3] = length;
             kernel.write(4 + 2, 7, &bytes);
-            assert!(Record::parse(&ring.read(4 + 2, 7).unwrap().record).is_err());
+            assert!(Record::parse(&read(&ring, 4 + 2, 7).unwrap().1).is_err());
         }
     }
 
     #[test]
     fn only_the_ticket_that_stands_there_reads_a_slot() {
         let (ring, kernel) = Kernel::new(4);
-        assert_eq!(ring.read(4 + 1, 7), Err(Missed::Overrun), "never written");
+        assert_eq!(read(&ring, 4 + 1, 7), Err(Missed::Overrun), "never written");
         kernel.write(4 + 1, 7, &record(8, 1));
-        assert!(ring.read(4 + 1, 7).is_ok());
-        assert_eq!(ring.read(4 + 1, 8), Err(Missed::Foreign));
-        assert_eq!(ring.read(8 + 1, 7), Err(Missed::Overrun));
+        assert!(read(&ring, 4 + 1, 7).is_ok());
+        assert_eq!(read(&ring, 4 + 1, 8), Err(Missed::Foreign));
+        assert_eq!(read(&ring, 8 + 1, 7), Err(Missed::Overrun));
         kernel.write(8 + 1, 7, &record(8, 2));
-        assert_eq!(ring.read(4 + 1, 7), Err(Missed::Overrun));
-        assert!(ring.read(u32::MAX, 7).is_err());
+        assert_eq!(read(&ring, 4 + 1, 7), Err(Missed::Overrun));
+        assert!(read(&ring, u32::MAX, 7).is_err());
     }
 
     #[test]
@@ -270,11 +282,11 @@ pub(crate) mod tests {
         let start = std::time::Instant::now();
         while start.elapsed().as_millis() < 500 || whole == 0 {
             let ticket = written.load(SeqCst);
-            match ring.read(ticket, COOKIE_OF(ticket)) {
-                Ok(stored) => {
+            match read(&ring, ticket, COOKIE_OF(ticket)) {
+                Ok((displaced, bytes)) => {
                     let length = 4 + ticket as usize * 7 % (Record::CAPACITY - 3);
-                    assert_eq!(stored.displaced, Kernel::displaced(ticket));
-                    assert_eq!(stored.record[..length], record(length, ticket as u8));
+                    assert_eq!(displaced, Kernel::displaced(ticket));
+                    assert_eq!(bytes[..length], record(length, ticket as u8));
                     whole += 1;
                 }
                 Err(Missed::Overrun) => overrun += 1,

@@ -32,8 +32,26 @@ impl FieldName {
         Some(Self { bytes })
     }
 
-    /// What a name would be with NUL padding, in the order of names; `None` if it is too long.
-    pub(crate) fn pad(name: &str) -> Option<[u8; Self::CAPACITY]> {
+    /// Two numbers in the order of names: what it takes to compare them is a few instructions.
+    #[inline]
+    pub(crate) fn to_key(self) -> [u128; 2] {
+        const HALF: usize = size_of::<u128>();
+        let (mut first, mut last) = ([0; HALF], [0; HALF]);
+        first.copy_from_slice(&self.bytes[..HALF]);
+        last.copy_from_slice(&self.bytes[Self::CAPACITY - HALF..]);
+        [first, last].map(u128::from_be_bytes)
+    }
+
+    /// What [`FieldName::to_key`] is of `name`; `None` if no name is that long.
+    #[inline]
+    pub(crate) fn key(name: &str) -> Option<[u128; 2]> {
+        let bytes = Self::pad(name)?;
+        Some(Self { bytes }.to_key())
+    }
+
+    /// `name` with NUL padding; `None` if it is too long.
+    #[inline]
+    fn pad(name: &str) -> Option<[u8; Self::CAPACITY]> {
         let mut bytes = [0; Self::CAPACITY];
         bytes
             .get_mut(..name.len())?

@@ -106,6 +106,7 @@ impl Registry {
 
     /// The field called `name`.
     #[must_use]
+    #[inline]
     pub fn by_name(&self, name: &str) -> Option<&FieldInfo> {
         self.position(name).map(|at| &self.fields[at])
     }
@@ -119,6 +120,7 @@ impl Registry {
     /// A field's value in `record`; `None` if it is not there, or is not registered with `T`'s
     /// type.
     #[must_use]
+    #[inline]
     pub fn get<T: FieldType>(&self, record: &Record, field: Field<T>) -> Option<T> {
         let info = self
             .by_name(field.name())
@@ -202,10 +204,11 @@ impl Registry {
         Layout::new(self)
     }
 
+    #[inline]
     fn position(&self, name: &str) -> Option<usize> {
-        let name = FieldName::pad(name)?;
+        let key = FieldName::key(name)?;
         self.fields
-            .binary_search_by(|field| field.name.as_padded().cmp(&name))
+            .binary_search_by(|field| field.name.to_key().cmp(&key))
             .ok()
     }
 
