@@ -464,7 +464,7 @@ fn set(socket: &impl AsFd, option: i32, value: &[u8]) -> Result<(), i32> {
     set_at(socket, abi::SOL_PKTMETA, option, value)
 }
 
-fn set_at(socket: &impl AsFd, level: i32, option: i32, value: &[u8]) -> Result<(), i32> {
+pub(crate) fn set_at(socket: &impl AsFd, level: i32, option: i32, value: &[u8]) -> Result<(), i32> {
     // SAFETY: the kernel reads as many bytes as value has.
     outcome(unsafe {
         libc::setsockopt(

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::lab::tenant_of;
+use crate::options;
 use pktmeta_testkit::packet::{Frame, TcpFlags};
+use socket2::{Domain, Protocol, Type};
 use std::thread;
 
 #[test]
@@ -184,6 +186,77 @@ fn connections_that_waited_for_room_in_the_backlog_have_their_own_records() {
                     assert_labelled(&socket.packet_meta().unwrap(), tenant);
                 }
             });
+        }
+    });
+}
+
+#[test]
+fn a_syn_with_ip_options_or_extension_headers_has_its_record() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for (version, level, option, value) in [
+            (IpVersion::V4, libc::IPPROTO_IP, libc::IP_OPTIONS, NOPS),
+            (
+                IpVersion::V6,
+                libc::IPPROTO_IPV6,
+                libc::IPV6_DSTOPTS,
+                PADDING,
+            ),
+            (
+                IpVersion::V6,
+                libc::IPPROTO_IPV6,
+                libc::IPV6_HOPOPTS,
+                PADDING,
+            ),
+        ] {
+            let listener = lab.listen(version);
+            listener.remember_segments().unwrap();
+            let client = tcp_socket(lab.hosts.client(), client_address(version, 6, 0));
+            options::set_at(&client, level, option, value).unwrap();
+            let address = listener.local_addr().unwrap();
+            client.connect(&address.into()).unwrap();
+            let (client, socket) = (client.into(), accept(&listener));
+            assert_ours(&client, &socket, 6);
+            assert_labelled(&socket.meta_at(0).unwrap(), 6);
+        }
+    });
+}
+
+/// Options of an IPv4 header that do nothing.
+const NOPS: &[u8] = &[1, 1, 1, 0];
+
+/// An extension header that does nothing: the next one's type, which the kernel fills in, its length
+/// beyond 8 bytes, and PadN.
+const PADDING: &[u8] = &[0, 0, 1, 4, 0, 0, 0, 0];
+
+#[test]
+fn a_listener_for_multipath_tcp_has_the_records_of_clients_that_speak_tcp() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let socket = |netns: &Netns, address: SocketAddr| {
+                let domain = Domain::for_address(address);
+                let multipath = Some(Protocol::MPTCP);
+                let socket = netns.run(|| Socket::new(domain, Type::STREAM, multipath));
+                let socket = socket.unwrap();
+                socket.set_read_timeout(Some(LIMIT)).unwrap();
+                socket.bind(&address.into()).unwrap();
+                socket
+            };
+            let listener = socket(lab.hosts.server(), lab.server_address(version, 0));
+            listener.listen(libc::SOMAXCONN).unwrap();
+            let listener: TcpListener = listener.into();
+            let address = listener.local_addr().unwrap();
+            for tenant in Lab::TENANTS {
+                let client = lab.connect(address, tenant);
+                assert_ours(&client, &accept(&listener), tenant);
+                let client = socket(lab.hosts.client(), client_address(version, tenant, 0));
+                client.connect(&address.into()).unwrap();
+                let (client, socket) = (client.into(), accept(&listener));
+                say(&client, &socket);
+                let error = socket.opening_meta().unwrap_err();
+                assert!(matches!(error, Error::Unavailable(_)), "{error}");
+            }
         }
     });
 }

@@ -253,6 +253,34 @@ fn a_segment_without_a_record_is_remembered_as_one() {
     });
 }
 
+#[test]
+fn each_byte_of_merged_segments_has_their_record() {
+    const LENGTH: usize = 1 << 20;
+    in_sandbox(|sandbox| {
+        // Only packets with equal records are merged.
+        let lab = Lab::up_with(sandbox, |options| options.produce = Some(Vec::new()));
+        lab.enable_gro();
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            listener.remember_segments().unwrap();
+            let mut client = lab.connect(listener.local_addr().unwrap(), 1);
+            let mut socket = accept(&listener);
+            let before = tcp_counter(lab.hosts.server(), "InSegs");
+            thread::scope(|scope| {
+                scope.spawn(|| client.write_all(&vec![0; LENGTH]).unwrap());
+                socket.read_exact(&mut vec![0; LENGTH]).unwrap();
+            });
+            let segments = tcp_counter(lab.hosts.server(), "InSegs") - before;
+            assert!(segments < LENGTH as u64 / 1500 / 4, "{segments}");
+            // More than what the segments have that were not merged.
+            for behind in 1..=SEGMENTS * 1500 {
+                let meta = socket.meta_at((LENGTH - behind) as u64).unwrap();
+                assert_labelled(&meta, 1);
+            }
+        }
+    });
+}
+
 /// Which packet brought the first copy of each byte.
 #[derive(Default)]
 struct Arrived(BTreeMap<usize, u64>);
