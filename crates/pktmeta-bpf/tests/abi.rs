@@ -1,11 +1,7 @@
 //! `docs/abi.md`, `abi.h` and `pktmeta_core::abi` say the same.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use pktmeta_core::{
-    FieldInfo, Kind, Record, Tag, TlvType, VarBytes, abi,
-    field::FieldName,
-    registry::{GroMerge, Policy},
-};
+use pktmeta_core::{FieldInfo, Record, Tag, TlvType, VarBytes, abi, field::FieldName};
 use std::{collections::BTreeMap, net::SocketAddr, process::Command};
 
 const HEADER: &str = include_str!("../include/pktmeta/abi.h");
@@ -14,7 +10,7 @@ const DOCUMENT: &str = include_str!("../../../docs/abi.md");
 #[test]
 fn the_header_and_the_rust_constants_agree() {
     let header = defines();
-    for (name, value) in rust() {
+    for (name, value) in abi::constants() {
         assert_eq!(header.get(name), Some(&value), "{name}");
     }
 }
@@ -137,119 +133,6 @@ fn the_headers_structs_have_the_layout_that_rust_reads() {
         .status();
     std::fs::remove_file(&source).unwrap();
     assert!(compiled.unwrap().success());
-}
-
-fn rust() -> Vec<(&'static str, i64)> {
-    let kind = |name| i64::from(Kind::parse(name).unwrap().code());
-    let policy = |set: fn(&mut Policy)| {
-        let mut policy = Policy::default();
-        set(&mut policy);
-        i64::from(policy.bits())
-    };
-    vec![
-        ("SOL_PKTMETA", abi::SOL_PKTMETA.into()),
-        ("SOL_PKTMETA_DGRAM", abi::SOL_PKTMETA_DGRAM.into()),
-        (
-            "SOL_PKTMETA_DGRAM_FIELDS",
-            abi::SOL_PKTMETA_DGRAM_FIELDS.into(),
-        ),
-        ("SOL_PKTMETA_BYTE", abi::SOL_PKTMETA_BYTE.into()),
-        (
-            "SOL_PKTMETA_BYTE_FIELDS",
-            abi::SOL_PKTMETA_BYTE_FIELDS.into(),
-        ),
-        ("PKTMETA_VERSION", abi::VERSION.into()),
-        ("PKTMETA_INFO", abi::PKTMETA_INFO.into()),
-        ("PKTMETA_RX", abi::PKTMETA_RX.into()),
-        ("PKTMETA_RX_SYN", abi::PKTMETA_RX_SYN.into()),
-        ("PKTMETA_TICKETS", abi::PKTMETA_TICKETS.into()),
-        ("PKTMETA_RX_HISTORY", abi::PKTMETA_RX_HISTORY.into()),
-        ("PKTMETA_TX", abi::PKTMETA_TX.into()),
-        ("PKTMETA_FIELDS", abi::PKTMETA_FIELDS.into()),
-        ("PKTMETA_RX_FIELDS", abi::PKTMETA_RX_FIELDS.into()),
-        ("PKTMETA_RX_SYN_FIELDS", abi::PKTMETA_RX_SYN_FIELDS.into()),
-        ("PKTMETA_FIELD_INFO", abi::PKTMETA_FIELD_INFO.into()),
-        ("PKTMETA_RX_FIELD", abi::PKTMETA_RX_FIELD.into()),
-        ("PKTMETA_RX_SYN_FIELD", abi::PKTMETA_RX_SYN_FIELD.into()),
-        ("PKTMETA_TX_FIELD", abi::PKTMETA_TX_FIELD.into()),
-        ("PKTMETA_TX_DELETE", abi::PKTMETA_TX_DELETE.into()),
-        ("PKTMETA_TX_TICKET", abi::TX_TICKET.into()),
-        ("PKTMETA_TX_TICKET_MASK", abi::TX_TICKET_MASK.into()),
-        ("PKTMETA_TX_SLOTS", abi::TX_SLOTS.into()),
-        ("PKTMETA_HISTORY_SEGMENTS", abi::HISTORY_SEGMENTS as i64),
-        ("PKTMETA_SELECTION_MAX", abi::SELECTION_MAX as i64),
-        ("PKTMETA_FEATURE_RX_TCP", abi::FEATURE_RX_TCP.into()),
-        ("PKTMETA_FEATURE_RX_UDP", abi::FEATURE_RX_UDP.into()),
-        ("PKTMETA_FEATURE_HISTORY", abi::FEATURE_HISTORY.into()),
-        ("PKTMETA_FEATURE_TX", abi::FEATURE_TX.into()),
-        ("PKTMETA_TICKETS_OFF", abi::PKTMETA_TICKETS_OFF.into()),
-        ("PKTMETA_TICKETS_MARK", abi::PKTMETA_TICKETS_MARK.into()),
-        (
-            "PKTMETA_TICKETS_PRIORITY",
-            abi::PKTMETA_TICKETS_PRIORITY.into(),
-        ),
-        (
-            "PKTMETA_TICKETS_TIMESTAMP",
-            abi::PKTMETA_TICKETS_TIMESTAMP.into(),
-        ),
-        ("PKTMETA_TICKET_ABSENT", abi::TICKET_ABSENT.into()),
-        ("PKTMETA_FIELDS_MAX", abi::FIELDS_MAX as i64),
-        ("PKTMETA_NAME_SIZE", FieldName::CAPACITY as i64),
-        ("PKTMETA_MAGIC_0", Record::MAGIC[0].into()),
-        ("PKTMETA_MAGIC_1", Record::MAGIC[1].into()),
-        ("PKTMETA_RECORD_VERSION", i64::from(Record::MAGIC[2] >> 4)),
-        ("PKTMETA_RECORD_MAX", Record::CAPACITY as i64),
-        ("PKTMETA_VALUE_MAX", Kind::BYTES_MAX.into()),
-        ("PKTMETA_TAG_TYPE", TlvType::MAX.into()),
-        ("PKTMETA_KIND_UNSIGNED", kind("u8")),
-        ("PKTMETA_KIND_BOOL", kind("bool")),
-        ("PKTMETA_KIND_IPV4", kind("ipv4")),
-        ("PKTMETA_KIND_IPV6", kind("ipv6")),
-        ("PKTMETA_KIND_MAC", kind("mac")),
-        ("PKTMETA_KIND_BYTES", kind("bytes[1]")),
-        ("PKTMETA_KIND_SIGNED", kind("i8")),
-        ("PKTMETA_KIND_ENUM", kind("enum8")),
-        ("PKTMETA_KIND_BITS", kind("bits8")),
-        ("PKTMETA_KIND_TIMESTAMP", kind("timestamp")),
-        ("PKTMETA_KIND_SOCKET", kind("socket")),
-        ("PKTMETA_KIND_VARIABLE", kind("bytes[..1]")),
-        ("PKTMETA_KIND_FLAG", kind("flag")),
-        ("PKTMETA_POLICY_HOT", policy(|policy| policy.hot = true)),
-        ("PKTMETA_POLICY_WIRE", policy(|policy| policy.wire = true)),
-        (
-            "PKTMETA_POLICY_XDP",
-            policy(|policy| policy.writers.xdp = true),
-        ),
-        (
-            "PKTMETA_POLICY_TC",
-            policy(|policy| policy.writers.tc = true),
-        ),
-        (
-            "PKTMETA_POLICY_APP",
-            policy(|policy| policy.writers.app = true),
-        ),
-        (
-            "PKTMETA_POLICY_TRUSTED",
-            policy(|policy| policy.trusted = true),
-        ),
-        (
-            "PKTMETA_POLICY_GRO",
-            policy(|policy| policy.gro = GroMerge::Sum),
-        ),
-        (
-            "PKTMETA_POLICY_DROP_ON_CLONE",
-            policy(|policy| policy.drop_on_clone = true),
-        ),
-        (
-            "PKTMETA_POLICY_DROP_ON_NETNS",
-            policy(|policy| policy.drop_on_netns = true),
-        ),
-        ("PKTMETA_POLICY_KEPT", policy(|policy| policy.kept = true)),
-        (
-            "PKTMETA_POLICY_RETIRED",
-            policy(|policy| policy.retired = true),
-        ),
-    ]
 }
 
 /// `#define NAME NUMBER`, comments left out.

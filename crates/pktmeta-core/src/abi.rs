@@ -3,6 +3,12 @@
 //! `docs/abi.md` is the contract; `include/pktmeta/abi.h` says the same in C. A test in
 //! `pktmeta-bpf` compares the three.
 
+use crate::{
+    FieldName, Kind, Record, TlvType,
+    registry::{GroMerge, Policy},
+};
+use alloc::{vec, vec::Vec};
+
 /// Socket option level of everything that is not about one datagram or one byte: "PM".
 pub const SOL_PKTMETA: i32 = 0x504d;
 
@@ -138,6 +144,120 @@ pub const RING_CLOSED: usize = Info::SIZE;
 
 /// Most TLV types a host can hand out; types are `1..FIELDS_MAX`.
 pub const FIELDS_MAX: usize = 64;
+
+/// The numbers of `docs/abi.md` by their names there: for whoever writes them in another language.
+#[must_use]
+pub fn constants() -> Vec<(&'static str, i64)> {
+    let policy = |set: fn(&mut Policy)| {
+        let mut policy = Policy::default();
+        set(&mut policy);
+        i64::from(policy.bits())
+    };
+    vec![
+        ("SOL_PKTMETA", SOL_PKTMETA.into()),
+        ("SOL_PKTMETA_DGRAM", SOL_PKTMETA_DGRAM.into()),
+        ("SOL_PKTMETA_DGRAM_FIELDS", SOL_PKTMETA_DGRAM_FIELDS.into()),
+        ("SOL_PKTMETA_BYTE", SOL_PKTMETA_BYTE.into()),
+        ("SOL_PKTMETA_BYTE_FIELDS", SOL_PKTMETA_BYTE_FIELDS.into()),
+        ("PKTMETA_VERSION", VERSION.into()),
+        ("PKTMETA_INFO", PKTMETA_INFO.into()),
+        ("PKTMETA_RX", PKTMETA_RX.into()),
+        ("PKTMETA_RX_SYN", PKTMETA_RX_SYN.into()),
+        ("PKTMETA_TICKETS", PKTMETA_TICKETS.into()),
+        ("PKTMETA_RX_HISTORY", PKTMETA_RX_HISTORY.into()),
+        ("PKTMETA_TX", PKTMETA_TX.into()),
+        ("PKTMETA_FIELDS", PKTMETA_FIELDS.into()),
+        ("PKTMETA_RX_FIELDS", PKTMETA_RX_FIELDS.into()),
+        ("PKTMETA_RX_SYN_FIELDS", PKTMETA_RX_SYN_FIELDS.into()),
+        ("PKTMETA_FIELD_INFO", PKTMETA_FIELD_INFO.into()),
+        ("PKTMETA_RX_FIELD", PKTMETA_RX_FIELD.into()),
+        ("PKTMETA_RX_SYN_FIELD", PKTMETA_RX_SYN_FIELD.into()),
+        ("PKTMETA_TX_FIELD", PKTMETA_TX_FIELD.into()),
+        ("PKTMETA_TX_DELETE", PKTMETA_TX_DELETE.into()),
+        ("PKTMETA_TX_TICKET", TX_TICKET.into()),
+        ("PKTMETA_TX_TICKET_MASK", TX_TICKET_MASK.into()),
+        ("PKTMETA_TX_SLOTS", TX_SLOTS.into()),
+        ("PKTMETA_HISTORY_SEGMENTS", HISTORY_SEGMENTS as i64),
+        ("PKTMETA_SELECTION_MAX", SELECTION_MAX as i64),
+        ("PKTMETA_FEATURE_RX_TCP", FEATURE_RX_TCP.into()),
+        ("PKTMETA_FEATURE_RX_UDP", FEATURE_RX_UDP.into()),
+        ("PKTMETA_FEATURE_HISTORY", FEATURE_HISTORY.into()),
+        ("PKTMETA_FEATURE_TX", FEATURE_TX.into()),
+        ("PKTMETA_TICKETS_OFF", PKTMETA_TICKETS_OFF.into()),
+        ("PKTMETA_TICKETS_MARK", PKTMETA_TICKETS_MARK.into()),
+        ("PKTMETA_TICKETS_PRIORITY", PKTMETA_TICKETS_PRIORITY.into()),
+        (
+            "PKTMETA_TICKETS_TIMESTAMP",
+            PKTMETA_TICKETS_TIMESTAMP.into(),
+        ),
+        ("PKTMETA_TICKET_ABSENT", TICKET_ABSENT.into()),
+        ("PKTMETA_FIELDS_MAX", FIELDS_MAX as i64),
+        ("PKTMETA_NAME_SIZE", FieldName::CAPACITY as i64),
+        ("PKTMETA_MAGIC_0", Record::MAGIC[0].into()),
+        ("PKTMETA_MAGIC_1", Record::MAGIC[1].into()),
+        ("PKTMETA_RECORD_VERSION", i64::from(Record::MAGIC[2] >> 4)),
+        ("PKTMETA_RECORD_MAX", Record::CAPACITY as i64),
+        ("PKTMETA_VALUE_MAX", Kind::BYTES_MAX.into()),
+        ("PKTMETA_TAG_TYPE", TlvType::MAX.into()),
+        (
+            "PKTMETA_KIND_UNSIGNED",
+            Kind::Unsigned { size: 1 }.code().into(),
+        ),
+        ("PKTMETA_KIND_BOOL", Kind::Bool.code().into()),
+        ("PKTMETA_KIND_IPV4", Kind::Ipv4.code().into()),
+        ("PKTMETA_KIND_IPV6", Kind::Ipv6.code().into()),
+        ("PKTMETA_KIND_MAC", Kind::Mac.code().into()),
+        ("PKTMETA_KIND_BYTES", Kind::Bytes { size: 1 }.code().into()),
+        (
+            "PKTMETA_KIND_SIGNED",
+            Kind::Signed { size: 1 }.code().into(),
+        ),
+        ("PKTMETA_KIND_ENUM", Kind::Enum { size: 1 }.code().into()),
+        ("PKTMETA_KIND_BITS", Kind::Bits { size: 1 }.code().into()),
+        ("PKTMETA_KIND_TIMESTAMP", Kind::Timestamp.code().into()),
+        ("PKTMETA_KIND_SOCKET", Kind::Socket.code().into()),
+        (
+            "PKTMETA_KIND_VARIABLE",
+            Kind::Variable { max: 1 }.code().into(),
+        ),
+        ("PKTMETA_KIND_FLAG", Kind::Flag.code().into()),
+        ("PKTMETA_POLICY_HOT", policy(|policy| policy.hot = true)),
+        ("PKTMETA_POLICY_WIRE", policy(|policy| policy.wire = true)),
+        (
+            "PKTMETA_POLICY_XDP",
+            policy(|policy| policy.writers.xdp = true),
+        ),
+        (
+            "PKTMETA_POLICY_TC",
+            policy(|policy| policy.writers.tc = true),
+        ),
+        (
+            "PKTMETA_POLICY_APP",
+            policy(|policy| policy.writers.app = true),
+        ),
+        (
+            "PKTMETA_POLICY_TRUSTED",
+            policy(|policy| policy.trusted = true),
+        ),
+        (
+            "PKTMETA_POLICY_GRO",
+            policy(|policy| policy.gro = GroMerge::Sum),
+        ),
+        (
+            "PKTMETA_POLICY_DROP_ON_CLONE",
+            policy(|policy| policy.drop_on_clone = true),
+        ),
+        (
+            "PKTMETA_POLICY_DROP_ON_NETNS",
+            policy(|policy| policy.drop_on_netns = true),
+        ),
+        ("PKTMETA_POLICY_KEPT", policy(|policy| policy.kept = true)),
+        (
+            "PKTMETA_POLICY_RETIRED",
+            policy(|policy| policy.retired = true),
+        ),
+    ]
+}
 
 /// `PKTMETA_INFO`: what an application needs to know of the datapath, little-endian integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
