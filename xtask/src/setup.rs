@@ -44,13 +44,15 @@ const BUILD: [Need; 8] = [
 ];
 
 /// What tests and benchmarks need on top.
-const TEST: [Need; 6] = [
+const TEST: [Need; 8] = [
     program("ip", "iproute2"),
     program("bpftool", "bpftool"),
     program("tshark", "tshark"),
     program("iperf3", "iperf3"),
     program("tcpdump", "tcpdump"),
     program("curl", "curl"),
+    program("go", "golang-go"),
+    program("mypy", "mypy"),
 ];
 
 const fn program(name: &'static str, package: &'static str) -> Need {
@@ -186,7 +188,7 @@ mod tests {
         assert_eq!(
             packages.join(" "),
             "gcc libc6-dev make pkg-config libelf-dev zlib1g-dev clang-22 python3 \
-             iproute2 bpftool tshark iperf3 tcpdump curl"
+             iproute2 bpftool tshark iperf3 tcpdump curl golang-go mypy"
         );
     }
 

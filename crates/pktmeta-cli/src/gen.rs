@@ -10,7 +10,7 @@ use std::{
     process::ExitCode,
 };
 
-/// Write what schemas say as C, Rust, a Wireshark dissector or a page
+/// Write what schemas say as C, Rust, Python, Go, a Wireshark dissector or a page
 ///
 /// The same schemas give the same files, to be checked in. Files that say what was written already
 /// are left alone, and so are files that somebody else wrote.
@@ -39,6 +39,10 @@ enum Target {
     C,
     /// A module for each owner, for applications that link pktmeta
     Rust,
+    /// A package with a module for each owner, for applications
+    Python,
+    /// A package with a file for each owner, for applications
+    Go,
     /// One dissector for the records of all
     Wireshark,
     /// A page for each owner, in Markdown
@@ -98,6 +102,8 @@ impl From<Target> for Language {
         match target {
             Target::C => Self::C,
             Target::Rust => Self::Rust,
+            Target::Python => Self::Python,
+            Target::Go => Self::Go,
             Target::Wireshark => Self::Wireshark,
             Target::Reference => Self::Reference,
             Target::JsonSchema => Self::JsonSchema,

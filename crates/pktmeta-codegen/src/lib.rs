@@ -22,8 +22,10 @@
 
 mod c;
 mod error;
+mod go;
 mod identifiers;
 mod json_schema;
+mod python;
 mod reference;
 mod rust;
 mod text;
@@ -41,6 +43,11 @@ pub enum Language {
     C,
     /// For each owner a module without `std`, `OWNER.rs`.
     Rust,
+    /// A package: `__init__.py`, which is the same for all schemas, and for each owner `OWNER.py`.
+    Python,
+    /// A package: `pktmeta.go`, which is the same for all schemas, and for each owner
+    /// `OWNER_fields.go`.
+    Go,
     /// One dissector for all fields, `pktmeta.lua`.
     Wireshark,
     /// For each owner a page for people, `OWNER.md`.
@@ -57,6 +64,8 @@ impl Language {
         match self {
             Self::C => "c",
             Self::Rust => "rust",
+            Self::Python => "python",
+            Self::Go => "go",
             Self::Wireshark => "wireshark",
             Self::Reference => "reference",
             Self::JsonSchema => "json-schema",
@@ -126,6 +135,8 @@ pub fn generate(language: Language, input: &Input) -> Result<Vec<GeneratedFile>,
     match language {
         Language::C => c::generate(&input.schemas),
         Language::Rust => rust::generate(&input.schemas, &input.rust_crate),
+        Language::Python => python::generate(&input.schemas),
+        Language::Go => go::generate(&input.schemas),
         Language::Wireshark => wireshark::generate(&input.schemas, &input.registry),
         Language::Reference => Ok(reference::generate(&input.schemas)),
         Language::JsonSchema => Ok(vec![json_schema::file()]),

@@ -22,6 +22,23 @@ pub(crate) fn provenance(language: Language, owners: &[FieldName]) -> [String; 2
     ]
 }
 
+/// The same for what does not depend on schemas.
+pub(crate) fn provenance_of_all(language: Language) -> [String; 2] {
+    let language = language.name();
+    [
+        format!("{MARK} {language}`, the same from all schemas. Do not edit:"),
+        format!("run `pktmeta gen {language} SCHEMA... -o DIR` again."),
+    ]
+}
+
+/// A number of the ABI: options that a field's number is added to, and bits, in hexadecimal.
+pub(crate) fn number(value: i64) -> String {
+    match value {
+        0x100.. => format!("{value:#x}"),
+        _ => value.to_string(),
+    }
+}
+
 /// The lines of a schema's `doc`, without what would take part in the source around it: control
 /// characters, and those that change the direction of text.
 pub(crate) fn lines(doc: &str) -> Vec<String> {

@@ -12,6 +12,36 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
+
+/* Bytes that a record may have. */
+#define PKTMETA_SCHEMA_RECORD_MAX 216
+
+/*
+ * The number that this host gave to a field, asked for on any socket. Or
+ *   -ENOENT       the host has no field of that name and type
+ *   -ENOPROTOOPT  no datapath delivers to the sockets of this cgroup
+ */
+static inline int pktmeta_schema_number(int fd, const char *name, __u8 kind, __u8 size)
+{
+	struct {
+		char name[28], owner[28];
+		__u8 type, kind, size, place;
+		__u32 policy;
+	} info;
+	int type;
+
+	for (type = 1; type < 64; type = info.type + 1) {
+		socklen_t length = sizeof(info);
+
+		/* SOL_PKTMETA, PKTMETA_FIELD_INFO + type: that field or the next. */
+		if (getsockopt(fd, 0x504d, 0x100 + type, &info, &length))
+			return errno == ENODATA ? -ENOENT : -errno;
+		if (!strncmp(info.name, name, sizeof(info.name)))
+			return info.kind == kind && info.size == size ? info.type : -ENOENT;
+	}
+	return -ENOENT;
+}
 
 /*
  * Finds the value of the field with a number and a size code: 1, 2 or 3 if all its values have 2, 4
@@ -60,6 +90,52 @@ static inline __u64 pktmeta_schema_integer(const __u8 *bytes, int size)
 	while (size)
 		value = value << 8 | bytes[--size];
 	return value;
+}
+
+static inline int pktmeta_schema_store(__u8 *bytes, __u64 value, int size)
+{
+	int i;
+
+	for (i = 0; i < size; i++, value >>= 8)
+		bytes[i] = (__u8)value;
+	return size;
+}
+
+/* Makes a record without fields of PKTMETA_SCHEMA_RECORD_MAX bytes. */
+static inline void pktmeta_schema_begin(void *record)
+{
+	memcpy(record, "PM\x10\x04", 4);
+}
+
+/* Sets a field of a record that has room for PKTMETA_SCHEMA_RECORD_MAX bytes. */
+static inline int pktmeta_schema_put(void *record, __u8 type, __u8 size_code, const __u8 *value,
+				     size_t size)
+{
+	__u8 *bytes = (__u8 *)record;
+	size_t header = size_code ? 1 : 2, length, old_size = 0;
+	const __u8 *old = 0;
+	int found = pktmeta_schema_find(record, PKTMETA_SCHEMA_RECORD_MAX, type, size_code, &old);
+
+	if (found == -ENODATA || !type || type > 63)
+		return -EINVAL;
+	if (found >= 0)
+		old_size = header + (size_t)found;
+	length = bytes[3] - old_size;
+	if (length + header + size > PKTMETA_SCHEMA_RECORD_MAX)
+		return -ENOSPC;
+	if (found >= 0) {
+		__u8 *start = bytes + (old - bytes) - header;
+
+		memmove(start, start + old_size, (size_t)(bytes + length - start));
+	}
+	bytes[length] = (__u8)(type | size_code << 6);
+	if (!size_code)
+		bytes[length + 1] = (__u8)size;
+	if (size)
+		memcpy(bytes + length + header, value, size);
+	bytes[2] = 0x10; /* what stands where may have changed */
+	bytes[3] = (__u8)(length + header + size);
+	return 0;
 }
 #endif
 

@@ -56,7 +56,7 @@ fn header(schema: &Schema, identifiers: &mut Identifiers) -> Result<GeneratedFil
 {helpers}
 {definitions}#ifdef PKTMETA_BPF_H
 {declarations}#elif !defined(__bpf__)
-{getters}#endif
+{functions}#endif
 
 #endif
 ",
@@ -64,7 +64,7 @@ fn header(schema: &Schema, identifiers: &mut Identifiers) -> Result<GeneratedFil
         helpers = include_str!("helpers.h"),
         definitions = each(definition),
         declarations = each(declaration_macro),
-        getters = each(getter),
+        functions = each(functions),
     );
     Ok(GeneratedFile {
         name: file_name(schema),
@@ -78,11 +78,11 @@ fn about(schema: &Schema) -> String {
     lines.extend(comment_lines(schema.doc()));
     if let Some(field) = schema.fields().first() {
         let example = declaration(field);
-        let arguments = match field.wanted.kind {
-            Kind::Flag => "record, length, type",
-            _ => "record, length, type, &value",
+        let (arguments, value) = match field.wanted.kind {
+            Kind::Flag => ("record, length, type", ""),
+            _ => ("record, length, type, &value", ", value"),
         };
-        let getter = getter_name(field);
+        let lower = lower(field);
         lines.extend(
             format!(
                 "
@@ -90,14 +90,18 @@ A BPF program includes this after <pktmeta/pktmeta.bpf.h> and declares the field
 
 \t{example};
 
-An application asks once which number a field has on this host, by its name, with
-getsockopt(PKTMETA_FIELD_INFO), and then reads it out of records:
+An application asks once, on any socket, which number a field has on this host, and then reads it out
+of records, or sets it in one that it began with pktmeta_schema_begin(record):
 
-\t{getter}({arguments})
+\ttype = {lower}_number(fd)
+\t{lower}_get({arguments})
+\t{lower}_put(record, type{value})
 
-Such functions return 0; -ENODATA if the bytes are not a whole record, of which nothing may be
-used; -ENOENT if the record does not have the field with a value of its type. Values are in host
-order, addresses and ports in that of the network."
+Such functions return a negative errno or what is asked for, else 0. Of get, -ENODATA: the bytes are not
+a whole record, of which nothing may be used; -ENOENT: the record does not have the field with a value
+of its type. Of put, -ENOSPC: the record would be too long; -EINVAL: it is none, or the value is none of
+its type. decode and encode are for a value alone, as PKTMETA_RX_FIELD and PKTMETA_TX_FIELD have it.
+Values are in host order, addresses and ports in that of the network."
             )
             .lines()
             .map(str::to_owned),
@@ -211,68 +215,124 @@ fn declaration_macro(field: &SchemaField) -> String {
     }
 }
 
-/// The function with which an application reads a field out of a record.
-fn getter(field: &SchemaField) -> String {
-    let (lower, upper, kind) = (lower(field), upper(field), field.wanted.kind);
-    let name = getter_name(field);
-    let size_code = match (kind, kind.size()) {
+/// The functions of an application for a field.
+fn functions(field: &SchemaField) -> String {
+    let (lower, upper) = (lower(field), upper(field));
+    let number = format!(
+        "\nstatic inline int {lower}_number(int fd)\n\
+         {{\n\
+         \treturn pktmeta_schema_number(fd, {upper}_NAME, {upper}_KIND, {upper}_SIZE);\n\
+         }}\n"
+    );
+    let of_records = match field.wanted.kind {
+        Kind::Flag => flag_functions(&lower),
+        kind => value_functions(&lower, &upper, kind),
+    };
+    number + &of_records
+}
+
+fn flag_functions(lower: &str) -> String {
+    format!(
+        "\nstatic inline int {lower}_get(const void *record, size_t length, __u8 type)\n\
+         {{\n\
+         \tconst __u8 *bytes = 0;\n\
+         \tint size = pktmeta_schema_find(record, length, type, 0, &bytes);\n\n\
+         \treturn size > 0 ? -ENOENT : size;\n\
+         }}\n\
+         \nstatic inline int {lower}_put(void *record, __u8 type)\n\
+         {{\n\
+         \treturn pktmeta_schema_put(record, type, 0, 0, 0);\n\
+         }}\n"
+    )
+}
+
+fn value_functions(lower: &str, upper: &str, kind: Kind) -> String {
+    let code = match (kind, kind.size()) {
         (Kind::Variable { .. }, _) => 0,
         (_, 2) => 1,
         (_, 4) => 2,
         (_, 8) => 3,
         _ => 0,
     };
-    let find = format!("pktmeta_schema_find(record, length, type, {size_code}, &bytes)");
-    if kind == Kind::Flag {
-        return format!(
-            "\nstatic inline int {name}(const void *record, size_t length, __u8 type)\n\
-             {{\n\
-             \tconst __u8 *bytes = 0;\n\
-             \tint size = {find};\n\n\
-             \treturn size > 0 ? -ENOENT : size;\n\
-             }}\n"
-        );
-    }
     let unlike = match kind {
         Kind::Variable { .. } => format!("size < 0 || size > {upper}_SIZE"),
         Kind::Bool => format!("size != {upper}_SIZE || *bytes > 1"),
         _ => format!("size != {upper}_SIZE"),
     };
-    let copy = match kind {
+    let (load, store) = match kind {
         Kind::Unsigned { size: 16 } | Kind::Signed { size: 16 } => {
-            let sign = if matches!(kind, Kind::Signed { .. }) {
-                's'
-            } else {
-                'u'
+            let sign = match kind {
+                Kind::Signed { .. } => 's',
+                _ => 'u',
             };
-            format!(
-                "\tvalue->lo = pktmeta_schema_integer(bytes, 8);\n\
-                 \tvalue->hi = (__{sign}64)pktmeta_schema_integer(bytes + 8, 8);\n"
+            (
+                format!(
+                    "\tvalue->lo = pktmeta_schema_integer(bytes, 8);\n\
+                     \tvalue->hi = (__{sign}64)pktmeta_schema_integer(bytes + 8, 8);\n"
+                ),
+                "\tpktmeta_schema_store(bytes, value.lo, 8);\n\
+                 \treturn 8 + pktmeta_schema_store(bytes + 8, (__u64)value.hi, 8);\n"
+                    .into(),
             )
         }
-        Kind::Bool
+        Kind::Flag
+        | Kind::Bool
         | Kind::Unsigned { .. }
         | Kind::Signed { .. }
         | Kind::Enum { .. }
         | Kind::Bits { .. }
         | Kind::Timestamp => {
-            format!("\t*value = ({lower}_t)pktmeta_schema_integer(bytes, size);\n")
+            let value = match kind {
+                Kind::Bool => "!!value",
+                _ => "(__u64)value",
+            };
+            (
+                format!("\t*value = ({lower}_t)pktmeta_schema_integer(bytes, size);\n"),
+                format!("\treturn pktmeta_schema_store(bytes, {value}, {upper}_SIZE);\n"),
+            )
         }
-        Kind::Variable { .. } => "\tvalue->size = (__u8)size;\n\
-                                  \tmemcpy(value->bytes, bytes, (size_t)size);\n"
-            .into(),
-        _ => "\tmemcpy(value, bytes, sizeof(*value));\n".into(),
+        Kind::Variable { .. } => (
+            "\tvalue->size = (__u8)size;\n\
+             \tmemcpy(value->bytes, bytes, (size_t)size);\n"
+                .into(),
+            format!(
+                "\tif (value.size > {upper}_SIZE)\n\
+                 \t\treturn -EINVAL;\n\
+                 \tmemcpy(bytes, value.bytes, value.size);\n\
+                 \treturn value.size;\n"
+            ),
+        ),
+        Kind::Ipv4 | Kind::Ipv6 | Kind::Socket | Kind::Mac | Kind::Bytes { .. } => (
+            "\tmemcpy(value, bytes, sizeof(*value));\n".into(),
+            "\tmemcpy(bytes, &value, sizeof(value));\n\
+             \treturn sizeof(value);\n"
+                .into(),
+        ),
     };
     format!(
-        "\nstatic inline int {name}(const void *record, size_t length, __u8 type,\n\
+        "\nstatic inline int {lower}_decode(const __u8 *bytes, int size, {lower}_t *value)\n\
+         {{\n\
+         \tif ({unlike})\n\
+         \t\treturn -ENOENT;\n\
+         {load}\
+         \treturn 0;\n\
+         }}\n\
+         \nstatic inline int {lower}_encode(__u8 *bytes, {lower}_t value)\n\
+         {{\n\
+         {store}\
+         }}\n\
+         \nstatic inline int {lower}_get(const void *record, size_t length, __u8 type,\n\
          \t\t\t{lower}_t *value)\n\
          {{\n\
          \tconst __u8 *bytes = 0;\n\
-         \tint size = {find};\n\n\
-         \tif ({unlike})\n\
-         \t\treturn size < 0 ? size : -ENOENT;\n\
-         {copy}\
-         \treturn 0;\n\
+         \tint size = pktmeta_schema_find(record, length, type, {code}, &bytes);\n\n\
+         \treturn size < 0 ? size : {lower}_decode(bytes, size, value);\n\
+         }}\n\
+         \nstatic inline int {lower}_put(void *record, __u8 type, {lower}_t value)\n\
+         {{\n\
+         \t__u8 bytes[{upper}_SIZE];\n\
+         \tint size = {lower}_encode(bytes, value);\n\n\
+         \treturn size < 0 ? size : pktmeta_schema_put(record, type, {code}, bytes, (size_t)size);\n\
          }}\n"
     )
 }
@@ -292,10 +352,6 @@ fn take_names(field: &SchemaField, identifiers: &mut Identifiers) -> Result<(), 
         identifiers.take(&value, &format!("value {name} of {what}"))?;
     }
     Ok(())
-}
-
-fn getter_name(field: &SchemaField) -> String {
-    format!("{}_get", lower(field))
 }
 
 fn owner(field: &SchemaField) -> String {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Reads records from stdin, a line of hexadecimal digits each, and prints what the generated
- * functions find in them. Arguments are the numbers of the fields, in the order below: those that
- * an application has from getsockopt().
+ * functions find in them, then the record that they make of that. Arguments are the numbers of the
+ * fields, in the order below: those that an application has from getsockopt().
  */
 #include "edge.pktmeta.h"
 #include "lab.pktmeta.h"
@@ -19,6 +19,7 @@ static void print_hex(const void *value, size_t size)
 		printf("%02x", *bytes++);
 }
 
+static __u8 again[PKTMETA_SCHEMA_RECORD_MAX];
 static const __u8 *record;
 static size_t length;
 static char **numbers;
@@ -29,6 +30,12 @@ static int said(const char *name, int result)
 	printf("%s %s", name, result == 0 ? "" : result == -ENOENT ? "absent" :
 			      result == -ENODATA ? "none" : "?");
 	return result == 0;
+}
+
+static void put(int result)
+{
+	if (result)
+		exit(1);
 }
 
 /* How each value is printed. */
@@ -42,16 +49,26 @@ static int said(const char *name, int result)
 
 #define PRINT(field, how)                                                                          \
 	do {                                                                                       \
-		field##_t value;                                                                   \
-		if (said(#field, field##_get(record, length, atoi(*numbers++), &value)))           \
+		field##_t value, other;                                                            \
+		int type = atoi(*numbers++);                                                       \
+                                                                                                   \
+		memset(&other, 0, sizeof(other));                                                  \
+		if (said(#field, field##_get(record, length, type, &value))) {                     \
 			how;                                                                       \
+			put(field##_put(again, type, other));                                      \
+			put(field##_put(again, type, value));                                      \
+		}                                                                                  \
 		printf("\n");                                                                      \
 	} while (0)
 
 #define PRINT_FLAG(field)                                                                          \
 	do {                                                                                       \
-		if (said(#field, field##_get(record, length, atoi(*numbers++))))                   \
+		int type = atoi(*numbers++);                                                       \
+                                                                                                   \
+		if (said(#field, field##_get(record, length, type))) {                             \
 			printf("set");                                                             \
+			put(field##_put(again, type));                                             \
+		}                                                                                  \
 		printf("\n");                                                                      \
 	} while (0)
 
@@ -108,7 +125,14 @@ int main(int argc, char **argv)
 		}
 		record = copy;
 		numbers = argv + 1;
+		pktmeta_schema_begin(again);
 		print_fields();
+		printf("again ");
+		if (pktmeta_schema_find(record, length, 0, 0, NULL) == -ENODATA)
+			printf("none");
+		else
+			print_hex(again, again[3]);
+		printf("\n");
 		free(copy);
 	}
 	return 0;

@@ -66,15 +66,57 @@ fn names_that_become_one_in_a_language_are_refused_with_both_sides() {
             vec![schema("edge", &[("self", U8), ("self_", U8)])],
             "self_",
         ),
+        (
+            Language::Python,
+            vec![schema("edge", &[("names", x)])],
+            "Names",
+        ),
+        (
+            Language::Python,
+            vec![schema("edge", &[("a_value", x), ("a", x)])],
+            "AValue",
+        ),
+        (
+            Language::Python,
+            vec![schema("class", &[]), schema("class_", &[])],
+            "class_",
+        ),
+        (
+            Language::Go,
+            vec![schema("new", &[("registry", U8)])],
+            "NewRegistry",
+        ),
+        (
+            Language::Go,
+            vec![schema(
+                "edge",
+                &[("verdict", verdict), ("verdict_size", U8)],
+            )],
+            "EdgeVerdictSize",
+        ),
+        (
+            Language::Go,
+            vec![schema("a", &[("b_c", U8)]), schema("a_b", &[("c", U8)])],
+            "ABC",
+        ),
     ] {
         let input = Input::new(schemas).unwrap();
         let error = generate(language, &input).unwrap_err();
-        let Error::Collision { identifier: it, .. } = &error else {
+        let Error::Collision {
+            identifier: it,
+            first,
+            second,
+            ..
+        } = &error
+        else {
             panic!("{error}")
         };
         assert_eq!(it, identifier);
+        assert_ne!(first, second);
         let message = error.to_string();
-        assert!(message.matches("field ").count() >= 2, "{message}");
+        for part in [first, second] {
+            assert!(message.contains(part), "{message}");
+        }
         assert!(message.contains("rename"), "{message}");
     }
 }
@@ -95,9 +137,13 @@ fn a_schema_without_fields_gives_files_all_the_same() {
     for language in [
         Language::C,
         Language::Rust,
+        Language::Python,
+        Language::Go,
         Language::Wireshark,
         Language::Reference,
     ] {
-        assert_eq!(generate(language, &input).unwrap().len(), 1);
+        let files = generate(language, &input).unwrap();
+        let packages = [Language::Python, Language::Go].contains(&language);
+        assert_eq!(files.len(), 1 + usize::from(packages));
     }
 }

@@ -3,7 +3,10 @@
 
 mod c;
 mod errors;
+mod go;
 mod json_schema;
+mod python;
+mod records;
 mod rust;
 mod sample;
 mod snapshots;

@@ -5,9 +5,11 @@ use pktmeta_codegen::{GeneratedFile, Language, generate, is_generated};
 use pktmeta_core::{Kind, schema::SchemaField};
 use std::{env, fs, path::Path};
 
-const LANGUAGES: [Language; 5] = [
+const LANGUAGES: [Language; 7] = [
     Language::C,
     Language::Rust,
+    Language::Python,
+    Language::Go,
     Language::Wireshark,
     Language::Reference,
     Language::JsonSchema,
@@ -56,10 +58,10 @@ fn every_file_says_first_that_it_is_generated_and_from_what() {
     for GeneratedFile { name, text } in all() {
         assert!(is_generated(&text), "{name}");
         let top: String = text.lines().take(2).collect();
-        let owner = name.split('.').next().unwrap();
+        let owner = name.split(['.', '_']).next().unwrap();
         match name.as_str() {
             "pktmeta.lua" => assert!(top.contains("edge, lab"), "{top}"),
-            "pktmeta-schema.json" => {}
+            "__init__.py" | "pktmeta.go" | "pktmeta-schema.json" => {}
             _ => assert!(top.contains(&format!("the schema of {owner}.")), "{top}"),
         }
         assert!(top.contains("again"), "{top}");

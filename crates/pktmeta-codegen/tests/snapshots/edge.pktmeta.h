@@ -11,14 +11,18 @@
  *
  *	EDGE_FIELD_TENANT;
  *
- * An application asks once which number a field has on this host, by its name, with
- * getsockopt(PKTMETA_FIELD_INFO), and then reads it out of records:
+ * An application asks once, on any socket, which number a field has on this host, and then reads it out
+ * of records, or sets it in one that it began with pktmeta_schema_begin(record):
  *
+ *	type = edge_tenant_number(fd)
  *	edge_tenant_get(record, length, type, &value)
+ *	edge_tenant_put(record, type, value)
  *
- * Such functions return 0; -ENODATA if the bytes are not a whole record, of which nothing may be
- * used; -ENOENT if the record does not have the field with a value of its type. Values are in host
- * order, addresses and ports in that of the network.
+ * Such functions return a negative errno or what is asked for, else 0. Of get, -ENODATA: the bytes are not
+ * a whole record, of which nothing may be used; -ENOENT: the record does not have the field with a value
+ * of its type. Of put, -ENOSPC: the record would be too long; -EINVAL: it is none, or the value is none of
+ * its type. decode and encode are for a value alone, as PKTMETA_RX_FIELD and PKTMETA_TX_FIELD have it.
+ * Values are in host order, addresses and ports in that of the network.
  */
 #ifndef EDGE_PKTMETA_H
 #define EDGE_PKTMETA_H
@@ -41,6 +45,36 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
+
+/* Bytes that a record may have. */
+#define PKTMETA_SCHEMA_RECORD_MAX 216
+
+/*
+ * The number that this host gave to a field, asked for on any socket. Or
+ *   -ENOENT       the host has no field of that name and type
+ *   -ENOPROTOOPT  no datapath delivers to the sockets of this cgroup
+ */
+static inline int pktmeta_schema_number(int fd, const char *name, __u8 kind, __u8 size)
+{
+	struct {
+		char name[28], owner[28];
+		__u8 type, kind, size, place;
+		__u32 policy;
+	} info;
+	int type;
+
+	for (type = 1; type < 64; type = info.type + 1) {
+		socklen_t length = sizeof(info);
+
+		/* SOL_PKTMETA, PKTMETA_FIELD_INFO + type: that field or the next. */
+		if (getsockopt(fd, 0x504d, 0x100 + type, &info, &length))
+			return errno == ENODATA ? -ENOENT : -errno;
+		if (!strncmp(info.name, name, sizeof(info.name)))
+			return info.kind == kind && info.size == size ? info.type : -ENOENT;
+	}
+	return -ENOENT;
+}
 
 /*
  * Finds the value of the field with a number and a size code: 1, 2 or 3 if all its values have 2, 4
@@ -89,6 +123,52 @@ static inline __u64 pktmeta_schema_integer(const __u8 *bytes, int size)
 	while (size)
 		value = value << 8 | bytes[--size];
 	return value;
+}
+
+static inline int pktmeta_schema_store(__u8 *bytes, __u64 value, int size)
+{
+	int i;
+
+	for (i = 0; i < size; i++, value >>= 8)
+		bytes[i] = (__u8)value;
+	return size;
+}
+
+/* Makes a record without fields of PKTMETA_SCHEMA_RECORD_MAX bytes. */
+static inline void pktmeta_schema_begin(void *record)
+{
+	memcpy(record, "PM\x10\x04", 4);
+}
+
+/* Sets a field of a record that has room for PKTMETA_SCHEMA_RECORD_MAX bytes. */
+static inline int pktmeta_schema_put(void *record, __u8 type, __u8 size_code, const __u8 *value,
+				     size_t size)
+{
+	__u8 *bytes = (__u8 *)record;
+	size_t header = size_code ? 1 : 2, length, old_size = 0;
+	const __u8 *old = 0;
+	int found = pktmeta_schema_find(record, PKTMETA_SCHEMA_RECORD_MAX, type, size_code, &old);
+
+	if (found == -ENODATA || !type || type > 63)
+		return -EINVAL;
+	if (found >= 0)
+		old_size = header + (size_t)found;
+	length = bytes[3] - old_size;
+	if (length + header + size > PKTMETA_SCHEMA_RECORD_MAX)
+		return -ENOSPC;
+	if (found >= 0) {
+		__u8 *start = bytes + (old - bytes) - header;
+
+		memmove(start, start + old_size, (size_t)(bytes + length - start));
+	}
+	bytes[length] = (__u8)(type | size_code << 6);
+	if (!size_code)
+		bytes[length + 1] = (__u8)size;
+	if (size)
+		memcpy(bytes + length + header, value, size);
+	bytes[2] = 0x10; /* what stands where may have changed */
+	bytes[3] = (__u8)(length + header + size);
+	return 0;
 }
 #endif
 
@@ -201,16 +281,57 @@ PKTMETA_STATIC_ASSERT(sizeof(edge_cookie_t) == 1 + EDGE_COOKIE_SIZE, "cookie is 
 #define EDGE_FIELD_SAMPLED PKTMETA_FIELD_FLAG(sampled)
 #elif !defined(__bpf__)
 
+static inline int edge_tenant_number(int fd)
+{
+	return pktmeta_schema_number(fd, EDGE_TENANT_NAME, EDGE_TENANT_KIND, EDGE_TENANT_SIZE);
+}
+
+static inline int edge_tenant_decode(const __u8 *bytes, int size, edge_tenant_t *value)
+{
+	if (size != EDGE_TENANT_SIZE)
+		return -ENOENT;
+	*value = (edge_tenant_t)pktmeta_schema_integer(bytes, size);
+	return 0;
+}
+
+static inline int edge_tenant_encode(__u8 *bytes, edge_tenant_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, EDGE_TENANT_SIZE);
+}
+
 static inline int edge_tenant_get(const void *record, size_t length, __u8 type,
 			edge_tenant_t *value)
 {
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 2, &bytes);
 
-	if (size != EDGE_TENANT_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (edge_tenant_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : edge_tenant_decode(bytes, size, value);
+}
+
+static inline int edge_tenant_put(void *record, __u8 type, edge_tenant_t value)
+{
+	__u8 bytes[EDGE_TENANT_SIZE];
+	int size = edge_tenant_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 2, bytes, (size_t)size);
+}
+
+static inline int edge_verdict_number(int fd)
+{
+	return pktmeta_schema_number(fd, EDGE_VERDICT_NAME, EDGE_VERDICT_KIND, EDGE_VERDICT_SIZE);
+}
+
+static inline int edge_verdict_decode(const __u8 *bytes, int size, edge_verdict_t *value)
+{
+	if (size != EDGE_VERDICT_SIZE)
+		return -ENOENT;
+	*value = (edge_verdict_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int edge_verdict_encode(__u8 *bytes, edge_verdict_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, EDGE_VERDICT_SIZE);
 }
 
 static inline int edge_verdict_get(const void *record, size_t length, __u8 type,
@@ -219,10 +340,33 @@ static inline int edge_verdict_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size != EDGE_VERDICT_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (edge_verdict_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : edge_verdict_decode(bytes, size, value);
+}
+
+static inline int edge_verdict_put(void *record, __u8 type, edge_verdict_t value)
+{
+	__u8 bytes[EDGE_VERDICT_SIZE];
+	int size = edge_verdict_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
+}
+
+static inline int edge_seen_number(int fd)
+{
+	return pktmeta_schema_number(fd, EDGE_SEEN_NAME, EDGE_SEEN_KIND, EDGE_SEEN_SIZE);
+}
+
+static inline int edge_seen_decode(const __u8 *bytes, int size, edge_seen_t *value)
+{
+	if (size != EDGE_SEEN_SIZE)
+		return -ENOENT;
+	*value = (edge_seen_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int edge_seen_encode(__u8 *bytes, edge_seen_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, EDGE_SEEN_SIZE);
 }
 
 static inline int edge_seen_get(const void *record, size_t length, __u8 type,
@@ -231,10 +375,33 @@ static inline int edge_seen_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 1, &bytes);
 
-	if (size != EDGE_SEEN_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (edge_seen_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : edge_seen_decode(bytes, size, value);
+}
+
+static inline int edge_seen_put(void *record, __u8 type, edge_seen_t value)
+{
+	__u8 bytes[EDGE_SEEN_SIZE];
+	int size = edge_seen_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 1, bytes, (size_t)size);
+}
+
+static inline int edge_rx_time_number(int fd)
+{
+	return pktmeta_schema_number(fd, EDGE_RX_TIME_NAME, EDGE_RX_TIME_KIND, EDGE_RX_TIME_SIZE);
+}
+
+static inline int edge_rx_time_decode(const __u8 *bytes, int size, edge_rx_time_t *value)
+{
+	if (size != EDGE_RX_TIME_SIZE)
+		return -ENOENT;
+	*value = (edge_rx_time_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int edge_rx_time_encode(__u8 *bytes, edge_rx_time_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, EDGE_RX_TIME_SIZE);
 }
 
 static inline int edge_rx_time_get(const void *record, size_t length, __u8 type,
@@ -243,10 +410,34 @@ static inline int edge_rx_time_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 3, &bytes);
 
-	if (size != EDGE_RX_TIME_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (edge_rx_time_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : edge_rx_time_decode(bytes, size, value);
+}
+
+static inline int edge_rx_time_put(void *record, __u8 type, edge_rx_time_t value)
+{
+	__u8 bytes[EDGE_RX_TIME_SIZE];
+	int size = edge_rx_time_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 3, bytes, (size_t)size);
+}
+
+static inline int edge_original_destination_number(int fd)
+{
+	return pktmeta_schema_number(fd, EDGE_ORIGINAL_DESTINATION_NAME, EDGE_ORIGINAL_DESTINATION_KIND, EDGE_ORIGINAL_DESTINATION_SIZE);
+}
+
+static inline int edge_original_destination_decode(const __u8 *bytes, int size, edge_original_destination_t *value)
+{
+	if (size != EDGE_ORIGINAL_DESTINATION_SIZE)
+		return -ENOENT;
+	memcpy(value, bytes, sizeof(*value));
 	return 0;
+}
+
+static inline int edge_original_destination_encode(__u8 *bytes, edge_original_destination_t value)
+{
+	memcpy(bytes, &value, sizeof(value));
+	return sizeof(value);
 }
 
 static inline int edge_original_destination_get(const void *record, size_t length, __u8 type,
@@ -255,10 +446,34 @@ static inline int edge_original_destination_get(const void *record, size_t lengt
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size != EDGE_ORIGINAL_DESTINATION_SIZE)
-		return size < 0 ? size : -ENOENT;
+	return size < 0 ? size : edge_original_destination_decode(bytes, size, value);
+}
+
+static inline int edge_original_destination_put(void *record, __u8 type, edge_original_destination_t value)
+{
+	__u8 bytes[EDGE_ORIGINAL_DESTINATION_SIZE];
+	int size = edge_original_destination_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
+}
+
+static inline int edge_client_number(int fd)
+{
+	return pktmeta_schema_number(fd, EDGE_CLIENT_NAME, EDGE_CLIENT_KIND, EDGE_CLIENT_SIZE);
+}
+
+static inline int edge_client_decode(const __u8 *bytes, int size, edge_client_t *value)
+{
+	if (size != EDGE_CLIENT_SIZE)
+		return -ENOENT;
 	memcpy(value, bytes, sizeof(*value));
 	return 0;
+}
+
+static inline int edge_client_encode(__u8 *bytes, edge_client_t value)
+{
+	memcpy(bytes, &value, sizeof(value));
+	return sizeof(value);
 }
 
 static inline int edge_client_get(const void *record, size_t length, __u8 type,
@@ -267,10 +482,34 @@ static inline int edge_client_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 2, &bytes);
 
-	if (size != EDGE_CLIENT_SIZE)
-		return size < 0 ? size : -ENOENT;
+	return size < 0 ? size : edge_client_decode(bytes, size, value);
+}
+
+static inline int edge_client_put(void *record, __u8 type, edge_client_t value)
+{
+	__u8 bytes[EDGE_CLIENT_SIZE];
+	int size = edge_client_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 2, bytes, (size_t)size);
+}
+
+static inline int edge_client6_number(int fd)
+{
+	return pktmeta_schema_number(fd, EDGE_CLIENT6_NAME, EDGE_CLIENT6_KIND, EDGE_CLIENT6_SIZE);
+}
+
+static inline int edge_client6_decode(const __u8 *bytes, int size, edge_client6_t *value)
+{
+	if (size != EDGE_CLIENT6_SIZE)
+		return -ENOENT;
 	memcpy(value, bytes, sizeof(*value));
 	return 0;
+}
+
+static inline int edge_client6_encode(__u8 *bytes, edge_client6_t value)
+{
+	memcpy(bytes, &value, sizeof(value));
+	return sizeof(value);
 }
 
 static inline int edge_client6_get(const void *record, size_t length, __u8 type,
@@ -279,10 +518,34 @@ static inline int edge_client6_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size != EDGE_CLIENT6_SIZE)
-		return size < 0 ? size : -ENOENT;
+	return size < 0 ? size : edge_client6_decode(bytes, size, value);
+}
+
+static inline int edge_client6_put(void *record, __u8 type, edge_client6_t value)
+{
+	__u8 bytes[EDGE_CLIENT6_SIZE];
+	int size = edge_client6_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
+}
+
+static inline int edge_next_hop_number(int fd)
+{
+	return pktmeta_schema_number(fd, EDGE_NEXT_HOP_NAME, EDGE_NEXT_HOP_KIND, EDGE_NEXT_HOP_SIZE);
+}
+
+static inline int edge_next_hop_decode(const __u8 *bytes, int size, edge_next_hop_t *value)
+{
+	if (size != EDGE_NEXT_HOP_SIZE)
+		return -ENOENT;
 	memcpy(value, bytes, sizeof(*value));
 	return 0;
+}
+
+static inline int edge_next_hop_encode(__u8 *bytes, edge_next_hop_t value)
+{
+	memcpy(bytes, &value, sizeof(value));
+	return sizeof(value);
 }
 
 static inline int edge_next_hop_get(const void *record, size_t length, __u8 type,
@@ -291,10 +554,35 @@ static inline int edge_next_hop_get(const void *record, size_t length, __u8 type
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size != EDGE_NEXT_HOP_SIZE)
-		return size < 0 ? size : -ENOENT;
-	memcpy(value, bytes, sizeof(*value));
+	return size < 0 ? size : edge_next_hop_decode(bytes, size, value);
+}
+
+static inline int edge_next_hop_put(void *record, __u8 type, edge_next_hop_t value)
+{
+	__u8 bytes[EDGE_NEXT_HOP_SIZE];
+	int size = edge_next_hop_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
+}
+
+static inline int edge_trace_id_number(int fd)
+{
+	return pktmeta_schema_number(fd, EDGE_TRACE_ID_NAME, EDGE_TRACE_ID_KIND, EDGE_TRACE_ID_SIZE);
+}
+
+static inline int edge_trace_id_decode(const __u8 *bytes, int size, edge_trace_id_t *value)
+{
+	if (size != EDGE_TRACE_ID_SIZE)
+		return -ENOENT;
+	value->lo = pktmeta_schema_integer(bytes, 8);
+	value->hi = (__u64)pktmeta_schema_integer(bytes + 8, 8);
 	return 0;
+}
+
+static inline int edge_trace_id_encode(__u8 *bytes, edge_trace_id_t value)
+{
+	pktmeta_schema_store(bytes, value.lo, 8);
+	return 8 + pktmeta_schema_store(bytes + 8, (__u64)value.hi, 8);
 }
 
 static inline int edge_trace_id_get(const void *record, size_t length, __u8 type,
@@ -303,11 +591,37 @@ static inline int edge_trace_id_get(const void *record, size_t length, __u8 type
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size != EDGE_TRACE_ID_SIZE)
-		return size < 0 ? size : -ENOENT;
-	value->lo = pktmeta_schema_integer(bytes, 8);
-	value->hi = (__u64)pktmeta_schema_integer(bytes + 8, 8);
+	return size < 0 ? size : edge_trace_id_decode(bytes, size, value);
+}
+
+static inline int edge_trace_id_put(void *record, __u8 type, edge_trace_id_t value)
+{
+	__u8 bytes[EDGE_TRACE_ID_SIZE];
+	int size = edge_trace_id_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
+}
+
+static inline int edge_cookie_number(int fd)
+{
+	return pktmeta_schema_number(fd, EDGE_COOKIE_NAME, EDGE_COOKIE_KIND, EDGE_COOKIE_SIZE);
+}
+
+static inline int edge_cookie_decode(const __u8 *bytes, int size, edge_cookie_t *value)
+{
+	if (size < 0 || size > EDGE_COOKIE_SIZE)
+		return -ENOENT;
+	value->size = (__u8)size;
+	memcpy(value->bytes, bytes, (size_t)size);
 	return 0;
+}
+
+static inline int edge_cookie_encode(__u8 *bytes, edge_cookie_t value)
+{
+	if (value.size > EDGE_COOKIE_SIZE)
+		return -EINVAL;
+	memcpy(bytes, value.bytes, value.size);
+	return value.size;
 }
 
 static inline int edge_cookie_get(const void *record, size_t length, __u8 type,
@@ -316,11 +630,20 @@ static inline int edge_cookie_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size < 0 || size > EDGE_COOKIE_SIZE)
-		return size < 0 ? size : -ENOENT;
-	value->size = (__u8)size;
-	memcpy(value->bytes, bytes, (size_t)size);
-	return 0;
+	return size < 0 ? size : edge_cookie_decode(bytes, size, value);
+}
+
+static inline int edge_cookie_put(void *record, __u8 type, edge_cookie_t value)
+{
+	__u8 bytes[EDGE_COOKIE_SIZE];
+	int size = edge_cookie_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
+}
+
+static inline int edge_sampled_number(int fd)
+{
+	return pktmeta_schema_number(fd, EDGE_SAMPLED_NAME, EDGE_SAMPLED_KIND, EDGE_SAMPLED_SIZE);
 }
 
 static inline int edge_sampled_get(const void *record, size_t length, __u8 type)
@@ -329,6 +652,11 @@ static inline int edge_sampled_get(const void *record, size_t length, __u8 type)
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
 	return size > 0 ? -ENOENT : size;
+}
+
+static inline int edge_sampled_put(void *record, __u8 type)
+{
+	return pktmeta_schema_put(record, type, 0, 0, 0);
 }
 #endif
 

@@ -9,14 +9,18 @@
  *
  *	LAB_FIELD_TYPE;
  *
- * An application asks once which number a field has on this host, by its name, with
- * getsockopt(PKTMETA_FIELD_INFO), and then reads it out of records:
+ * An application asks once, on any socket, which number a field has on this host, and then reads it out
+ * of records, or sets it in one that it began with pktmeta_schema_begin(record):
  *
+ *	type = lab_type_number(fd)
  *	lab_type_get(record, length, type, &value)
+ *	lab_type_put(record, type, value)
  *
- * Such functions return 0; -ENODATA if the bytes are not a whole record, of which nothing may be
- * used; -ENOENT if the record does not have the field with a value of its type. Values are in host
- * order, addresses and ports in that of the network.
+ * Such functions return a negative errno or what is asked for, else 0. Of get, -ENODATA: the bytes are not
+ * a whole record, of which nothing may be used; -ENOENT: the record does not have the field with a value
+ * of its type. Of put, -ENOSPC: the record would be too long; -EINVAL: it is none, or the value is none of
+ * its type. decode and encode are for a value alone, as PKTMETA_RX_FIELD and PKTMETA_TX_FIELD have it.
+ * Values are in host order, addresses and ports in that of the network.
  */
 #ifndef LAB_PKTMETA_H
 #define LAB_PKTMETA_H
@@ -39,6 +43,36 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
+
+/* Bytes that a record may have. */
+#define PKTMETA_SCHEMA_RECORD_MAX 216
+
+/*
+ * The number that this host gave to a field, asked for on any socket. Or
+ *   -ENOENT       the host has no field of that name and type
+ *   -ENOPROTOOPT  no datapath delivers to the sockets of this cgroup
+ */
+static inline int pktmeta_schema_number(int fd, const char *name, __u8 kind, __u8 size)
+{
+	struct {
+		char name[28], owner[28];
+		__u8 type, kind, size, place;
+		__u32 policy;
+	} info;
+	int type;
+
+	for (type = 1; type < 64; type = info.type + 1) {
+		socklen_t length = sizeof(info);
+
+		/* SOL_PKTMETA, PKTMETA_FIELD_INFO + type: that field or the next. */
+		if (getsockopt(fd, 0x504d, 0x100 + type, &info, &length))
+			return errno == ENODATA ? -ENOENT : -errno;
+		if (!strncmp(info.name, name, sizeof(info.name)))
+			return info.kind == kind && info.size == size ? info.type : -ENOENT;
+	}
+	return -ENOENT;
+}
 
 /*
  * Finds the value of the field with a number and a size code: 1, 2 or 3 if all its values have 2, 4
@@ -87,6 +121,52 @@ static inline __u64 pktmeta_schema_integer(const __u8 *bytes, int size)
 	while (size)
 		value = value << 8 | bytes[--size];
 	return value;
+}
+
+static inline int pktmeta_schema_store(__u8 *bytes, __u64 value, int size)
+{
+	int i;
+
+	for (i = 0; i < size; i++, value >>= 8)
+		bytes[i] = (__u8)value;
+	return size;
+}
+
+/* Makes a record without fields of PKTMETA_SCHEMA_RECORD_MAX bytes. */
+static inline void pktmeta_schema_begin(void *record)
+{
+	memcpy(record, "PM\x10\x04", 4);
+}
+
+/* Sets a field of a record that has room for PKTMETA_SCHEMA_RECORD_MAX bytes. */
+static inline int pktmeta_schema_put(void *record, __u8 type, __u8 size_code, const __u8 *value,
+				     size_t size)
+{
+	__u8 *bytes = (__u8 *)record;
+	size_t header = size_code ? 1 : 2, length, old_size = 0;
+	const __u8 *old = 0;
+	int found = pktmeta_schema_find(record, PKTMETA_SCHEMA_RECORD_MAX, type, size_code, &old);
+
+	if (found == -ENODATA || !type || type > 63)
+		return -EINVAL;
+	if (found >= 0)
+		old_size = header + (size_t)found;
+	length = bytes[3] - old_size;
+	if (length + header + size > PKTMETA_SCHEMA_RECORD_MAX)
+		return -ENOSPC;
+	if (found >= 0) {
+		__u8 *start = bytes + (old - bytes) - header;
+
+		memmove(start, start + old_size, (size_t)(bytes + length - start));
+	}
+	bytes[length] = (__u8)(type | size_code << 6);
+	if (!size_code)
+		bytes[length + 1] = (__u8)size;
+	if (size)
+		memcpy(bytes + length + header, value, size);
+	bytes[2] = 0x10; /* what stands where may have changed */
+	bytes[3] = (__u8)(length + header + size);
+	return 0;
 }
 #endif
 
@@ -241,16 +321,57 @@ PKTMETA_STATIC_ASSERT(sizeof(lab_blob_t) == 1 + LAB_BLOB_SIZE, "blob is bytes[..
 #define LAB_FIELD_BLOB PKTMETA_FIELD_BYTES(blob, 64)
 #elif !defined(__bpf__)
 
+static inline int lab_type_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_TYPE_NAME, LAB_TYPE_KIND, LAB_TYPE_SIZE);
+}
+
+static inline int lab_type_decode(const __u8 *bytes, int size, lab_type_t *value)
+{
+	if (size != LAB_TYPE_SIZE)
+		return -ENOENT;
+	*value = (lab_type_t)pktmeta_schema_integer(bytes, size);
+	return 0;
+}
+
+static inline int lab_type_encode(__u8 *bytes, lab_type_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, LAB_TYPE_SIZE);
+}
+
 static inline int lab_type_get(const void *record, size_t length, __u8 type,
 			lab_type_t *value)
 {
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size != LAB_TYPE_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_type_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_type_decode(bytes, size, value);
+}
+
+static inline int lab_type_put(void *record, __u8 type, lab_type_t value)
+{
+	__u8 bytes[LAB_TYPE_SIZE];
+	int size = lab_type_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
+}
+
+static inline int lab_int_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_INT_NAME, LAB_INT_KIND, LAB_INT_SIZE);
+}
+
+static inline int lab_int_decode(const __u8 *bytes, int size, lab_int_t *value)
+{
+	if (size != LAB_INT_SIZE)
+		return -ENOENT;
+	*value = (lab_int_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int lab_int_encode(__u8 *bytes, lab_int_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, LAB_INT_SIZE);
 }
 
 static inline int lab_int_get(const void *record, size_t length, __u8 type,
@@ -259,10 +380,33 @@ static inline int lab_int_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 1, &bytes);
 
-	if (size != LAB_INT_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_int_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_int_decode(bytes, size, value);
+}
+
+static inline int lab_int_put(void *record, __u8 type, lab_int_t value)
+{
+	__u8 bytes[LAB_INT_SIZE];
+	int size = lab_int_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 1, bytes, (size_t)size);
+}
+
+static inline int lab_self_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_SELF_NAME, LAB_SELF_KIND, LAB_SELF_SIZE);
+}
+
+static inline int lab_self_decode(const __u8 *bytes, int size, lab_self_t *value)
+{
+	if (size != LAB_SELF_SIZE)
+		return -ENOENT;
+	*value = (lab_self_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int lab_self_encode(__u8 *bytes, lab_self_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, LAB_SELF_SIZE);
 }
 
 static inline int lab_self_get(const void *record, size_t length, __u8 type,
@@ -271,10 +415,33 @@ static inline int lab_self_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 3, &bytes);
 
-	if (size != LAB_SELF_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_self_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_self_decode(bytes, size, value);
+}
+
+static inline int lab_self_put(void *record, __u8 type, lab_self_t value)
+{
+	__u8 bytes[LAB_SELF_SIZE];
+	int size = lab_self_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 3, bytes, (size_t)size);
+}
+
+static inline int lab_new_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_NEW_NAME, LAB_NEW_KIND, LAB_NEW_SIZE);
+}
+
+static inline int lab_new_decode(const __u8 *bytes, int size, lab_new_t *value)
+{
+	if (size != LAB_NEW_SIZE)
+		return -ENOENT;
+	*value = (lab_new_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int lab_new_encode(__u8 *bytes, lab_new_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, LAB_NEW_SIZE);
 }
 
 static inline int lab_new_get(const void *record, size_t length, __u8 type,
@@ -283,10 +450,33 @@ static inline int lab_new_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size != LAB_NEW_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_new_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_new_decode(bytes, size, value);
+}
+
+static inline int lab_new_put(void *record, __u8 type, lab_new_t value)
+{
+	__u8 bytes[LAB_NEW_SIZE];
+	int size = lab_new_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
+}
+
+static inline int lab_linux_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_LINUX_NAME, LAB_LINUX_KIND, LAB_LINUX_SIZE);
+}
+
+static inline int lab_linux_decode(const __u8 *bytes, int size, lab_linux_t *value)
+{
+	if (size != LAB_LINUX_SIZE)
+		return -ENOENT;
+	*value = (lab_linux_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int lab_linux_encode(__u8 *bytes, lab_linux_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, LAB_LINUX_SIZE);
 }
 
 static inline int lab_linux_get(const void *record, size_t length, __u8 type,
@@ -295,10 +485,33 @@ static inline int lab_linux_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 1, &bytes);
 
-	if (size != LAB_LINUX_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_linux_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_linux_decode(bytes, size, value);
+}
+
+static inline int lab_linux_put(void *record, __u8 type, lab_linux_t value)
+{
+	__u8 bytes[LAB_LINUX_SIZE];
+	int size = lab_linux_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 1, bytes, (size_t)size);
+}
+
+static inline int lab_delta_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_DELTA_NAME, LAB_DELTA_KIND, LAB_DELTA_SIZE);
+}
+
+static inline int lab_delta_decode(const __u8 *bytes, int size, lab_delta_t *value)
+{
+	if (size != LAB_DELTA_SIZE)
+		return -ENOENT;
+	*value = (lab_delta_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int lab_delta_encode(__u8 *bytes, lab_delta_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, LAB_DELTA_SIZE);
 }
 
 static inline int lab_delta_get(const void *record, size_t length, __u8 type,
@@ -307,10 +520,33 @@ static inline int lab_delta_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 2, &bytes);
 
-	if (size != LAB_DELTA_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_delta_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_delta_decode(bytes, size, value);
+}
+
+static inline int lab_delta_put(void *record, __u8 type, lab_delta_t value)
+{
+	__u8 bytes[LAB_DELTA_SIZE];
+	int size = lab_delta_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 2, bytes, (size_t)size);
+}
+
+static inline int lab_offset_ns_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_OFFSET_NS_NAME, LAB_OFFSET_NS_KIND, LAB_OFFSET_NS_SIZE);
+}
+
+static inline int lab_offset_ns_decode(const __u8 *bytes, int size, lab_offset_ns_t *value)
+{
+	if (size != LAB_OFFSET_NS_SIZE)
+		return -ENOENT;
+	*value = (lab_offset_ns_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int lab_offset_ns_encode(__u8 *bytes, lab_offset_ns_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, LAB_OFFSET_NS_SIZE);
 }
 
 static inline int lab_offset_ns_get(const void *record, size_t length, __u8 type,
@@ -319,10 +555,35 @@ static inline int lab_offset_ns_get(const void *record, size_t length, __u8 type
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 3, &bytes);
 
-	if (size != LAB_OFFSET_NS_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_offset_ns_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_offset_ns_decode(bytes, size, value);
+}
+
+static inline int lab_offset_ns_put(void *record, __u8 type, lab_offset_ns_t value)
+{
+	__u8 bytes[LAB_OFFSET_NS_SIZE];
+	int size = lab_offset_ns_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 3, bytes, (size_t)size);
+}
+
+static inline int lab_wide_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_WIDE_NAME, LAB_WIDE_KIND, LAB_WIDE_SIZE);
+}
+
+static inline int lab_wide_decode(const __u8 *bytes, int size, lab_wide_t *value)
+{
+	if (size != LAB_WIDE_SIZE)
+		return -ENOENT;
+	value->lo = pktmeta_schema_integer(bytes, 8);
+	value->hi = (__s64)pktmeta_schema_integer(bytes + 8, 8);
 	return 0;
+}
+
+static inline int lab_wide_encode(__u8 *bytes, lab_wide_t value)
+{
+	pktmeta_schema_store(bytes, value.lo, 8);
+	return 8 + pktmeta_schema_store(bytes + 8, (__u64)value.hi, 8);
 }
 
 static inline int lab_wide_get(const void *record, size_t length, __u8 type,
@@ -331,11 +592,33 @@ static inline int lab_wide_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size != LAB_WIDE_SIZE)
-		return size < 0 ? size : -ENOENT;
-	value->lo = pktmeta_schema_integer(bytes, 8);
-	value->hi = (__s64)pktmeta_schema_integer(bytes + 8, 8);
+	return size < 0 ? size : lab_wide_decode(bytes, size, value);
+}
+
+static inline int lab_wide_put(void *record, __u8 type, lab_wide_t value)
+{
+	__u8 bytes[LAB_WIDE_SIZE];
+	int size = lab_wide_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
+}
+
+static inline int lab_option_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_OPTION_NAME, LAB_OPTION_KIND, LAB_OPTION_SIZE);
+}
+
+static inline int lab_option_decode(const __u8 *bytes, int size, lab_option_t *value)
+{
+	if (size != LAB_OPTION_SIZE)
+		return -ENOENT;
+	*value = (lab_option_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int lab_option_encode(__u8 *bytes, lab_option_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, LAB_OPTION_SIZE);
 }
 
 static inline int lab_option_get(const void *record, size_t length, __u8 type,
@@ -344,10 +627,33 @@ static inline int lab_option_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 1, &bytes);
 
-	if (size != LAB_OPTION_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_option_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_option_decode(bytes, size, value);
+}
+
+static inline int lab_option_put(void *record, __u8 type, lab_option_t value)
+{
+	__u8 bytes[LAB_OPTION_SIZE];
+	int size = lab_option_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 1, bytes, (size_t)size);
+}
+
+static inline int lab_big_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_BIG_NAME, LAB_BIG_KIND, LAB_BIG_SIZE);
+}
+
+static inline int lab_big_decode(const __u8 *bytes, int size, lab_big_t *value)
+{
+	if (size != LAB_BIG_SIZE)
+		return -ENOENT;
+	*value = (lab_big_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int lab_big_encode(__u8 *bytes, lab_big_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, LAB_BIG_SIZE);
 }
 
 static inline int lab_big_get(const void *record, size_t length, __u8 type,
@@ -356,10 +662,33 @@ static inline int lab_big_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 2, &bytes);
 
-	if (size != LAB_BIG_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_big_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_big_decode(bytes, size, value);
+}
+
+static inline int lab_big_put(void *record, __u8 type, lab_big_t value)
+{
+	__u8 bytes[LAB_BIG_SIZE];
+	int size = lab_big_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 2, bytes, (size_t)size);
+}
+
+static inline int lab_b_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_B_NAME, LAB_B_KIND, LAB_B_SIZE);
+}
+
+static inline int lab_b_decode(const __u8 *bytes, int size, lab_b_t *value)
+{
+	if (size != LAB_B_SIZE)
+		return -ENOENT;
+	*value = (lab_b_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int lab_b_encode(__u8 *bytes, lab_b_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, LAB_B_SIZE);
 }
 
 static inline int lab_b_get(const void *record, size_t length, __u8 type,
@@ -368,10 +697,33 @@ static inline int lab_b_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size != LAB_B_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_b_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_b_decode(bytes, size, value);
+}
+
+static inline int lab_b_put(void *record, __u8 type, lab_b_t value)
+{
+	__u8 bytes[LAB_B_SIZE];
+	int size = lab_b_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
+}
+
+static inline int lab_bits_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_BITS_NAME, LAB_BITS_KIND, LAB_BITS_SIZE);
+}
+
+static inline int lab_bits_decode(const __u8 *bytes, int size, lab_bits_t *value)
+{
+	if (size != LAB_BITS_SIZE)
+		return -ENOENT;
+	*value = (lab_bits_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int lab_bits_encode(__u8 *bytes, lab_bits_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, LAB_BITS_SIZE);
 }
 
 static inline int lab_bits_get(const void *record, size_t length, __u8 type,
@@ -380,10 +732,33 @@ static inline int lab_bits_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 2, &bytes);
 
-	if (size != LAB_BITS_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_bits_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_bits_decode(bytes, size, value);
+}
+
+static inline int lab_bits_put(void *record, __u8 type, lab_bits_t value)
+{
+	__u8 bytes[LAB_BITS_SIZE];
+	int size = lab_bits_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 2, bytes, (size_t)size);
+}
+
+static inline int lab_flags_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_FLAGS_NAME, LAB_FLAGS_KIND, LAB_FLAGS_SIZE);
+}
+
+static inline int lab_flags_decode(const __u8 *bytes, int size, lab_flags_t *value)
+{
+	if (size != LAB_FLAGS_SIZE)
+		return -ENOENT;
+	*value = (lab_flags_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int lab_flags_encode(__u8 *bytes, lab_flags_t value)
+{
+	return pktmeta_schema_store(bytes, (__u64)value, LAB_FLAGS_SIZE);
 }
 
 static inline int lab_flags_get(const void *record, size_t length, __u8 type,
@@ -392,10 +767,33 @@ static inline int lab_flags_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 3, &bytes);
 
-	if (size != LAB_FLAGS_SIZE)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_flags_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_flags_decode(bytes, size, value);
+}
+
+static inline int lab_flags_put(void *record, __u8 type, lab_flags_t value)
+{
+	__u8 bytes[LAB_FLAGS_SIZE];
+	int size = lab_flags_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 3, bytes, (size_t)size);
+}
+
+static inline int lab_match_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_MATCH_NAME, LAB_MATCH_KIND, LAB_MATCH_SIZE);
+}
+
+static inline int lab_match_decode(const __u8 *bytes, int size, lab_match_t *value)
+{
+	if (size != LAB_MATCH_SIZE || *bytes > 1)
+		return -ENOENT;
+	*value = (lab_match_t)pktmeta_schema_integer(bytes, size);
 	return 0;
+}
+
+static inline int lab_match_encode(__u8 *bytes, lab_match_t value)
+{
+	return pktmeta_schema_store(bytes, !!value, LAB_MATCH_SIZE);
 }
 
 static inline int lab_match_get(const void *record, size_t length, __u8 type,
@@ -404,10 +802,34 @@ static inline int lab_match_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size != LAB_MATCH_SIZE || *bytes > 1)
-		return size < 0 ? size : -ENOENT;
-	*value = (lab_match_t)pktmeta_schema_integer(bytes, size);
+	return size < 0 ? size : lab_match_decode(bytes, size, value);
+}
+
+static inline int lab_match_put(void *record, __u8 type, lab_match_t value)
+{
+	__u8 bytes[LAB_MATCH_SIZE];
+	int size = lab_match_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
+}
+
+static inline int lab_digest_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_DIGEST_NAME, LAB_DIGEST_KIND, LAB_DIGEST_SIZE);
+}
+
+static inline int lab_digest_decode(const __u8 *bytes, int size, lab_digest_t *value)
+{
+	if (size != LAB_DIGEST_SIZE)
+		return -ENOENT;
+	memcpy(value, bytes, sizeof(*value));
 	return 0;
+}
+
+static inline int lab_digest_encode(__u8 *bytes, lab_digest_t value)
+{
+	memcpy(bytes, &value, sizeof(value));
+	return sizeof(value);
 }
 
 static inline int lab_digest_get(const void *record, size_t length, __u8 type,
@@ -416,10 +838,37 @@ static inline int lab_digest_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size != LAB_DIGEST_SIZE)
-		return size < 0 ? size : -ENOENT;
-	memcpy(value, bytes, sizeof(*value));
+	return size < 0 ? size : lab_digest_decode(bytes, size, value);
+}
+
+static inline int lab_digest_put(void *record, __u8 type, lab_digest_t value)
+{
+	__u8 bytes[LAB_DIGEST_SIZE];
+	int size = lab_digest_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
+}
+
+static inline int lab_blob_number(int fd)
+{
+	return pktmeta_schema_number(fd, LAB_BLOB_NAME, LAB_BLOB_KIND, LAB_BLOB_SIZE);
+}
+
+static inline int lab_blob_decode(const __u8 *bytes, int size, lab_blob_t *value)
+{
+	if (size < 0 || size > LAB_BLOB_SIZE)
+		return -ENOENT;
+	value->size = (__u8)size;
+	memcpy(value->bytes, bytes, (size_t)size);
 	return 0;
+}
+
+static inline int lab_blob_encode(__u8 *bytes, lab_blob_t value)
+{
+	if (value.size > LAB_BLOB_SIZE)
+		return -EINVAL;
+	memcpy(bytes, value.bytes, value.size);
+	return value.size;
 }
 
 static inline int lab_blob_get(const void *record, size_t length, __u8 type,
@@ -428,11 +877,15 @@ static inline int lab_blob_get(const void *record, size_t length, __u8 type,
 	const __u8 *bytes = 0;
 	int size = pktmeta_schema_find(record, length, type, 0, &bytes);
 
-	if (size < 0 || size > LAB_BLOB_SIZE)
-		return size < 0 ? size : -ENOENT;
-	value->size = (__u8)size;
-	memcpy(value->bytes, bytes, (size_t)size);
-	return 0;
+	return size < 0 ? size : lab_blob_decode(bytes, size, value);
+}
+
+static inline int lab_blob_put(void *record, __u8 type, lab_blob_t value)
+{
+	__u8 bytes[LAB_BLOB_SIZE];
+	int size = lab_blob_encode(bytes, value);
+
+	return size < 0 ? size : pktmeta_schema_put(record, type, 0, bytes, (size_t)size);
 }
 #endif
 

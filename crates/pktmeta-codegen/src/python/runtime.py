@@ -1,0 +1,251 @@
+class Socket(Protocol):
+    """What has the two calls: a socket, or asyncio's get_extra_info("socket")."""
+
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
+
+
+# Of a struct pktmeta_value.
+_VALUE_SIZE = 72
+
+T = TypeVar("T")
+N = TypeVar("N", bound=int)
+
+
+class Field(Generic[T]):
+    """A field by its name, and how its values stand in a record. Its number is the host's to say."""
+
+    def __init__(self, name: str, kind: int, size: int) -> None:
+        """Of a PKTMETA_KIND_*, with values of so many bytes at most."""
+        self.name = name
+        self.kind = kind
+        self.size = size
+
+    def encode(self, value: T) -> bytes:
+        """The bytes of a value; ValueError or OverflowError if the field cannot have it."""
+        raise NotImplementedError
+
+    def decode(self, data: bytes) -> T:
+        """The value that has these bytes; ValueError if none has."""
+        raise NotImplementedError
+
+    def _sized(self, data: bytes) -> bytes:
+        if len(data) != self.size:
+            raise ValueError(f"{self.name}: {len(data)} bytes instead of {self.size}")
+        return data
+
+
+class Number(Field[int]):
+    """An integer, or a time in nanoseconds."""
+
+    def encode(self, value: int) -> bytes:
+        return value.to_bytes(self.size, "little", signed=self.kind == PKTMETA_KIND_SIGNED)
+
+    def decode(self, data: bytes) -> int:
+        signed = self.kind == PKTMETA_KIND_SIGNED
+        return int.from_bytes(self._sized(data), "little", signed=signed)
+
+
+class Named(Field[N]):
+    """A number or a set of bits that the schema has names for."""
+
+    def __init__(self, name: str, kind: int, size: int, names: Callable[[int], N]) -> None:
+        super().__init__(name, kind, size)
+        self.names = names
+
+    def encode(self, value: N) -> bytes:
+        return value.to_bytes(self.size, "little")
+
+    def decode(self, data: bytes) -> N:
+        return self.names(int.from_bytes(self._sized(data), "little"))
+
+
+class Names(IntEnum):
+    """The names of an enumeration. A number that a later schema names is its own name here."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Optional[Names]":
+        if not isinstance(value, int):
+            return None
+        member = int.__new__(cls, value)
+        member._name_ = str(value)
+        member._value_ = value
+        return member
+
+
+class Boolean(Field[bool]):
+    """True or false; a flag is true, or the record does not have it."""
+
+    def encode(self, value: bool) -> bytes:
+        if self.kind == PKTMETA_KIND_FLAG:
+            if not value:
+                raise ValueError(f"{self.name}: leave a flag that is not set out")
+            return b""
+        return bytes([value])
+
+    def decode(self, data: bytes) -> bool:
+        # Asked for alone, a flag is answered with a byte.
+        if self.kind == PKTMETA_KIND_FLAG and data in (b"", b"\1"):
+            return True
+        if self._sized(data) not in (b"\0", b"\1"):
+            raise ValueError(f"{self.name}: neither true nor false: {data!r}")
+        return data == b"\1"
+
+
+class Ipv4(Field[IPv4Address]):
+    """An IPv4 address."""
+
+    def encode(self, value: IPv4Address) -> bytes:
+        return value.packed
+
+    def decode(self, data: bytes) -> IPv4Address:
+        return IPv4Address(self._sized(data))
+
+
+class Ipv6(Field[IPv6Address]):
+    """An IPv6 address."""
+
+    def encode(self, value: IPv6Address) -> bytes:
+        return value.packed
+
+    def decode(self, data: bytes) -> IPv6Address:
+        return IPv6Address(self._sized(data))
+
+
+class SocketAddress(Field[Tuple[Union[IPv4Address, IPv6Address], int]]):
+    """An address of either version, and a port."""
+
+    def encode(self, value: Tuple[Union[IPv4Address, IPv6Address], int]) -> bytes:
+        address, port = value
+        mapped = bytes(10) + b"\xff\xff" if address.version == 4 else b""
+        return mapped + address.packed + port.to_bytes(2, "big")
+
+    def decode(self, data: bytes) -> Tuple[Union[IPv4Address, IPv6Address], int]:
+        address = IPv6Address(self._sized(data)[:16])
+        return address.ipv4_mapped or address, int.from_bytes(data[16:], "big")
+
+
+class Octets(Field[bytes]):
+    """Bytes, or the address of a network card."""
+
+    def encode(self, value: bytes) -> bytes:
+        return self.decode(value)
+
+    def decode(self, data: bytes) -> bytes:
+        if self.kind == PKTMETA_KIND_VARIABLE and len(data) <= self.size:
+            return data
+        return self._sized(data)
+
+
+class Registry:
+    """The numbers that this host gave to fields. They stay the same as long as the host has the
+    fields: ask once."""
+
+    def __init__(self, sock: Socket) -> None:
+        """Asks for all fields, on any socket. OSError with errno ENOPROTOOPT: no datapath delivers to
+        the sockets of its cgroup."""
+        self._tags: Dict[Tuple[str, int, int], int] = {}
+        number = 1
+        while number < PKTMETA_FIELDS_MAX:
+            try:
+                info = sock.getsockopt(SOL_PKTMETA, PKTMETA_FIELD_INFO + number, 64)
+            except OSError as error:
+                if error.errno == ENODATA:
+                    break
+                raise
+            name = info[:PKTMETA_NAME_SIZE].rstrip(b"\0").decode()
+            number, kind, size = info[56:59]
+            code = {2: 1, 4: 2, 8: 3}.get(size, 0) if kind != PKTMETA_KIND_VARIABLE else 0
+            self._tags[name, kind, size] = code << 6 | number
+            number += 1
+
+    def tag(self, field: "Field[Any]") -> int:
+        """The byte that the field begins with in records of this host; LookupError if it has no field
+        of that name and type."""
+        tag = self._tags.get((field.name, field.kind, field.size))
+        if tag is None:
+            raise LookupError(f"no field {field.name} of this type on this host: register its schema")
+        return tag
+
+    def number(self, field: "Field[Any]") -> int:
+        """The number to be added to options such as PKTMETA_RX_FIELD; LookupError as of tag()."""
+        return self.tag(field) & PKTMETA_TAG_TYPE
+
+    def record(self, data: bytes = b"PM\x10\x04") -> "Record":
+        """The record that has these bytes, else one without fields; ValueError if they are none."""
+        return Record(self, _parse(data))
+
+    def selected(self, answer: bytes) -> "Record":
+        """The values in the answer of PKTMETA_RX_FIELDS and its likes."""
+        values: Dict[int, bytes] = {}
+        tags = {tag & PKTMETA_TAG_TYPE: tag for tag in self._tags.values()}
+        for at in range(0, len(answer), _VALUE_SIZE):
+            number, status, size = answer[at : at + 3]
+            if status == 0 and number in tags:
+                values[tags[number]] = answer[at + 8 : at + 8 + size]
+        return Record(self, values)
+
+    def read(self, sock: Socket, option: int, level: int = SOL_PKTMETA) -> "Optional[Record]":
+        """Asks a socket for a record: PKTMETA_RX, PKTMETA_RX_SYN, PKTMETA_TX, or, at
+        SOL_PKTMETA_DGRAM, that of a ticket. None if the packet had none."""
+        try:
+            return self.record(sock.getsockopt(level, option, 256))
+        except OSError as error:
+            if error.errno == ENODATA:
+                return None
+            raise
+
+
+class Record:
+    """The fields of a packet. bytes(record) is what PKTMETA_TX takes."""
+
+    def __init__(self, registry: Registry, values: Dict[int, bytes]) -> None:
+        """Values by their tags; Registry.record() makes records."""
+        self._registry = registry
+        self._values = values
+
+    def get(self, field: Field[T]) -> Optional[T]:
+        """The value of a field; None if the record does not have it."""
+        try:
+            return field.decode(self._values[self._registry.tag(field)])
+        except (LookupError, ValueError):
+            return None
+
+    def set(self, field: Field[T], value: T) -> "Record":
+        """Sets a field, and returns the record; errors as of encode() and Registry.tag()."""
+        self._values[self._registry.tag(field)] = field.encode(value)
+        return self
+
+    def __bytes__(self) -> bytes:
+        """ValueError: it would be longer than a record can be."""
+        parts = []
+        for tag, value in self._values.items():
+            parts.append(bytes([tag] if tag >> 6 else [tag, len(value)]) + value)
+        fields = b"".join(parts)
+        if 4 + len(fields) > PKTMETA_RECORD_MAX:
+            raise ValueError(f"a record has at most {PKTMETA_RECORD_MAX} bytes: set fewer fields")
+        return b"PM\x10" + bytes([4 + len(fields)]) + fields
+
+
+def _parse(data: bytes) -> Dict[int, bytes]:
+    """The values of a record by their tags."""
+    if len(data) < 4 or data[:2] != b"PM" or data[2] >> 4 != PKTMETA_RECORD_VERSION:
+        raise ValueError("not a record: it does not begin as one")
+    length = data[3]
+    if not 4 <= length <= min(len(data), PKTMETA_RECORD_MAX):
+        raise ValueError(f"not a record: {len(data)} bytes that say they are {length}")
+    values: Dict[int, bytes] = {}
+    at = 4
+    while at < length:
+        tag = data[at]
+        at += 1
+        if tag >> 6:
+            size = 1 << (tag >> 6)
+        else:
+            size = data[at] if at < length else length
+            at += 1
+        if size > length - at:
+            raise ValueError("not a record: a field runs past its end")
+        if tag & PKTMETA_TAG_TYPE:
+            values.setdefault(tag, data[at : at + size])
+        at += size
+    return values

@@ -1,0 +1,63 @@
+//! The generated Python package, checked and run.
+
+use crate::{records, tool};
+use pktmeta_codegen::{Language, generate};
+use std::{fs, path::PathBuf, process::Command};
+
+#[test]
+fn python_reads_and_writes_the_records_that_rust_does() {
+    let directory = package("python-run");
+    let carriers = records::carriers();
+    let printed = tool::run(
+        Command::new("python3")
+            .args([
+                "-B",
+                "-W",
+                "error",
+                "-c",
+                include_str!("../python/print.py"),
+            ])
+            .args(records::numbers())
+            .env("PYTHONPATH", directory),
+        &records::input(&carriers),
+    );
+    records::compare(&printed, &carriers);
+}
+
+#[test]
+fn the_package_has_a_type_for_everything() {
+    let directory = package("python-types");
+    tool::run(
+        Command::new("mypy").current_dir(&directory).args([
+            "--strict",
+            "--cache-dir=/dev/null",
+            "pktmeta",
+        ]),
+        "",
+    );
+}
+
+#[test]
+fn no_owners_module_is_hidden_by_the_package() {
+    let directory = package("python-names");
+    let script = "import re, pktmeta\n\
+                  print([name for name in vars(pktmeta) if re.fullmatch('[a-z][a-z0-9_]*', name)])";
+    let printed = tool::run(
+        Command::new("python3")
+            .args(["-B", "-c", script])
+            .env("PYTHONPATH", directory),
+        "",
+    );
+    assert_eq!(printed, "[]\n");
+}
+
+/// A directory with the package.
+fn package(test: &str) -> PathBuf {
+    let directory = tool::directory(test);
+    let package = directory.join("pktmeta");
+    fs::create_dir(&package).unwrap();
+    for file in generate(Language::Python, &crate::input()).unwrap() {
+        fs::write(package.join(file.name), file.text).unwrap();
+    }
+    directory
+}
