@@ -90,6 +90,23 @@ impl Lab {
         assert_eq!(result, 0, "{}", io::Error::last_os_error());
     }
 
+    /// Lets the CPUs share the server's packets by flow, once XDP has labelled them: one CPU's may
+    /// be in a socket's queue before others that arrived earlier.
+    pub(crate) fn spread_flows(&self) {
+        const ALL_CPUS: &str = "3";
+        self.hosts.server().run(|| {
+            // The sandbox's sysfs does not know the devices of this namespace.
+            // SAFETY: the arguments are strings; there are no options.
+            let mounted = unsafe {
+                let (kind, to) = (c"sysfs".as_ptr(), c"/mnt".as_ptr());
+                libc::mount(kind, to, kind, 0, std::ptr::null())
+            };
+            assert_eq!(mounted, 0, "{}", io::Error::last_os_error());
+            let link = format!("/mnt/class/net/{}", TwoHosts::SERVER_LINK);
+            std::fs::write(format!("{link}/queues/rx-0/rps_cpus"), ALL_CPUS).unwrap();
+        });
+    }
+
     /// An address of the server.
     pub(crate) fn server_address(&self, version: IpVersion, port: u16) -> SocketAddr {
         (self.hosts.server_ip(version), port).into()
@@ -292,7 +309,7 @@ pub(crate) fn version_of(address: SocketAddr) -> IpVersion {
     }
 }
 
-fn send_frame(link: &Link, frame: &[u8]) {
+pub(crate) fn send_frame(link: &Link, frame: &[u8]) {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: any bytes are a `sockaddr_ll`.
     let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };

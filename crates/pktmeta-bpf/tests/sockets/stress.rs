@@ -33,6 +33,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 fn under_stress_records_may_be_late_but_none_is_wrong() {
     in_sandbox_for(duration() + Duration::from_secs(60), |sandbox| {
         let lab = &Lab::up_with(sandbox, |options| options.slots = SLOTS);
+        lab.spread_flows();
         let until = Instant::now() + duration();
         let mut report = Report::default();
         thread::scope(|scope| {

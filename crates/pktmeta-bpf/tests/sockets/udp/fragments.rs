@@ -2,17 +2,12 @@
 //! datagram has one of them.
 
 use super::message::Message;
-use crate::lab::{Lab, assert_labelled, tenant_address};
+use crate::lab::{Lab, assert_labelled, send_frame, tenant_address};
 use pktmeta::{UdpMeta, builtin};
-use pktmeta_testkit::{
-    link::{IpVersion, Link},
-    packet::Frame,
-    sandbox::in_sandbox,
-};
+use pktmeta_testkit::{link::IpVersion, packet::Frame, sandbox::in_sandbox};
 use std::{
-    io, mem,
+    mem,
     net::{SocketAddr, UdpSocket},
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
 #[test]
@@ -56,9 +51,8 @@ fn fragments_out_of_order_have_the_record_of_the_one_with_the_ports() {
                 ([&middle, &first, &last], 2),
                 ([&middle, &last, &first], 3),
             ] {
-                let wire = PacketSocket::on(lab.hosts.client_link());
                 for frame in [&before].into_iter().chain(order).chain([&after]) {
-                    wire.send(frame);
+                    send_frame(lab.hosts.client_link(), frame);
                 }
                 let [before, long, after] =
                     [6, payload.len(), 5].map(|length| receive(&server, 3, length));
@@ -123,43 +117,4 @@ fn ip_checksum(header: &[u8]) -> u16 {
     let sum: u32 = words.sum();
     let sum = (sum & 0xffff) + (sum >> 16);
     !((sum & 0xffff) + (sum >> 16)) as u16
-}
-
-/// Sends frames as they are.
-struct PacketSocket {
-    socket: OwnedFd,
-    address: libc::sockaddr_ll,
-}
-
-impl PacketSocket {
-    fn on(link: &Link) -> Self {
-        let socket = link.netns().run(|| {
-            // SAFETY: it takes numbers. Without a protocol the socket receives nothing.
-            let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0) };
-            assert!(socket >= 0, "{}", io::Error::last_os_error());
-            // SAFETY: the kernel just made this descriptor for us.
-            unsafe { OwnedFd::from_raw_fd(socket) }
-        });
-        // SAFETY: an address of zeros is one of nobody.
-        let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = link.ifindex() as i32;
-        Self { socket, address }
-    }
-
-    #[track_caller]
-    fn send(&self, frame: &[u8]) {
-        // SAFETY: frame and address are passed with their lengths.
-        let sent = unsafe {
-            libc::sendto(
-                self.socket.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                0,
-                (&raw const self.address).cast(),
-                size_of_val(&self.address) as libc::socklen_t,
-            )
-        };
-        assert_eq!(sent, frame.len() as isize, "{}", io::Error::last_os_error());
-    }
 }

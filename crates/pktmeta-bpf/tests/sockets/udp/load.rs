@@ -4,7 +4,7 @@ use crate::{
     lab::{Lab, hide_the_ring, set_option},
     tally::{Payload, Random, Tally},
 };
-use pktmeta::{Batch, UdpMeta, builtin};
+use pktmeta::{Batch, Error, PacketMeta, UdpMeta, builtin};
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
 use std::{collections::BTreeSet, net::UdpSocket, sync::Mutex, thread, time::Duration};
 
@@ -12,20 +12,20 @@ use std::{collections::BTreeSet, net::UdpSocket, sync::Mutex, thread, time::Dura
 const SILENCE: Duration = Duration::from_millis(500);
 
 #[test]
-fn datagrams_that_are_lost_or_overtaken_do_not_change_the_records_of_others() {
-    in_sandbox(|sandbox| lose_and_overtake(&Lab::up(sandbox)));
+fn lost_datagrams_do_not_change_the_records_of_others() {
+    in_sandbox(|sandbox| lose(&Lab::up(sandbox)));
 }
 
 #[test]
 fn without_a_mapped_ring_lost_datagrams_do_not_change_the_records_of_others() {
     in_sandbox(|sandbox| {
         hide_the_ring();
-        lose_and_overtake(&Lab::up(sandbox));
+        lose(&Lab::up(sandbox));
     });
 }
 
 /// Two senders, each as all tenants, and two readers of one socket with a small queue.
-fn lose_and_overtake(lab: &Lab) {
+fn lose(lab: &Lab) {
     const SENDERS: u32 = 2;
     const DATAGRAMS: u64 = 5000;
     for version in IpVersion::BOTH {
@@ -77,11 +77,7 @@ fn read_singly(server: &UdpSocket, packets: &Packets) -> Tally {
     let mut tally = Tally::default();
     let mut buffer = [0; Payload::SIZE];
     while let Ok((_, _, meta)) = server.recv_from_meta(&mut buffer) {
-        let number = meta
-            .as_ref()
-            .ok()
-            .and_then(|meta| meta.get(builtin::PACKET_NUMBER));
-        packets.lock().unwrap().extend(number);
+        packets.lock().unwrap().extend(packet_number(&meta));
         tally.count_datagram(&buffer, meta);
     }
     tally
@@ -93,15 +89,47 @@ fn read_batches(server: &UdpSocket, packets: &Packets) -> Tally {
     while server.recv_batch_meta(&mut batch).is_ok() {
         for datagram in batch.iter() {
             let meta = datagram.meta;
-            let number = meta
-                .as_ref()
-                .ok()
-                .and_then(|meta| meta.get(builtin::PACKET_NUMBER));
-            packets.lock().unwrap().extend(number);
+            packets.lock().unwrap().extend(packet_number(&meta));
             tally.count_datagram(datagram.data, meta);
         }
     }
     tally
+}
+
+#[test]
+fn datagrams_that_overtake_each_other_keep_their_records() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        lab.spread_flows();
+        for version in IpVersion::BOTH {
+            let server = lab.udp_server(version);
+            server.enable_packet_meta().unwrap();
+            set_option(&server, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 64 << 20);
+            server.set_read_timeout(Some(SILENCE)).unwrap();
+            let (mut tally, server) = (Tally::default(), &server);
+            let mut overtaken = 0;
+            thread::scope(|scope| {
+                for sender in 0..2 {
+                    let lab = &lab;
+                    scope.spawn(move || send_as_all(lab, server, sender, 4000));
+                }
+                let (mut buffer, mut last) = ([0; Payload::SIZE], None);
+                while let Ok((_, _, meta)) = server.recv_from_meta(&mut buffer) {
+                    let number = packet_number(&meta);
+                    overtaken += u32::from(number < last);
+                    last = number;
+                    tally.count_datagram(&buffer, meta);
+                }
+            });
+            println!("{version:?}: {tally}, {overtaken} overtaken");
+            assert_eq!(tally.total(), tally.right, "{tally}");
+            assert!(overtaken > 0, "{tally}");
+        }
+    });
+}
+
+fn packet_number(meta: &Result<PacketMeta, Error>) -> Option<u64> {
+    meta.as_ref().ok()?.get(builtin::PACKET_NUMBER)
 }
 
 #[test]
