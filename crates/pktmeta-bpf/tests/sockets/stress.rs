@@ -3,10 +3,8 @@
 use crate::{
     lab::{LIMIT, Lab, set_option},
     tally::{Payload, Random, Tally},
-    udp::message::SO_RCVPRIORITY,
 };
-use pktmeta::{Batch, TcpMeta, UdpMeta};
-use pktmeta_core::abi;
+use pktmeta::{Batch, Carrier, TcpMeta, UdpMeta};
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox_for};
 use std::{
     io::{Read, Write},
@@ -195,12 +193,8 @@ fn open_and_close_sockets(
     let mut report = Report::default();
     while Instant::now() < until {
         let server = lab.udp_server(version);
-        if random.below(2) == 0 {
-            let priority = abi::PKTMETA_TICKETS_PRIORITY;
-            set_option(&server, libc::SOL_SOCKET, SO_RCVPRIORITY, 1);
-            set_option(&server, abi::SOL_PKTMETA, abi::PKTMETA_TICKETS, priority);
-        }
-        server.enable_packet_meta().unwrap();
+        let carrier = *random.choose(&[Carrier::Mark, Carrier::Priority, Carrier::Timestamp]);
+        server.enable_packet_meta_in(carrier).unwrap();
         let tenant = 1 + random.below(8) as u32;
         let client = lab.udp_client(version, tenant);
         let sent = 1 + random.below(32);

@@ -6,10 +6,9 @@ use super::{
     ring::{self, Slot},
     send,
 };
-use crate::lab::{Lab, TENANT, assert_labelled, get_option, in_child, set_option};
+use crate::lab::{Lab, assert_labelled, get_option, in_child, set_option};
 use pktmeta::{Carrier, UdpMeta};
-use pktmeta_bpf::Datapath;
-use pktmeta_core::{Record, abi};
+use pktmeta_core::abi;
 use pktmeta_testkit::{
     link::IpVersion,
     sandbox::{Sandbox, in_sandbox},
@@ -53,8 +52,7 @@ fn tickets_in_the_priority_leave_the_mark_and_the_rest_alone() {
         let _marker = mark_packets(&lab);
         for version in IpVersion::BOTH {
             let server = receiver_of_everything(&lab, version);
-            want_tickets(&server, abi::PKTMETA_TICKETS_PRIORITY);
-            server.enable_packet_meta().unwrap();
+            server.enable_packet_meta_in(Carrier::Priority).unwrap();
             send(&lab, &server, 1, b"hello");
             let message = Message::receive(&server, 16, 0);
             assert_labelled(&server.control_meta(&message.control).unwrap(), 1);
@@ -70,30 +68,57 @@ fn tickets_in_the_time_of_arrival_leave_mark_and_priority_alone() {
     in_sandbox(|sandbox| {
         let lab = Lab::up(sandbox);
         let _marker = mark_packets(&lab);
-        let registry = Datapath::new(sandbox.bpffs()).registry().read().unwrap();
         for version in IpVersion::BOTH {
             let server = receiver_of_everything(&lab, version);
-            want_tickets(&server, abi::PKTMETA_TICKETS_TIMESTAMP);
-            send(&lab, &server, 1, b"hello");
-            let message = Message::receive(&server, 16, 0);
-            assert_eq!(mark(&message), Some(MARK));
-            assert_eq!(priority(&message), Some(PRIORITY));
-            let time = arrival(&message);
-            assert!(time < Duration::from_secs(5), "{time:?} is a time");
-            let ticket = u32::try_from(time.as_nanos()).unwrap();
-            let answer = get_option(&server, abi::SOL_PKTMETA_DGRAM, ticket as i32);
-            let record = Record::parse(&answer.unwrap()).unwrap();
-            assert_eq!(registry.get(&record, TENANT), Some(1));
-            assert_eq!(slot(sandbox, ticket).displaced, 0);
-
+            send(&lab, &server, 1, b"early");
+            server.enable_packet_meta_in(Carrier::Timestamp).unwrap();
+            send(&lab, &server, 2, b"labelled");
             // Nobody labels what goes over loopback.
             let neighbour = lab.udp_server(version);
             neighbour
-                .send_to(b"hello", server.local_addr().unwrap())
+                .send_to(b"not labelled", server.local_addr().unwrap())
                 .unwrap();
-            let message = Message::receive(&server, 16, 0);
-            let absent = Duration::from_nanos(abi::TICKET_ABSENT.into());
-            assert_eq!(arrival(&message), absent);
+
+            let early = Message::receive(&server, 16, 0);
+            assert_rest(&early, version);
+            assert_not_enabled(server.control_meta(&early.control));
+
+            let labelled = Message::receive(&server, 16, 0);
+            assert_eq!(mark(&labelled), Some(MARK));
+            assert_eq!(priority(&labelled), Some(PRIORITY));
+            let meta = server.control_meta(&labelled.control).unwrap();
+            assert_labelled(&meta, 2);
+            let ticket = u32::try_from(arrival(&labelled).as_nanos()).unwrap();
+            let slot = slot(sandbox, ticket);
+            assert_eq!((slot.ticket, slot.displaced), (ticket, 0));
+            assert!(slot.record.starts_with(meta.record().unwrap().as_bytes()));
+
+            let absent = Message::receive(&server, 16, 0);
+            let ticket = Duration::from_nanos(abi::TICKET_ABSENT.into());
+            assert_eq!(arrival(&absent), ticket);
+            let absent = server.control_meta(&absent.control).unwrap();
+            assert!(absent.is_absent());
+        }
+    });
+}
+
+#[test]
+fn a_socket_can_move_its_tickets_elsewhere() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let server = lab.udp_server(version);
+            let carriers = [Carrier::Mark, Carrier::Priority, Carrier::Timestamp];
+            for (tenant, carrier) in (1..).zip(carriers.into_iter().cycle().take(6)) {
+                // What waits has its ticket elsewhere.
+                send(&lab, &server, 8, b"waits");
+                server.enable_packet_meta_in(carrier).unwrap();
+                send(&lab, &server, tenant, b"hello");
+                let (_, _, waited) = server.recv_from_meta(&mut [0; 16]).unwrap();
+                assert_not_enabled(waited);
+                let (_, _, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+                assert_labelled(&meta.unwrap(), tenant);
+            }
         }
     });
 }
@@ -105,12 +130,11 @@ fn what_a_ticket_took_the_place_of_stands_in_its_slot() {
         let _marker = mark_packets(&lab);
         for version in IpVersion::BOTH {
             for (carrier, kind, displaced) in [
-                (abi::PKTMETA_TICKETS_MARK, libc::SO_MARK, MARK),
-                (abi::PKTMETA_TICKETS_PRIORITY, libc::SO_PRIORITY, PRIORITY),
+                (Carrier::Mark, libc::SO_MARK, MARK),
+                (Carrier::Priority, libc::SO_PRIORITY, PRIORITY),
             ] {
                 let server = receiver_of_everything(&lab, version);
-                want_tickets(&server, carrier);
-                server.enable_packet_meta().unwrap();
+                server.enable_packet_meta_in(carrier).unwrap();
                 send(&lab, &server, 1, b"hello");
                 let message = Message::receive(&server, 16, 0);
                 let meta = server.control_meta(&message.control).unwrap();
@@ -150,6 +174,33 @@ fn a_process_without_capabilities_and_without_the_ring_can_have_any_carrier() {
 }
 
 #[test]
+fn a_mark_without_a_record_has_a_slot_too() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let server = lab.udp_server(version);
+            server.enable_packet_meta().unwrap();
+            // Over loopback, where nobody labels.
+            let neighbour = lab.udp_server(version);
+            set_option(&neighbour, libc::SOL_SOCKET, libc::SO_MARK, MARK as i32);
+            neighbour
+                .send_to(b"hello", server.local_addr().unwrap())
+                .unwrap();
+            let message = Message::receive(&server, 16, 0);
+            let ticket = mark(&message).unwrap();
+            let slot = slot(sandbox, ticket);
+            assert_eq!((slot.ticket, slot.displaced), (ticket, MARK));
+            assert_eq!(slot.record[..4], [0; 4]);
+            let meta = server.control_meta(&message.control).unwrap();
+            assert!(meta.is_absent());
+            assert_eq!(meta.displaced(), Some(MARK));
+            let answer = get_option(&server, abi::SOL_PKTMETA_DGRAM, ticket as i32);
+            assert_eq!(answer.unwrap_err().raw_os_error(), Some(libc::ENODATA));
+        }
+    });
+}
+
+#[test]
 fn a_socket_without_tickets_sees_what_it_always_saw() {
     in_sandbox(|sandbox| {
         let lab = Lab::up(sandbox);
@@ -165,7 +216,8 @@ fn a_socket_without_tickets_sees_what_it_always_saw() {
 
             // Nor once it does not want them any more.
             server.enable_packet_meta().unwrap();
-            want_tickets(&server, abi::PKTMETA_TICKETS_OFF);
+            let off = abi::PKTMETA_TICKETS_OFF;
+            set_option(&server, abi::SOL_PKTMETA, abi::PKTMETA_TICKETS, off);
             send(&lab, &server, 1, b"hello");
             let message = Message::receive(&server, 16, 0);
             assert_eq!(mark(&message), Some(MARK));
@@ -193,10 +245,6 @@ fn a_mark_that_somebody_else_set_is_never_taken_for_a_ticket() {
             assert_labelled(&later.unwrap(), 2);
         }
     });
-}
-
-fn want_tickets(socket: &UdpSocket, carrier: i32) {
-    set_option(socket, abi::SOL_PKTMETA, abi::PKTMETA_TICKETS, carrier);
 }
 
 /// A socket of the server that gets every control message that might be in the way.

@@ -1,14 +1,8 @@
 //! Several sockets, and several owners of one.
 
-use super::{
-    assert_not_enabled, assert_same,
-    group::Group,
-    message::{Message, SO_RCVPRIORITY},
-    send,
-};
-use crate::lab::{Lab, assert_labelled, in_child, set_option};
-use pktmeta::{Error, UdpMeta, builtin};
-use pktmeta_core::abi;
+use super::{assert_not_enabled, assert_same, group::Group, message::Message, send};
+use crate::lab::{Lab, assert_labelled, in_child};
+use pktmeta::{Carrier, Error, UdpMeta, builtin};
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
 use std::{collections::BTreeSet, net::UdpSocket, os::fd::AsRawFd, thread};
 
@@ -58,8 +52,8 @@ fn every_socket_of_a_multicast_group_has_a_ticket_of_its_own_and_the_record() {
             let group = Group::at(first.local_addr().unwrap());
             let [second, other, plain] = &[(); 3].map(|()| group.join(&lab));
             // One has its tickets elsewhere, one does not want any.
-            want_priority_tickets(other);
-            for server in [first, second, other] {
+            other.enable_packet_meta_in(Carrier::Priority).unwrap();
+            for server in [first, second] {
                 server.enable_packet_meta().unwrap();
             }
             for tenant in Lab::TENANTS {
@@ -131,7 +125,8 @@ fn a_descriptor_that_is_used_again_is_another_socket() {
 
             let elsewhere = lab.udp_server(version);
             assert_eq!(elsewhere.as_raw_fd(), descriptor);
-            want_priority_tickets(&elsewhere);
+            let priority = Carrier::Priority;
+            elsewhere.enable_packet_meta_in(priority).unwrap();
             send(&lab, &elsewhere, 3, b"hello");
             let (_, _, meta) = elsewhere.recv_from_meta(&mut [0; 16]).unwrap();
             assert_labelled(&meta.unwrap(), 3);
@@ -199,14 +194,4 @@ fn threads_that_share_a_socket_have_the_records_of_what_each_of_them_reads() {
             assert_eq!(numbers.len(), Lab::TENANTS.count());
         }
     });
-}
-
-fn want_priority_tickets(socket: &UdpSocket) {
-    set_option(socket, libc::SOL_SOCKET, SO_RCVPRIORITY, 1);
-    set_option(
-        socket,
-        abi::SOL_PKTMETA,
-        abi::PKTMETA_TICKETS,
-        abi::PKTMETA_TICKETS_PRIORITY,
-    );
 }
