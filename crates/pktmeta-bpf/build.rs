@@ -7,14 +7,15 @@ use std::{
     process::Command,
 };
 
-/// Each becomes `OUT_DIR/<hook>.bpf.o`.
-const PROGRAMS: [(&str, &str); 6] = [
+/// Each becomes `OUT_DIR/<name>.bpf.o`.
+const PROGRAMS: [(&str, &str); 7] = [
     ("xdp", "src/hooks/xdp/label.bpf.c"),
     ("tc", "src/hooks/tc/ingress.bpf.c"),
     ("cgroup_skb", "src/hooks/cgroup_skb/deliver.bpf.c"),
     ("sockops", "src/hooks/sockops/establish.bpf.c"),
     ("getsockopt", "src/hooks/getsockopt/answer.bpf.c"),
     ("setsockopt", "src/hooks/setsockopt/settle.bpf.c"),
+    ("sockets", "src/sockets/sockets.bpf.c"),
 ];
 
 /// The oldest clang whose output the verifier is known to take.
@@ -22,7 +23,13 @@ const CLANG_MIN: u32 = 14;
 const CLANG_MAX: u32 = 30;
 
 fn main() {
-    for watched in ["include", "src/hooks", "src/carriers"] {
+    for watched in [
+        "include",
+        "src/carriers",
+        "src/endpoints.bpf.h",
+        "src/hooks",
+        "src/sockets",
+    ] {
         println!("cargo::rerun-if-changed={watched}");
     }
     println!("cargo::rerun-if-env-changed=BPF_CLANG");
@@ -42,8 +49,8 @@ fn main() {
     // For the tests, which compile programs of their own.
     println!("cargo::rustc-env=PKTMETA_LIBBPF={}", libbpf.display());
     println!("cargo::rustc-env=PKTMETA_CLANG={}", clang.display());
-    for (hook, source) in PROGRAMS {
-        let object = Path::new(&variable("OUT_DIR")).join(format!("{hook}.bpf.o"));
+    for (name, source) in PROGRAMS {
+        let object = Path::new(&variable("OUT_DIR")).join(format!("{name}.bpf.o"));
         compile(&clang, &here, &libbpf, Path::new(source), &object);
     }
 }

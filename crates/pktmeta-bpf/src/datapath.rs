@@ -134,7 +134,7 @@ impl Datapath {
         HostRegistry::new(&self.bpffs)
     }
 
-    fn pins(&self) -> Pins {
+    pub(crate) fn pins(&self) -> Pins {
         Pins::datapath(&self.bpffs)
     }
 

@@ -5,6 +5,7 @@ use crate::{
     sys,
 };
 use std::{
+    collections::HashMap,
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -134,6 +135,23 @@ pub fn open_cgroup(path: &Path) -> Result<fs::File, Error> {
             "it is not a directory of the cgroup v2 file system".into(),
         )),
     }
+}
+
+/// Every cgroup that this process can see, by its number, which is the inode of its directory.
+pub(crate) fn cgroups() -> HashMap<u64, PathBuf> {
+    let mut found = HashMap::new();
+    let mut waiting: Vec<PathBuf> = cgroup_root().into_iter().collect();
+    while let Some(directory) = waiting.pop() {
+        // One that cannot be read has been removed since.
+        let Ok(metadata) = fs::metadata(&directory) else {
+            continue;
+        };
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        waiting.extend(below.map(|entry| entry.path()));
+        found.insert(metadata.ino(), directory);
+    }
+    found
 }
 
 /// Inode of this thread's network namespace: its number.

@@ -11,12 +11,14 @@
 pub mod bind;
 mod datapath;
 pub mod doctor;
+mod endpoints;
 mod error;
 pub mod hooks;
 pub mod host;
 mod object;
 mod pins;
 mod registry;
+pub mod sockets;
 mod sys;
 
 pub use datapath::{

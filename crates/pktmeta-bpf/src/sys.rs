@@ -2,6 +2,7 @@
 
 use std::{
     ffi::CString,
+    fs::File,
     io,
     os::{
         fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
@@ -26,6 +27,27 @@ pub(crate) fn link_create(
     owned(unsafe {
         libbpf_sys::bpf_link_create(program.as_raw_fd(), target, attach_type, &options)
     })
+}
+
+/// What an iterator program writes, over the map if there is one: a new reading of it.
+pub(crate) fn iterate(program: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> io::Result<File> {
+    let mut info = libbpf_sys::bpf_iter_link_info::default();
+    let mut options = libbpf_sys::bpf_link_create_opts {
+        sz: size_of::<libbpf_sys::bpf_link_create_opts>() as _,
+        ..Default::default()
+    };
+    if let Some(map) = map {
+        info.map.map_fd = map.as_raw_fd() as u32; // fds are not negative
+        options.iter_info = &raw mut info;
+        options.iter_info_len = size_of_val(&info) as u32;
+    }
+    let attach_type = libbpf_sys::BPF_TRACE_ITER;
+    // SAFETY: options is a bpf_link_create_opts of the size it says; it and info outlive the call.
+    let link = owned(unsafe {
+        libbpf_sys::bpf_link_create(program.as_raw_fd(), 0, attach_type, &options)
+    })?;
+    // SAFETY: takes no memory of ours.
+    owned(unsafe { libbpf_sys::bpf_iter_create(link.as_raw_fd()) }).map(File::from)
 }
 
 /// Detaches a link, however many hold it.

@@ -4,6 +4,7 @@
 use pktmeta_bpf::{
     Object, ObjectOptions, ProgramStats,
     hooks::{self, Hook},
+    sockets,
 };
 use pktmeta_core::{Record, Registry, builtin, schema::Schema};
 use pktmeta_testkit::{
@@ -162,27 +163,35 @@ fn cgroup_skb_lets_every_packet_pass() {
 
 /// Most instructions that the verifier may look at, a good third above what it does today. More
 /// would show that a loop or a branch got out of hand.
-const BUDGETS: [(&str, u32); 6] = [
+const BUDGETS: [(&str, u32); 8] = [
     ("pktmeta_xdp_label", 95_000),
     ("pktmeta_tc_ingress", 29_000),
     ("pktmeta_deliver", 2_400),
     ("pktmeta_establish", 1_900),
     ("pktmeta_getsockopt", 70_000),
     ("pktmeta_setsockopt", 180_000),
+    ("pktmeta_list_stored", 850),
+    ("pktmeta_list_open", 900),
 ];
 
 #[test]
 fn every_program_stays_within_its_instruction_budget() {
     in_sandbox(|_| {
         let registry = registry();
+        let hooks = hooks::INTERFACE.into_iter().chain(hooks::CGROUP);
+        let hooks = hooks.map(|hook| {
+            let programs = hook.programs.iter().map(|program| program.name);
+            (load(hook, &registry, None, true), programs.collect())
+        });
+        let lists = Object::load("sockets", sockets::OBJECT, &ObjectOptions::default());
+        let lists = (lists.unwrap(), Vec::from(sockets::PROGRAMS));
         let mut budgets = BUDGETS.into_iter();
-        for hook in hooks::INTERFACE.into_iter().chain(hooks::CGROUP) {
-            let object = load(hook, &registry, None, true);
-            for program in hook.programs {
-                let loaded = object.program(program.name).unwrap();
+        for (object, programs) in hooks.chain([lists]) {
+            for program in programs {
+                let loaded = object.program(program).unwrap();
                 let stats = ProgramStats::of(loaded.as_fd()).unwrap();
                 let (name, budget) = budgets.next().expect("a budget for each program");
-                assert_eq!(name, program.name);
+                assert_eq!(name, program);
                 println!("{name}: {} of {budget}", stats.verified_instructions);
                 assert!(
                     stats.verified_instructions <= budget,

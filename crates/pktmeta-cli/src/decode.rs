@@ -123,6 +123,36 @@ fn print(entries: &[Entry]) {
     output::print(&fields);
 }
 
+/// The fields of a record in one line, `name=value` with blanks between.
+pub(crate) fn line(dictionary: &Dictionary, record: &Record) -> String {
+    let Ok(entries) = dictionary.decode(record) else {
+        return format!("not of this host's types: {}", hex(record));
+    };
+    let fields = entries.iter().map(|entry| match &entry.known {
+        Some(known) => format!("{}={}", known.info.name, known.text),
+        None => format!("type_{}={}", entry.number, entry.text()),
+    });
+    match &fields.collect::<Vec<_>>()[..] {
+        [] => "no fields".into(),
+        fields => fields.join(" "),
+    }
+}
+
+/// The fields of a record by name; null if there is none. Those that are not known are left out.
+pub(crate) fn object(dictionary: &Dictionary, record: Option<&Record>) -> serde_json::Value {
+    let Some(record) = record else {
+        return serde_json::Value::Null;
+    };
+    let entries = dictionary.decode(record).unwrap_or_default();
+    let known = entries.into_iter().filter_map(|entry| entry.known);
+    known
+        .map(|known| {
+            let value = value_json(known.info.kind, &known.value);
+            (known.info.name.to_string(), value)
+        })
+        .collect()
+}
+
 /// Nothing but its number and bytes is known of a field that is not registered.
 fn entry_json(entry: &Entry) -> serde_json::Value {
     let known = entry.known.as_ref();

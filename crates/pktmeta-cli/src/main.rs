@@ -10,6 +10,7 @@ mod encode;
 mod r#gen;
 mod output;
 mod registry;
+mod sockets;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
@@ -33,6 +34,7 @@ enum Command {
     Up(datapath::Up),
     Down(datapath::Down),
     Status(datapath::Status),
+    Sockets(sockets::Sockets),
     Registry(registry::Registry),
     Bind(bind::Bind),
     Doctor(doctor::Doctor),
@@ -71,6 +73,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Up(up) => up.run(&bpffs),
         Command::Down(down) => down.run(&bpffs),
         Command::Status(status) => status.run(&bpffs),
+        Command::Sockets(sockets) => sockets.run(&bpffs),
         Command::Registry(registry) => registry.run(&bpffs),
         Command::Bind(bind) => bind.run(&bpffs),
         Command::Doctor(doctor) => doctor.run(&bpffs),

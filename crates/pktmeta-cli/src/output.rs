@@ -1,6 +1,8 @@
 //! Tables and JSON.
 
+use anyhow::Context;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use std::io::{self, Write};
 
 /// A table whose columns align, with a heading.
 pub(crate) fn table<const N: usize>(heading: [&str; N]) -> Table {
@@ -24,5 +26,13 @@ pub(crate) fn number(number: impl ToString) -> Cell {
 pub(crate) fn print(table: &Table) {
     for line in table.lines() {
         println!("{}", line.trim_end());
+    }
+}
+
+/// Prints much text at once. A reader that has seen enough, as `head` does, is no error.
+pub(crate) fn write(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("write to the standard output"),
     }
 }

@@ -120,4 +120,4 @@ macro_rules! object {
         &OBJECT.0
     }};
 }
-use object;
+pub(crate) use object;

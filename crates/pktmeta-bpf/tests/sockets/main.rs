@@ -3,6 +3,7 @@
 
 mod lab;
 mod options;
+mod seen;
 mod send;
 mod stress;
 mod tally;

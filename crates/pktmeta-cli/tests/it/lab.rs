@@ -133,7 +133,11 @@ impl Lab {
 
     /// Opens a connection as `tenant`, from the client.
     pub(crate) fn connect(&self, listener: &TcpListener, tenant: u32) -> TcpStream {
-        let server = listener.local_addr().unwrap();
+        self.connect_to(listener.local_addr().unwrap(), tenant)
+    }
+
+    /// The same, to an address.
+    pub(crate) fn connect_to(&self, server: SocketAddr, tenant: u32) -> TcpStream {
         let version = match server.is_ipv4() {
             true => IpVersion::V4,
             false => IpVersion::V6,

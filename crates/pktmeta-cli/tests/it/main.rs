@@ -16,5 +16,6 @@ mod errors;
 mod lab;
 mod registry;
 mod restart;
+mod sockets;
 mod status;
 mod up;

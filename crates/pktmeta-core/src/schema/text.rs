@@ -115,7 +115,11 @@ impl Dictionary {
         Ok(entries)
     }
 
-    fn info(&self, name: &str) -> Result<&FieldInfo, TextError> {
+    /// The field of a name.
+    ///
+    /// # Errors
+    /// There is none with a number; the nearest name is shown.
+    pub fn info(&self, name: &str) -> Result<&FieldInfo, TextError> {
         let info = self.registry.by_name(name);
         let field = self.fields.iter().find(|f| f.wanted.name.as_str() == name);
         match (info, field) {

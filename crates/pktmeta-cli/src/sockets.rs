@@ -1,0 +1,207 @@
+//! `pktmeta sockets`
+
+use crate::{
+    decode,
+    output::{self, table},
+};
+use pktmeta_bpf::{
+    Datapath, HostRegistry,
+    sockets::{Process, Protocol, SocketScope, SocketStatus},
+};
+use pktmeta_core::{Record, record::Tag, schema::Dictionary};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    process::ExitCode,
+};
+
+/// List sockets with their records, also of programs that know nothing of them
+///
+/// Shows the TCP and UDP sockets that have a record, or ask for those of their datagrams, in all
+/// network namespaces. Below each stand the record of the segment that opened its connection (syn),
+/// the latest that arrived, and that of what it sends.
+#[derive(clap::Args)]
+#[command(after_help = "Example: pktmeta sockets --tcp --port 443 --field tenant=7")]
+pub(crate) struct Sockets {
+    /// Only TCP sockets
+    #[arg(long)]
+    tcp: bool,
+    /// Only UDP sockets
+    #[arg(long)]
+    udp: bool,
+    /// Only sockets with a record that has a field, or has it with a value; may be given more than once
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    field: Vec<String>,
+    /// Only sockets that have this port on either end
+    #[arg(long)]
+    port: Option<u16>,
+    /// Also sockets without a record
+    #[arg(long, conflicts_with = "field")]
+    all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Sockets {
+    pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
+        let dictionary = Dictionary::new(HostRegistry::new(bpffs).read()?, []);
+        let fields = self
+            .field
+            .iter()
+            .map(|text| FieldFilter::parse(&dictionary, text));
+        let fields: Vec<_> = fields.collect::<Result<_, _>>()?;
+        let scope = match self.all {
+            true => SocketScope::All,
+            false => SocketScope::Stored,
+        };
+        let mut sockets = Datapath::new(bpffs).sockets(scope)?;
+        sockets.retain(|socket| self.wants(socket) && fields.iter().all(|f| f.matches(socket)));
+        output::write(&match self.json {
+            true => json_text(&dictionary, &sockets)?,
+            false => text(&dictionary, &sockets),
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn wants(&self, socket: &SocketStatus) -> bool {
+        let protocol = match socket.protocol {
+            Protocol::Tcp => self.tcp || !self.udp,
+            Protocol::Udp => self.udp || !self.tcp,
+        };
+        let ports = [socket.local.port(), socket.peer.port()];
+        protocol && self.port.is_none_or(|port| ports.contains(&port))
+    }
+}
+
+/// A field that a record must have, with this value if there is one.
+struct FieldFilter {
+    tag: Tag,
+    value: Option<Vec<u8>>,
+}
+
+impl FieldFilter {
+    fn parse(dictionary: &Dictionary, text: &str) -> anyhow::Result<Self> {
+        let name = text.split_once('=').map_or(text, |(name, _)| name);
+        let tag = dictionary.info(name)?.tag();
+        let value = match text == name {
+            true => None,
+            false => dictionary.encode([text])?.get(tag).map(<[u8]>::to_vec),
+        };
+        Ok(Self { tag, value })
+    }
+
+    fn matches(&self, socket: &SocketStatus) -> bool {
+        let has = |(_, record): (_, &Record)| match (record.get(self.tag), &self.value) {
+            (Some(found), Some(wanted)) => found == wanted,
+            (found, _) => found.is_some(),
+        };
+        records(socket).into_iter().any(has)
+    }
+}
+
+/// The records of a socket, by what they are of.
+fn records(socket: &SocketStatus) -> Vec<(&'static str, &Record)> {
+    let records = [
+        ("syn", &socket.opening),
+        ("latest", &socket.latest),
+        ("sends", &socket.sent),
+    ];
+    let there = records
+        .into_iter()
+        .filter_map(|(of, record)| Some((of, record.as_ref()?)));
+    there.collect()
+}
+
+/// A line for each socket, and below it one for each of its records.
+fn text(dictionary: &Dictionary, sockets: &[SocketStatus]) -> String {
+    let mut lines = table(["proto", "state", "local", "peer", "process", "netns"]);
+    for socket in sockets {
+        lines.add_row([
+            socket.protocol.to_string(),
+            socket.state.into(),
+            end(socket.local),
+            end(socket.peer),
+            processes(&socket.processes),
+            socket.netns.to_string(),
+        ]);
+    }
+    let mut text = String::new();
+    let mut lines = lines.lines();
+    let mut add = |line: String| text.extend([line.trim_end(), "\n"]);
+    lines.by_ref().take(1).for_each(&mut add);
+    for (line, socket) in lines.zip(sockets) {
+        add(line);
+        if let Some(tickets) = socket.tickets {
+            add(format!("       tickets  in the {tickets} of each datagram"));
+        }
+        for (of, record) in records(socket) {
+            add(format!(
+                "       {of:<7}  {}",
+                decode::line(dictionary, record)
+            ));
+        }
+    }
+    text
+}
+
+fn json_text(dictionary: &Dictionary, sockets: &[SocketStatus]) -> anyhow::Result<String> {
+    let sockets: Vec<_> = sockets
+        .iter()
+        .map(|socket| to_json(dictionary, socket))
+        .collect();
+    Ok(serde_json::to_string_pretty(&sockets)? + "\n")
+}
+
+fn to_json(dictionary: &Dictionary, socket: &SocketStatus) -> Value {
+    let processes = socket
+        .processes
+        .iter()
+        .map(|process| json!({ "pid": process.pid, "command": process.command, "fd": process.fd }));
+    json!({
+        "protocol": socket.protocol.to_string(),
+        "state": socket.state,
+        "local": socket.local.to_string(),
+        "peer": has_peer(socket.peer).then(|| socket.peer.to_string()),
+        "processes": processes.collect::<Vec<_>>(),
+        "uid": socket.uid,
+        "netns": socket.netns,
+        "cgroup": socket.cgroup,
+        "cookie": socket.cookie,
+        "syn": decode::object(dictionary, socket.opening.as_ref()),
+        "latest": decode::object(dictionary, socket.latest.as_ref()),
+        "sends": decode::object(dictionary, socket.sent.as_ref()),
+        "tickets": socket.tickets.map(|tickets| tickets.to_string()),
+    })
+}
+
+/// An address and port, `*` for any.
+fn end(end: SocketAddr) -> String {
+    let address = match end.ip() {
+        any if any.is_unspecified() => "*".into(),
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    match end.port() {
+        0 => format!("{address}:*"),
+        port => format!("{address}:{port}"),
+    }
+}
+
+fn has_peer(peer: SocketAddr) -> bool {
+    peer.port() != 0
+}
+
+/// The first process, and how many more.
+fn processes(processes: &[Process]) -> String {
+    let Some(first) = processes.first() else {
+        return "-".into();
+    };
+    let pids: BTreeSet<_> = processes.iter().map(|process| process.pid).collect();
+    match pids.len() - 1 {
+        0 => format!("{}({})", first.command, first.pid),
+        more => format!("{}({}) +{more}", first.command, first.pid),
+    }
+}
