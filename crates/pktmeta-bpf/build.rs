@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Each becomes `OUT_DIR/<name>.bpf.o`.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("xdp", "src/hooks/xdp/label.bpf.c"),
     ("tc", "src/hooks/tc/ingress.bpf.c"),
     ("cgroup_skb", "src/hooks/cgroup_skb/deliver.bpf.c"),
@@ -16,6 +16,7 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("getsockopt", "src/hooks/getsockopt/answer.bpf.c"),
     ("setsockopt", "src/hooks/setsockopt/settle.bpf.c"),
     ("sockets", "src/sockets/sockets.bpf.c"),
+    ("watch", "src/watch/watch.bpf.c"),
 ];
 
 /// The oldest clang whose output the verifier is known to take.
@@ -29,6 +30,7 @@ fn main() {
         "src/endpoints.bpf.h",
         "src/hooks",
         "src/sockets",
+        "src/watch",
     ] {
         println!("cargo::rerun-if-changed={watched}");
     }

@@ -12,6 +12,7 @@
 #define AF_INET6 10
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
+#define ETH_P_IP 0x0800
 
 struct endpoints {
 	__be32 local_address[4];
@@ -66,6 +67,29 @@ static __always_inline void socket_endpoints(struct endpoints *ends, void *sk)
 		bpf_probe_read_kernel(ends->local_address, 16, &common->skc_v6_rcv_saddr);
 		bpf_probe_read_kernel(ends->remote_address, 16, &common->skc_v6_daddr);
 	}
+}
+
+/* Of a packet that arrives, whose transport header is at an offset: 0 if they could be read. */
+static __always_inline long packet_endpoints(struct endpoints *ends, struct __sk_buff *skb,
+					     __u32 transport)
+{
+	__be32 ipv4[2];
+	long err;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		err = bpf_skb_load_bytes(skb, 12, ipv4, sizeof(ipv4));
+		if (err)
+			return err;
+		set_ipv4(ends->remote_address, ipv4[0]);
+		set_ipv4(ends->local_address, ipv4[1]);
+	} else {
+		err = bpf_skb_load_bytes(skb, 8, ends->remote_address, 16);
+		err = err ?: bpf_skb_load_bytes(skb, 24, ends->local_address, 16);
+		if (err)
+			return err;
+	}
+	err = bpf_skb_load_bytes(skb, transport, &ends->remote_port, 2);
+	return err ?: bpf_skb_load_bytes(skb, transport + 2, &ends->local_port, 2);
 }
 
 #endif

@@ -117,6 +117,24 @@ pub fn cgroup_root() -> Result<PathBuf, Error> {
     })
 }
 
+/// The directory of the cgroup of a process: its number, or `self`.
+///
+/// # Errors
+/// There is no such process, or its cgroup is not below what is mounted.
+pub fn cgroup_of(process: &str) -> Result<PathBuf, Error> {
+    let tried = || format!("find the cgroup of process {process}");
+    let root = cgroup_root()?;
+    let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).map_err(|error| {
+        Error::new(tried(), error).remedy("give the number of a process that runs")
+    })?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+    let path = own.map(|own| root.join(own)).filter(|path| path.is_dir());
+    path.ok_or_else(|| {
+        Error::new(tried(), format!("it is not below {}", root.display()))
+            .remedy("name the cgroup: --cgroup PATH")
+    })
+}
+
 /// Opens a cgroup.
 ///
 /// # Errors

@@ -20,6 +20,7 @@ mod pins;
 mod registry;
 pub mod sockets;
 mod sys;
+pub mod watch;
 
 pub use datapath::{
     AttachMode, Datapath, Delivery, DeliveryStatus, Down, HookStatus, InterfaceStatus, Part,

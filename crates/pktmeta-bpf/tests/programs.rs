@@ -4,7 +4,7 @@
 use pktmeta_bpf::{
     Object, ObjectOptions, ProgramStats,
     hooks::{self, Hook},
-    sockets,
+    sockets, watch,
 };
 use pktmeta_core::{Record, Registry, builtin, schema::Schema};
 use pktmeta_testkit::{
@@ -163,13 +163,15 @@ fn cgroup_skb_lets_every_packet_pass() {
 
 /// Most instructions that the verifier may look at, a good third above what it does today. More
 /// would show that a loop or a branch got out of hand.
-const BUDGETS: [(&str, u32); 8] = [
+const BUDGETS: [(&str, u32); 10] = [
     ("pktmeta_xdp_label", 95_000),
     ("pktmeta_tc_ingress", 29_000),
     ("pktmeta_deliver", 2_400),
     ("pktmeta_establish", 1_900),
     ("pktmeta_getsockopt", 70_000),
     ("pktmeta_setsockopt", 180_000),
+    ("pktmeta_watch_in", 450),
+    ("pktmeta_watch_established", 1_000),
     ("pktmeta_list_stored", 850),
     ("pktmeta_list_open", 900),
 ];
@@ -179,7 +181,7 @@ fn every_program_stays_within_its_instruction_budget() {
     in_sandbox(|_| {
         let registry = registry();
         let hooks = hooks::INTERFACE.into_iter().chain(hooks::CGROUP);
-        let hooks = hooks.map(|hook| {
+        let hooks = hooks.chain([&watch::HOOK]).map(|hook| {
             let programs = hook.programs.iter().map(|program| program.name);
             (load(hook, &registry, None, true), programs.collect())
         });

@@ -11,6 +11,7 @@ mod r#gen;
 mod output;
 mod registry;
 mod sockets;
+mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
@@ -35,6 +36,8 @@ enum Command {
     Down(datapath::Down),
     Status(datapath::Status),
     Sockets(sockets::Sockets),
+    Watch(watch::Watch),
+    Exec(watch::exec::Exec),
     Registry(registry::Registry),
     Bind(bind::Bind),
     Doctor(doctor::Doctor),
@@ -74,6 +77,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Down(down) => down.run(&bpffs),
         Command::Status(status) => status.run(&bpffs),
         Command::Sockets(sockets) => sockets.run(&bpffs),
+        Command::Watch(watch) => watch.run(&bpffs),
+        Command::Exec(exec) => exec.run(&bpffs),
         Command::Registry(registry) => registry.run(&bpffs),
         Command::Bind(bind) => bind.run(&bpffs),
         Command::Doctor(doctor) => doctor.run(&bpffs),

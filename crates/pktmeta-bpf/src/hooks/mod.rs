@@ -90,7 +90,7 @@ pub const CGROUP: [&Hook; 4] = [
     &setsockopt::HOOK,
 ];
 
-const fn count(name: &'static str, meaning: &'static str) -> Counter {
+pub(crate) const fn count(name: &'static str, meaning: &'static str) -> Counter {
     Counter {
         name,
         meaning,
@@ -98,7 +98,7 @@ const fn count(name: &'static str, meaning: &'static str) -> Counter {
     }
 }
 
-const fn loss(name: &'static str, meaning: &'static str) -> Counter {
+pub(crate) const fn loss(name: &'static str, meaning: &'static str) -> Counter {
     Counter {
         name,
         meaning,

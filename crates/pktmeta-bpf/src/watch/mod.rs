@@ -1,0 +1,200 @@
+//! What arrives at the sockets of a cgroup, as it arrives.
+
+use crate::{
+    endpoints,
+    error::{Context, Error},
+    hooks::{Hook, Program, count, loss, object},
+    host,
+    object::{Object, ObjectOptions},
+    sys,
+};
+use libbpf_rs::{RingBuffer, RingBufferBuilder};
+use pktmeta_core::Record;
+use std::{
+    fs::File,
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    sync::mpsc::{self, Receiver},
+    time::Duration,
+};
+
+/// The programs that watch.
+pub const HOOK: Hook = Hook {
+    name: "watch",
+    object: object!("watch"),
+    programs: &[
+        Program {
+            name: "pktmeta_watch_in",
+            attach_type: libbpf_sys::BPF_CGROUP_INET_INGRESS,
+        },
+        Program {
+            name: "pktmeta_watch_established",
+            attach_type: libbpf_sys::BPF_CGROUP_SOCK_OPS,
+        },
+    ],
+    counters_map: "watch_counters",
+    counters: &[
+        count("events", "connections and datagrams that were told of"),
+        loss("lost", "those that came faster than they were read"),
+    ],
+    purpose: "records cannot be seen as they arrive",
+};
+
+/// Watches the sockets of a cgroup, and of the cgroups below, while it lives. Nothing changes for
+/// them.
+#[derive(Debug)]
+pub struct Watch {
+    ring: RingBuffer<'static>,
+    events: Receiver<Event>,
+    object: Object,
+    links: Vec<OwnedFd>,
+}
+
+impl Watch {
+    /// Starts watching connections, and each datagram too if `datagrams`. Kernel 6.2, root.
+    ///
+    /// # Errors
+    /// The kernel refuses a program, or somebody attached one there or above that allows no others.
+    pub fn new(cgroup: &File, datagrams: bool) -> Result<Self, Error> {
+        let tried = || "watch a cgroup".to_owned();
+        host::check_capabilities()?;
+        let options = ObjectOptions {
+            globals: vec![("watch_datagrams", vec![datagrams.into()])],
+            ..Default::default()
+        };
+        let object = Object::load(HOOK.name, HOOK.object, &options)?;
+        let (sender, events) = mpsc::channel();
+        let map = object.map("watch_events")?;
+        let mut ring = RingBufferBuilder::new();
+        let read = move |bytes: &[u8]| {
+            if let Some(event) = Event::parse(bytes) {
+                // The receiver lives as long as the ring.
+                let _ = sender.send(event);
+            }
+            0
+        };
+        ring.add(&map, read).context(tried)?;
+        let ring = ring.build().context(tried)?;
+        let attach = |program: &Program| {
+            sys::link_create(
+                object.program(program.name)?,
+                cgroup.as_raw_fd(),
+                program.attach_type,
+                0,
+            )
+            .context(|| format!("attach {}", program.name))
+        };
+        let links = HOOK.programs.iter().map(attach).collect::<Result<_, _>>()?;
+        Ok(Self {
+            ring,
+            events,
+            object,
+            links,
+        })
+    }
+
+    /// What has arrived since the last call, in order; some of it if it is much.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn events(&self) -> Result<impl Iterator<Item = Event> + '_, Error> {
+        match self.ring.consume_raw_n(Self::BATCH) {
+            error @ ..0 => {
+                Err(io::Error::from_raw_os_error(-error)).context(|| "read what arrived".into())
+            }
+            _ => Ok(self.events.try_iter()),
+        }
+    }
+
+    /// Events at a time: what comes as fast as it is read must not keep the reader for ever.
+    const BATCH: usize = 4096;
+
+    /// Ends it: what has arrived since the last call, and how many events came faster than they
+    /// were read and are missing.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn end(self) -> Result<(Vec<Event>, u64), Error> {
+        for link in &self.links {
+            // Fails where the cgroup is gone, and with it the attachment.
+            let _ = sys::link_detach(link.as_fd());
+        }
+        let mut last = Vec::new();
+        loop {
+            let before = last.len();
+            last.extend(self.events()?);
+            if last.len() == before {
+                break;
+            }
+        }
+        let lost = self.object.counters(&HOOK)?.get(1).copied();
+        Ok((last, lost.unwrap_or_default()))
+    }
+}
+
+impl AsFd for Watch {
+    /// Readable when something has arrived.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the ring owns the fd, and the result borrows the ring.
+        unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) }
+    }
+}
+
+/// Something that arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When, on `CLOCK_MONOTONIC`.
+    pub time: Duration,
+    /// What it was.
+    pub what: What,
+    /// This host's end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// `SO_COOKIE` of the socket.
+    pub cookie: u64,
+    /// The record of the datagram, or of the segment that opened the connection.
+    pub record: Option<Record>,
+}
+
+impl Event {
+    /// Reads a `struct pktmeta_watch_event`.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (time, rest) = bytes.split_first_chunk()?;
+        let (cookie, rest) = rest.split_first_chunk()?;
+        let (ends, rest) = rest.split_first_chunk()?;
+        let (&[what, length, _, _], rest) = rest.split_first_chunk()?;
+        let (local, peer) = endpoints::parse(ends);
+        Some(Self {
+            time: Duration::from_nanos(u64::from_ne_bytes(*time)),
+            what: What::parse(what)?,
+            local,
+            peer,
+            cookie: u64::from_ne_bytes(*cookie),
+            record: Record::parse(rest.get(..usize::from(length))?).ok(),
+        })
+    }
+}
+
+/// The kinds of [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A TCP connection that the peer opened; it waits for `accept`.
+    Accepted,
+    /// A TCP connection that this host opened.
+    Connected,
+    /// A UDP datagram.
+    Datagram,
+}
+
+impl What {
+    fn parse(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Accepted),
+            2 => Some(Self::Connected),
+            3 => Some(Self::Datagram),
+            _ => None,
+        }
+    }
+}

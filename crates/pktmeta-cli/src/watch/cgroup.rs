@@ -1,0 +1,84 @@
+//! The cgroup that a program runs in.
+
+use anyhow::Context;
+use pktmeta_bpf::host;
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+/// A cgroup of this process's making. Dropped, it is removed; processes that are still in it go on in
+/// its parent.
+pub(super) struct Cgroup {
+    path: PathBuf,
+    directory: File,
+    processes: File,
+}
+
+impl Cgroup {
+    pub(super) fn create(parent: &Path) -> anyhow::Result<Self> {
+        host::open_cgroup(parent)?;
+        let path = parent.join(format!("pktmeta-exec-{}", std::process::id()));
+        let tried = || format!("make the cgroup {}", path.display());
+        fs::create_dir(&path).with_context(tried)?;
+        let open = || {
+            let processes = File::options()
+                .write(true)
+                .open(path.join("cgroup.procs"))?;
+            io::Result::Ok((File::open(&path)?, processes))
+        };
+        let opened = open().with_context(tried);
+        if opened.is_err() {
+            let _ = fs::remove_dir(&path);
+        }
+        let (directory, processes) = opened?;
+        Ok(Self {
+            path,
+            directory,
+            processes,
+        })
+    }
+
+    pub(super) fn directory(&self) -> &File {
+        &self.directory
+    }
+
+    /// Moves the process that calls it there.
+    pub(super) fn join(&self) -> impl FnMut() -> io::Result<()> + Send + Sync + use<> {
+        let processes = self.processes.as_fd().try_clone_to_owned().map(File::from);
+        move || match &processes {
+            Ok(processes) => (&*processes).write_all(b"0"),
+            Err(error) => Err(error.kind().into()),
+        }
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        const ATTEMPTS: u32 = 100;
+        let parent = self.path.join("../cgroup.procs");
+        let mut attempt = 0;
+        loop {
+            for process in fs::read_to_string(self.path.join("cgroup.procs"))?.lines() {
+                // One that has ended meanwhile need not go on anywhere.
+                let _ = fs::write(&parent, process);
+            }
+            attempt += 1;
+            match fs::remove_dir(&self.path) {
+                // A process may have made another since they were listed.
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy && attempt < ATTEMPTS => {
+                }
+                removed => return removed,
+            }
+        }
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            let path = self.path.display();
+            eprintln!("pktmeta: remove the cgroup {path}: {error}\n  = remove it with rmdir");
+        }
+    }
+}

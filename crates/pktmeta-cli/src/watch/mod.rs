@@ -1,0 +1,68 @@
+//! `pktmeta watch`, and `exec`, which watches a program of its own.
+
+mod cgroup;
+pub(crate) mod exec;
+mod log;
+mod signals;
+
+use anyhow::{Context, bail};
+use log::{Log, LogOptions};
+use pktmeta_bpf::{Datapath, host};
+use signals::Signals;
+use std::{
+    io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Log the record of each connection that running programs accept or open
+///
+/// They know nothing of it. It watches the sockets of a cgroup, such as that of a systemd service, and
+/// of the cgroups below, until it is interrupted. A socket belongs to the cgroup in which its program
+/// was when it made it; connections to that of the listener.
+#[derive(clap::Args)]
+#[command(after_help = "Example: pktmeta watch --pid $(pidof -s nginx)")]
+#[group(id = "what", required = true, multiple = false, args = ["cgroup", "pid"])]
+pub(crate) struct Watch {
+    /// Cgroup (v2) to watch
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<PathBuf>,
+    /// Watch the cgroup of this process
+    #[arg(long)]
+    pid: Option<u32>,
+    #[command(flatten)]
+    options: LogOptions,
+}
+
+impl Watch {
+    pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
+        check_up(bpffs)?;
+        let cgroup = match (self.cgroup, self.pid) {
+            (Some(path), _) => path,
+            (None, Some(pid)) => host::cgroup_of(&pid.to_string())?,
+            (None, None) => bail!("nothing to watch is given"),
+        };
+        let signals = Signals::hold().context("hold signals back")?;
+        let mut log = Log::new(Box::new(io::stdout()), &self.options, bpffs)?;
+        let cgroup = host::open_cgroup(&cgroup)?;
+        let watch = pktmeta_bpf::watch::Watch::new(&cgroup, self.options.datagrams)?;
+        while log.is_open() && !signals.arrived().any(|signal| signal.ends()) {
+            signals::wait([signals.as_fd(), watch.as_fd()]).context("wait for something")?;
+            log.write(watch.events()?);
+        }
+        log.end(watch)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Where no packet is labelled there is nothing to log.
+fn check_up(bpffs: &Path) -> anyhow::Result<()> {
+    if Datapath::new(bpffs).status()?.is_none() {
+        bail!(
+            "log records: nothing is up that labels packets\n  \
+             = `pktmeta up --iface IF` starts it"
+        );
+    }
+    Ok(())
+}
