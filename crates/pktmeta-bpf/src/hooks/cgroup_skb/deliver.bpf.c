@@ -19,8 +19,6 @@
 #define IPPROTO_UDP 17
 #define ETH_P_IP 0x0800
 #define TCP_SEQUENCE 4
-#define TCP_DATA_OFFSET 12
-#define TCP_FLAGS 13
 #define TCP_FLAG_SYN 0x02
 #define TCP_FLAG_ACK 0x10
 
@@ -183,31 +181,38 @@ static __always_inline void keep_latest(struct bpf_sock *sk, const struct record
 	counters->segments++;
 }
 
-/*
- * Remembers the record of a segment, or NULL, for a connection whose application asked for it; not of
- * segments that TCP will not take, all of whose bytes were there before or are beyond the window
- * (tcp_sequence).
- */
-static __always_inline void remember(struct __sk_buff *skb, struct sk_buff___pktmeta *kernel_skb,
-				     struct history *history, __u32 tcp,
-				     const struct record_buffer *record)
-{
-	struct tcp_sock___pktmeta *sk;
-	__u32 sequence, bytes;
-	__be32 on_wire;
-	__u8 offset;
+/* What stands in a TCP header from TCP_SEQUENCE on. */
+struct tcp_numbers {
+	__be32 sequence;
+	__be32 acknowledgment;
+	__u8 data_offset; /* in 32-bit words, shifted */
+	__u8 flags;
+};
 
-	if (bpf_skb_load_bytes(skb, tcp + TCP_SEQUENCE, &on_wire, sizeof(on_wire)) ||
-	    bpf_skb_load_bytes(skb, tcp + TCP_DATA_OFFSET, &offset, sizeof(offset)))
+/*
+ * Keeps the record of a segment, or NULL, for its connection, unless TCP will not take it: what comes
+ * from outside the window need not be the peer's (tcp_sequence).
+ */
+static __always_inline void keep_segment(struct sk_buff___pktmeta *kernel_skb, struct bpf_sock *sk,
+					 __u32 sequence, __u32 bytes,
+					 const struct record_buffer *record,
+					 struct pktmeta_deliver_counters *counters)
+{
+	struct tcp_sock___pktmeta *tcp;
+	struct history *history;
+
+	tcp = bpf_rdonly_cast(kernel_skb->sk, bpf_core_type_id_kernel(struct tcp_sock___pktmeta));
+	if ((__s32)(sequence + bytes - tcp->rcv_wup) < 0 ||
+	    (__s32)(sequence - tcp->rcv_wup - tcp->rcv_wnd) > 0)
 		return;
-	sequence = bpf_ntohl(on_wire);
-	bytes = skb->len - tcp - (offset >> 4) * 4;
-	sk = bpf_rdonly_cast(kernel_skb->sk,
-			     bpf_core_type_id_kernel(struct tcp_sock___pktmeta));
-	if ((__s32)(sequence + bytes - sk->rcv_nxt) <= 0 ||
-	    (__s32)(sequence - sk->rcv_wup - sk->rcv_wnd) > 0)
-		return;
-	history_add(history, sequence, bytes, record);
+	history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	/* Not what was there before. */
+	if (history && (__s32)(sequence + bytes - tcp->rcv_nxt) > 0)
+		history_add(history, sequence, bytes, record);
+	if (record)
+		keep_latest(sk, record, counters);
+	else
+		counters->segments_absent++;
 }
 
 static __always_inline void deliver_segment(struct __sk_buff *skb, struct bpf_sock *sk,
@@ -218,29 +223,20 @@ static __always_inline void deliver_segment(struct __sk_buff *skb, struct bpf_so
 	__u32 tcp = kernel_skb->transport_header - kernel_skb->network_header;
 	/* Two sockets that connect to each other get SYNs too (RFC 9293, 3.5). */
 	int opening = sk->state == BPF_TCP_LISTEN || sk->state == BPF_TCP_SYN_SENT;
-	struct record_buffer record = {};
-	struct history *history = NULL;
-	__u8 flags;
-	long absent;
+	struct record_buffer buffer = {}, *record;
+	struct tcp_numbers numbers;
 
-	if (opening) {
-		if (bpf_skb_load_bytes(skb, tcp + TCP_FLAGS, &flags, sizeof(flags)))
-			return;
-		/* What else comes may not be of the connection: establish.bpf.c sees what is. */
-		if ((flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN)
-			return;
-	} else {
-		history = bpf_sk_storage_get(&histories, sk, 0, 0);
-	}
-	absent = copy_record(&record, pktmeta_find_record(kernel_skb));
-	if (history)
-		remember(skb, kernel_skb, history, tcp, absent ? NULL : &record);
+	if (bpf_skb_load_bytes(skb, tcp + TCP_SEQUENCE, &numbers, sizeof(numbers)))
+		return;
+	/* What else comes then may not be of the connection: establish.bpf.c sees what is. */
+	if (opening && (numbers.flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN)
+		return;
+	record = copy_record(&buffer, pktmeta_find_record(kernel_skb)) ? NULL : &buffer;
 	if (opening)
-		keep_syn(skb, kernel_skb, tcp, absent ? NULL : &record, counters);
-	else if (absent)
-		counters->segments_absent++;
+		keep_syn(skb, kernel_skb, tcp, record, counters);
 	else
-		keep_latest(sk, &record, counters);
+		keep_segment(kernel_skb, sk, bpf_ntohl(numbers.sequence),
+			     skb->len - tcp - (numbers.data_offset >> 4) * 4, record, counters);
 }
 
 SEC("cgroup_skb/ingress")

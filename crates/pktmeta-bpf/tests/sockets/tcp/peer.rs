@@ -48,11 +48,21 @@ impl<'l> Peer<'l> {
     pub(super) fn send(&self, position: usize, length: usize) -> u64 {
         let latest = || number(&self.socket.packet_meta().unwrap());
         let before = latest();
-        let payload = Self::stream(position, length);
-        self.lab
-            .inject(&self.segment(position), TcpFlags::ACK, &payload);
+        self.inject(position, length);
         wait_until(|| latest() != before);
         latest()
+    }
+
+    /// The same with what the server has already.
+    #[track_caller]
+    pub(super) fn send_again(&self, position: usize, length: usize) {
+        self.send_in_vain(position, length, "DelayedACKLost");
+    }
+
+    /// The same with what is outside the window, which the server answers and drops.
+    #[track_caller]
+    pub(super) fn send_outside(&self, position: usize, length: usize) {
+        self.send_in_vain(position, length, "OutSegs");
     }
 
     /// The same with a segment that nobody labels.
@@ -63,6 +73,20 @@ impl<'l> Peer<'l> {
         self.lab
             .inject_on_loopback(&segment, TcpFlags::ACK, &payload);
         wait_until(|| !matches!(self.socket.meta_at(position as u64), Err(Error::NotArrived)));
+    }
+
+    #[track_caller]
+    fn send_in_vain(&self, position: usize, length: usize, counter: &str) {
+        let count = || tcp_counter(self.lab.hosts.server(), counter);
+        let before = count();
+        self.inject(position, length);
+        wait_until(|| count() != before);
+    }
+
+    fn inject(&self, position: usize, length: usize) {
+        let payload = Self::stream(position, length);
+        self.lab
+            .inject(&self.segment(position), TcpFlags::ACK, &payload);
     }
 
     /// What the stream has from a position on.

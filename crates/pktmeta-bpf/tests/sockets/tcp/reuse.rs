@@ -1,6 +1,6 @@
 //! Sockets, ports and addresses that were a connection's before.
 
-use super::*;
+use super::{peer::Peer, *};
 use crate::lab::TENANT;
 use pktmeta_testkit::packet::{Frame, TcpFlags};
 use std::{net::Shutdown, os::fd::AsRawFd};
@@ -200,6 +200,23 @@ fn a_connection_keeps_its_records_when_both_ends_close_at_once_and_when_it_is_re
             let error = socket.read(&mut [0]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
             assert_both(&socket, 7);
+        }
+    });
+}
+
+#[test]
+fn a_segment_outside_the_window_leaves_the_latest_record_as_it_was() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            let peer = Peer::connect(&lab, &listener, 3, 1);
+            let latest = peer.send(0, 1000);
+            for position in [1 << 20, 1 << 30, (1 << 32) - 1000] {
+                peer.send_outside(position, 10);
+                assert_eq!(number(&peer.socket().packet_meta().unwrap()), latest);
+            }
+            assert!(peer.send(1000, 10) > latest);
         }
     });
 }
