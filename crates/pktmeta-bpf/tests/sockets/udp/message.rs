@@ -1,7 +1,7 @@
 //! `recvmsg` as applications call it that do everything themselves.
 
 use socket2::{MaybeUninitSlice, MsgHdrMut, SockRef};
-use std::net::UdpSocket;
+use std::{io, net::UdpSocket};
 
 pub(crate) const SO_RCVMARK: i32 = 75;
 pub(crate) const SO_RCVPRIORITY: i32 = 82;
@@ -18,6 +18,10 @@ impl Message {
     /// Receives with room for so many bytes.
     #[track_caller]
     pub(crate) fn receive(socket: &UdpSocket, room: usize, flags: i32) -> Self {
+        Self::try_receive(socket, room, flags).unwrap()
+    }
+
+    pub(crate) fn try_receive(socket: &UdpSocket, room: usize, flags: i32) -> io::Result<Self> {
         const CONTROL: usize = 256;
         let (mut payload, mut control) = (Vec::with_capacity(room), Vec::with_capacity(CONTROL));
         let mut buffers = [MaybeUninitSlice::new(
@@ -26,7 +30,7 @@ impl Message {
         let mut header = MsgHdrMut::new()
             .with_buffers(&mut buffers)
             .with_control(&mut control.spare_capacity_mut()[..CONTROL]);
-        let length = SockRef::from(socket).recvmsg(&mut header, flags).unwrap();
+        let length = SockRef::from(socket).recvmsg(&mut header, flags)?;
         let (control_length, flags) = (header.control_len(), header.flags());
         // SAFETY: the kernel wrote so many bytes to each; with MSG_TRUNC it returns how many there
         // were to write, and `payload` has `room`.
@@ -34,11 +38,11 @@ impl Message {
             payload.set_len(length.min(room));
             control.set_len(control_length);
         }
-        Self {
+        Ok(Self {
             payload,
             control,
             truncated: flags.is_truncated(),
-        }
+        })
     }
 
     /// The data of a control message.

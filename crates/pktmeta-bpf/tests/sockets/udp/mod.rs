@@ -22,7 +22,7 @@ fn send(lab: &Lab, server: &UdpSocket, tenant: u32, payload: &[u8]) {
 }
 
 #[track_caller]
-fn assert_same(one: &PacketMeta, other: &PacketMeta) {
+pub(crate) fn assert_same(one: &PacketMeta, other: &PacketMeta) {
     let bytes = |meta: &PacketMeta| meta.record().unwrap().as_bytes().to_vec();
     assert_eq!(bytes(one), bytes(other));
 }
