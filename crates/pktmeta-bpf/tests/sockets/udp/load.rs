@@ -27,12 +27,14 @@ fn without_a_mapped_ring_lost_datagrams_do_not_change_the_records_of_others() {
 /// Two senders, each as all tenants, and two readers of one socket with a small queue.
 fn lose(lab: &Lab) {
     const SENDERS: u32 = 2;
-    const DATAGRAMS: u64 = 5000;
+    const DATAGRAMS: u64 = 2500;
     for version in IpVersion::BOTH {
         let server = lab.udp_server(version);
         server.enable_packet_meta().unwrap();
         set_option(&server, libc::SOL_SOCKET, libc::SO_RCVBUF, 16 << 10);
         server.set_read_timeout(Some(SILENCE)).unwrap();
+        // Nobody reads yet: not all of these can wait.
+        send_as_all(lab, &server, SENDERS, DATAGRAMS);
         let packets = Mutex::new(BTreeSet::new());
         let (mut tally, server) = (Tally::default(), &server);
         thread::scope(|scope| {
@@ -49,7 +51,7 @@ fn lose(lab: &Lab) {
         });
         println!("{version:?}: {tally}");
         assert_eq!(tally.total(), tally.right, "{tally}");
-        let sent = u64::from(SENDERS) * DATAGRAMS;
+        let sent = u64::from(SENDERS + 1) * DATAGRAMS;
         assert!((1..sent).contains(&tally.right), "{tally}");
         // No record was read twice.
         assert_eq!(packets.into_inner().unwrap().len() as u64, tally.right);
@@ -123,7 +125,7 @@ fn datagrams_that_overtake_each_other_keep_their_records() {
             });
             println!("{version:?}: {tally}, {overtaken} overtaken");
             assert_eq!(tally.total(), tally.right, "{tally}");
-            assert!(overtaken > 0, "{tally}");
+            assert!(overtaken > 0, "in order, as on one CPU: {tally}");
         }
     });
 }
