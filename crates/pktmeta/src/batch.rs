@@ -8,12 +8,7 @@ use crate::{
     sys,
 };
 use pktmeta_core::Registry;
-use std::{
-    fmt, io,
-    net::SocketAddr,
-    os::fd::{AsRawFd, BorrowedFd},
-    ptr,
-};
+use std::{fmt, io, net::SocketAddr, os::fd::BorrowedFd};
 
 /// Room for several datagrams, to be used again and again with
 /// [`UdpMeta::recv_batch_meta`](crate::UdpMeta::recv_batch_meta).
@@ -111,15 +106,7 @@ impl Batch {
         }
         // SAFETY: Each header points to its iovec and into its envelope, the iovec to its part of
         // the payload; all are ours, live, and stay where they are until the call returns.
-        let count = sys::uninterrupted(|| unsafe {
-            i64::from(libc::recvmmsg(
-                socket.as_raw_fd(),
-                messages.as_mut_ptr(),
-                messages.len() as libc::c_uint,
-                libc::MSG_WAITFORONE as _,
-                ptr::null_mut(),
-            ))
-        })?;
+        let count = unsafe { sys::receive_many(socket, messages)? };
         let mut datagrams = Datagrams::of(socket);
         for (at, message) in messages.iter().enumerate().take(count) {
             let (header, envelope) = (&message.msg_hdr, &self.envelopes[at]);

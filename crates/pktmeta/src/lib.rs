@@ -82,6 +82,8 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("pktmeta reads metadata of the Linux kernel's sockets: build for Linux");
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod batch;
 mod carrier;
 mod datagrams;
@@ -93,12 +95,16 @@ mod meta;
 #[cfg(feature = "mock")]
 pub mod mock;
 mod options;
+#[cfg(feature = "quinn")]
+pub mod quinn;
 mod ring;
 mod send;
 mod sender;
 mod sys;
 mod tcp;
 mod tickets;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod udp;
 
 pub use batch::{Batch, Datagram};

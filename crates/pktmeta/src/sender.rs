@@ -52,7 +52,7 @@ pub struct Outgoing<'a> {
     /// Who shall receive it.
     pub to: SocketAddr,
     /// What is said about it.
-    pub meta: &'a dyn ToRecord,
+    pub meta: &'a (dyn ToRecord + Sync),
 }
 
 impl<S: AsFd> MetaSender<S> {

@@ -120,6 +120,27 @@ pub(crate) fn uninterrupted(mut call: impl FnMut() -> i64) -> io::Result<usize> 
     }
 }
 
+/// Receives as many messages as there are and as there are headers for, and returns their number. Blocks for
+/// the first only, if the socket blocks.
+///
+/// # Safety
+/// The headers must point to memory that the kernel may write to.
+pub(crate) unsafe fn receive_many(
+    socket: BorrowedFd<'_>,
+    headers: &mut [libc::mmsghdr],
+) -> io::Result<usize> {
+    // SAFETY: There are as many headers as is said; the rest is the caller's promise.
+    uninterrupted(|| unsafe {
+        i64::from(libc::recvmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            headers.len() as libc::c_uint,
+            libc::MSG_WAITFORONE as _,
+            ptr::null_mut(),
+        ))
+    })
+}
+
 /// Opens a pinned map, to be mapped. That takes permission to write, though nothing is written:
 /// `do_mmap` makes a mapping of a file without `FMODE_WRITE` private, and `bpf_map_mmap` maps
 /// nothing privately.

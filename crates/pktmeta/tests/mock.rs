@@ -220,7 +220,7 @@ fn a_batch_ends_before_what_cannot_be_sent() {
     let to = receiver.local_addr().unwrap();
     let sender = MetaSender::new(&socket).unwrap();
     let (good, bad) = (TRACE_ID.with(7), TENANT.with(7));
-    let batch = [&good as &dyn ToRecord, &good, &bad, &good].map(|meta| Outgoing {
+    let batch = [&good as &(dyn ToRecord + Sync), &good, &bad, &good].map(|meta| Outgoing {
         data: b"x",
         to,
         meta,
