@@ -1,6 +1,9 @@
 //! Runs each example on real traffic.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+#[path = "tests/languages.rs"]
+mod languages;
+
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{Datapath, HostRegistry, Object, ObjectOptions, UpOptions};
 use pktmeta_core::{Record, abi, schema::Schema};
@@ -22,8 +25,7 @@ const BILL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bill.bpf.o"));
 const STEER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
 const EDGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/edge.bpf.o"));
 const DNS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dns.bpf.o"));
-const SCHEMA: &str = "owner = \"edge\"\n[[field]]\nname = \"tenant\"\ntype = \"u32\"\n\
-                      writers = [\"xdp\", \"tc\", \"app\"]\n";
+const SCHEMA: &str = include_str!("edge.toml");
 
 #[test]
 fn the_rust_server_says_what_came_with_a_datagram_and_with_a_connection() {
@@ -62,31 +64,6 @@ fn the_python_server_reads_a_connections_record_without_a_library() {
             "{said}"
         );
         assert!(said.contains("tenant = 7\n"), "{said}");
-    });
-}
-
-#[test]
-fn the_c_server_reads_a_datagrams_record_without_a_library() {
-    in_sandbox(|sandbox| {
-        let hosts = labelled_hosts(sandbox);
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/c/read_record.c");
-        let binary = std::env::temp_dir().join(format!("read_record-{}", std::process::id()));
-        let compiled = Command::new("cc")
-            .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", source, "-o"])
-            .arg(&binary)
-            .status();
-        assert!(
-            compiled
-                .expect("cc: `cargo xtask setup` installs it")
-                .success()
-        );
-        let mut command = hosts.server().command(&binary);
-        let mut server = Server::start(command.args(["192.0.2.2", "7000"]));
-        send_datagram(&hosts);
-        let said = server.rest();
-        std::fs::remove_file(&binary).unwrap();
-        assert!(said.contains("tenant = 07 00 00 00\n"), "{said}");
-        assert!(said.contains("rx_timestamp ="), "{said}");
     });
 }
 
@@ -228,45 +205,30 @@ fn what_leaves_is_billed_to_the_tenant_that_the_application_named() {
     ] {
         in_sandbox(|sandbox| {
             let hosts = labelled_hosts(sandbox);
-            let registry = HostRegistry::default().read().unwrap();
-            let maps = sandbox.bpffs().join("pktmeta/maps");
-            let options = ObjectOptions {
-                registry: Some(&registry),
-                pins: ["pktmeta_tx", "pktmeta_tx_tickets"]
-                    .map(|map| (map, maps.join(map)))
-                    .into(),
-                ..Default::default()
-            };
-            let object = Object::load("bill", BILL, &options).unwrap();
-            let program = object.program(name).unwrap();
-            let cgroup = std::fs::File::open(sandbox.cgroup()).unwrap();
+            let bill = Bill::new(sandbox);
             match place {
                 libbpf_sys::BPF_TCX_EGRESS => hosts
                     .server()
-                    .run(|| attach(program, hosts.server_ifindex(), place)),
-                _ => attach(program, cgroup.as_raw_fd() as u32, place),
+                    .run(|| attach(bill.program(name), hosts.server_ifindex(), place)),
+                _ => bill.attach_to_cgroup(sandbox),
             }
-            let bill = object.map("bill").unwrap();
-            let billed = |tenant: u32| {
-                let bytes = bill.lookup(&tenant.to_ne_bytes(), MapFlags::ANY).unwrap();
-                bytes.map(|bytes| u64::from_ne_bytes(bytes.try_into().unwrap()))
-            };
 
             let socket = hosts.server().run(|| UdpSocket::bind("192.0.2.2:0"));
             let socket = socket.unwrap();
             let to = "192.0.2.1:9";
             socket.send_to(&[0; 100], to).unwrap();
-            assert_eq!(billed(7), None, "nobody named a tenant");
+            assert_eq!(bill.of(7), None, "nobody named a tenant");
+            let registry = HostRegistry::default().read().unwrap();
             let field = registry.by_name("tenant").unwrap().tlv.get();
             let option = abi::PKTMETA_TX_FIELD + i32::from(field);
             set_option(&socket, option, &7u32.to_le_bytes());
             socket.send_to(&[0; 100], to).unwrap();
             socket.send_to(&[0; 20], to).unwrap();
-            assert_eq!(billed(7), Some(2 * headers + 120));
+            assert_eq!(bill.of(7), Some(2 * headers + 120));
             set_option(&socket, option, &8u32.to_le_bytes());
             socket.send_to(&[0; 30], to).unwrap();
-            assert_eq!(billed(8), Some(headers + 30));
-            assert_eq!(billed(7), Some(2 * headers + 120), "as before");
+            assert_eq!(bill.of(8), Some(headers + 30));
+            assert_eq!(bill.of(7), Some(2 * headers + 120), "as before");
 
             // At TC egress a SYN-ACK is nobody's yet; what the connection sends then is its own.
             let listener = hosts.server().run(|| TcpListener::bind("192.0.2.2:7000"));
@@ -274,22 +236,66 @@ fn what_leaves_is_billed_to_the_tenant_that_the_application_named() {
             set_option(&listener, option, &9u32.to_le_bytes());
             let _client = connect(&hosts);
             let (mut connection, _) = listener.accept().unwrap();
-            let handshake = billed(9).unwrap_or(0);
+            let handshake = bill.of(9).unwrap_or(0);
             assert_eq!(handshake > 0, name == "bill_cgroup");
             connection.write_all(&[0; 1000]).unwrap();
-            let data = billed(9).unwrap() - handshake;
+            let data = bill.of(9).unwrap() - handshake;
             assert!((1000..1100).contains(&data), "{data} bytes");
         });
     }
 }
 
-/// Two hosts, of which the server labels what it receives from the client with tenant 7.
+/// What the programs of `bill.bpf.c` count.
+struct Bill {
+    object: Object,
+}
+
+impl Bill {
+    fn new(sandbox: &Sandbox) -> Self {
+        let registry = HostRegistry::default().read().unwrap();
+        let maps = sandbox.bpffs().join("pktmeta/maps");
+        let options = ObjectOptions {
+            registry: Some(&registry),
+            pins: ["pktmeta_tx", "pktmeta_tx_tickets"]
+                .map(|map| (map, maps.join(map)))
+                .into(),
+            ..Default::default()
+        };
+        let object = Object::load("bill", BILL, &options).unwrap();
+        Self { object }
+    }
+
+    fn program(&self, name: &str) -> BorrowedFd<'_> {
+        self.object.program(name).unwrap()
+    }
+
+    /// Bills what the sandbox's processes send, whatever their network namespace.
+    fn attach_to_cgroup(&self, sandbox: &Sandbox) {
+        let cgroup = std::fs::File::open(sandbox.cgroup()).unwrap();
+        attach(
+            self.program("bill_cgroup"),
+            cgroup.as_raw_fd() as u32,
+            libbpf_sys::BPF_CGROUP_INET_EGRESS,
+        );
+    }
+
+    /// The bytes that a tenant sent.
+    fn of(&self, tenant: u32) -> Option<u64> {
+        let bill = self.object.map("bill").unwrap();
+        let bytes = bill.lookup(&tenant.to_ne_bytes(), MapFlags::ANY).unwrap();
+        bytes.map(|bytes| u64::from_ne_bytes(bytes.try_into().unwrap()))
+    }
+}
+
+/// Two hosts, of which the server labels what it receives from the client with tenant 7, by IPv6 8.
 fn labelled_hosts(sandbox: &Sandbox) -> TwoHosts {
     let hosts = TwoHosts::new().unwrap();
     let mut options = UpOptions::new(TwoHosts::SERVER_LINK);
     options.cgroup = Some(sandbox.cgroup().into());
     options.schemas = vec![Schema::parse("edge.toml", SCHEMA).unwrap()];
-    options.labels = vec!["192.0.2.0/24=tenant:7".parse().unwrap()];
+    options.labels = ["192.0.2.0/24=tenant:7", "2001:db8::/32=tenant:8"]
+        .map(|label| label.parse().unwrap())
+        .into();
     hosts
         .server()
         .run(|| Datapath::default().up(&options))

@@ -43,10 +43,11 @@ pub enum Language {
     C,
     /// For each owner a module without `std`, `OWNER.rs`.
     Rust,
-    /// A package: `__init__.py`, which is the same for all schemas, and for each owner `OWNER.py`.
+    /// A package: `__init__.py`, which is the same for all schemas and has the built-in fields, and
+    /// for each owner `OWNER.py`.
     Python,
-    /// A package: `pktmeta.go`, which is the same for all schemas, and for each owner
-    /// `OWNER_fields.go`.
+    /// A package: `pktmeta.go`, which is the same for all schemas and has the built-in fields, and
+    /// for each owner `OWNER_fields.go`.
     Go,
     /// One dissector for all fields, `pktmeta.lua`.
     Wireshark,
@@ -77,6 +78,8 @@ impl Language {
 #[derive(Clone, Debug)]
 pub struct Input {
     schemas: Vec<Schema>,
+    /// What pktmeta's own programs say, which packages have too: nobody has a file of it.
+    builtin: Schema,
     registry: Registry,
     rust_crate: String,
 }
@@ -92,8 +95,11 @@ impl Input {
             return Err(Error::OwnerTwice(twice.owner()));
         }
         let registry = Schema::registry(&schemas).map_err(Error::Registry)?;
+        let builtin = Schema::parse("builtin.toml", pktmeta_core::builtin::SCHEMA)
+            .map_err(|error| Error::Registry(error.to_string()))?;
         Ok(Self {
             schemas,
+            builtin,
             registry,
             rust_crate: "pktmeta".into(),
         })
@@ -135,8 +141,8 @@ pub fn generate(language: Language, input: &Input) -> Result<Vec<GeneratedFile>,
     match language {
         Language::C => c::generate(&input.schemas),
         Language::Rust => rust::generate(&input.schemas, &input.rust_crate),
-        Language::Python => python::generate(&input.schemas),
-        Language::Go => go::generate(&input.schemas),
+        Language::Python => python::generate(&input.schemas, &input.builtin),
+        Language::Go => go::generate(&input.schemas, &input.builtin),
         Language::Wireshark => wireshark::generate(&input.schemas, &input.registry),
         Language::Reference => Ok(reference::generate(&input.schemas)),
         Language::JsonSchema => Ok(vec![json_schema::file()]),

@@ -73,6 +73,34 @@ func (f Field[T]) Set(record *Record, value T) error {
 	return nil
 }
 
+// Getsockopt asks a socket for this field alone: PKTMETA_RX_FIELD, PKTMETA_RX_SYN_FIELD or
+// PKTMETA_TX_FIELD. The error is syscall.ENODATA if there is no record, ENOENT if it lacks the field.
+func (f Field[T]) Getsockopt(host *Registry, conn syscall.RawConn, option int) (T, error) {
+	var none T
+	number, err := f.Number(host)
+	if err != nil {
+		return none, err
+	}
+	data, err := Getsockopt(conn, SOL_PKTMETA, option+number)
+	if err != nil {
+		return none, err
+	}
+	return f.Decode(data)
+}
+
+// Setsockopt sets this field alone: PKTMETA_TX_FIELD.
+func (f Field[T]) Setsockopt(host *Registry, conn syscall.RawConn, option int, value T) error {
+	number, err := f.Number(host)
+	if err != nil {
+		return err
+	}
+	data, err := f.Encode(value)
+	if err != nil {
+		return err
+	}
+	return Setsockopt(conn, SOL_PKTMETA, option+number, data)
+}
+
 func (f Field[T]) tag(host *Registry) (byte, error) {
 	tag, ok := host.tags[identity{f.Name, f.Kind, f.Size}]
 	if !ok {
@@ -151,6 +179,19 @@ func (host *Registry) Parse(data []byte) (*Record, error) {
 		data = data[header+size:]
 	}
 	return record, nil
+}
+
+// Select chooses the fields that PKTMETA_RX_FIELDS and its likes answer with.
+func (host *Registry) Select(conn syscall.RawConn, fields ...interface{ Number(*Registry) (int, error) }) error {
+	selection := make([]byte, len(fields))
+	for i, field := range fields {
+		number, err := field.Number(host)
+		if err != nil {
+			return err
+		}
+		selection[i] = byte(number)
+	}
+	return Setsockopt(conn, SOL_PKTMETA, PKTMETA_FIELDS, selection)
 }
 
 // Selected reads the answer of PKTMETA_RX_FIELDS and its likes.

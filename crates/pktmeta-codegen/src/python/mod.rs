@@ -11,9 +11,9 @@ use pktmeta_core::{
 };
 use std::collections::BTreeSet;
 
-pub(crate) fn generate(schemas: &[Schema]) -> Result<Vec<GeneratedFile>, Error> {
+pub(crate) fn generate(schemas: &[Schema], builtin: &Schema) -> Result<Vec<GeneratedFile>, Error> {
     let mut modules = Identifiers::new(Language::Python);
-    let mut files = vec![runtime()];
+    let mut files = vec![runtime(builtin)];
     for schema in schemas {
         let what = format!("the module of {}", schema.owner());
         modules.take(&module_name(schema), &what)?;
@@ -23,7 +23,7 @@ pub(crate) fn generate(schemas: &[Schema]) -> Result<Vec<GeneratedFile>, Error> 
 }
 
 /// Nothing in it has a name that an owner may have, whose module would hide it or be hidden.
-fn runtime() -> GeneratedFile {
+fn runtime(builtin: &Schema) -> GeneratedFile {
     let constants: String = abi::constants()
         .into_iter()
         .map(|(name, value)| format!("{name} = {}\n", text::number(value)))
@@ -44,8 +44,12 @@ from typing import Any, Callable, Dict, Generic, Optional, Protocol, Tuple, Type
 
 {constants}
 
-{runtime}",
+{runtime}
+
+# What pktmeta's own programs say of packets.
+{builtin}",
             runtime = include_str!("runtime.py"),
+            builtin = builtin.fields().iter().map(constant).collect::<String>(),
         ),
     }
 }

@@ -175,7 +175,8 @@ class Registry:
         return Record(self, _parse(data))
 
     def selected(self, answer: bytes) -> "Record":
-        """The values in the answer of PKTMETA_RX_FIELDS and its likes."""
+        """The values in the answer of PKTMETA_RX_FIELDS and its likes. Python takes answers of up to
+        1024 bytes: 14 fields."""
         values: Dict[int, bytes] = {}
         tags = {tag & PKTMETA_TAG_TYPE: tag for tag in self._tags.values()}
         for at in range(0, len(answer), _VALUE_SIZE):
@@ -187,8 +188,9 @@ class Registry:
     def read(self, sock: Socket, option: int, level: int = SOL_PKTMETA) -> "Optional[Record]":
         """Asks a socket for a record: PKTMETA_RX, PKTMETA_RX_SYN, PKTMETA_TX, or, at
         SOL_PKTMETA_DGRAM, that of a ticket. None if the packet had none."""
+        signed = option - (option >> 31 << 32)  # an option is an int to the kernel and to Python
         try:
-            return self.record(sock.getsockopt(level, option, 256))
+            return self.record(sock.getsockopt(level, signed, 256))
         except OSError as error:
             if error.errno == ENODATA:
                 return None

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"encoding/hex"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"strconv"
 )
@@ -104,10 +106,11 @@ func text(value any, data []byte) string {
 		return fmt.Sprintf("%016x%016x", uint64(value.Hi), value.Lo)
 	case interface{ Port() uint16 }:
 		return fmt.Sprintf("%x %d", data[:16], value.Port())
-	case []byte, fmt.Stringer:
+	case []byte, net.HardwareAddr, netip.Addr:
 		return hex.EncodeToString(data)
 	}
-	return fmt.Sprint(value)
+	// A number, also of an enumeration, which prints itself by its name.
+	return fmt.Sprintf("%d", value)
 }
 
 // register gives the fields the numbers that the arguments say.

@@ -254,7 +254,8 @@ class Registry:
         return Record(self, _parse(data))
 
     def selected(self, answer: bytes) -> "Record":
-        """The values in the answer of PKTMETA_RX_FIELDS and its likes."""
+        """The values in the answer of PKTMETA_RX_FIELDS and its likes. Python takes answers of up to
+        1024 bytes: 14 fields."""
         values: Dict[int, bytes] = {}
         tags = {tag & PKTMETA_TAG_TYPE: tag for tag in self._tags.values()}
         for at in range(0, len(answer), _VALUE_SIZE):
@@ -266,8 +267,9 @@ class Registry:
     def read(self, sock: Socket, option: int, level: int = SOL_PKTMETA) -> "Optional[Record]":
         """Asks a socket for a record: PKTMETA_RX, PKTMETA_RX_SYN, PKTMETA_TX, or, at
         SOL_PKTMETA_DGRAM, that of a ticket. None if the packet had none."""
+        signed = option - (option >> 31 << 32)  # an option is an int to the kernel and to Python
         try:
-            return self.record(sock.getsockopt(level, option, 256))
+            return self.record(sock.getsockopt(level, signed, 256))
         except OSError as error:
             if error.errno == ENODATA:
                 return None
@@ -328,3 +330,26 @@ def _parse(data: bytes) -> Dict[int, bytes]:
             values.setdefault(tag, data[at : at + size])
         at += size
     return values
+
+
+# What pktmeta's own programs say of packets.
+
+# When XDP saw the packet, by CLOCK_MONOTONIC
+# timestamp
+RX_TIMESTAMP = Number("rx_timestamp", PKTMETA_KIND_TIMESTAMP, 8)
+
+# Index of the interface whose XDP program saw the packet
+# u32
+RX_IFINDEX = Number("rx_ifindex", PKTMETA_KIND_UNSIGNED, 4)
+
+# Receive queue of that interface
+# u16
+RX_QUEUE = Number("rx_queue", PKTMETA_KIND_UNSIGNED, 2)
+
+# Number of the packet among those that the interface has received, from 1
+# u64
+PACKET_NUMBER = Number("packet_number", PKTMETA_KIND_UNSIGNED, 8)
+
+# The kernel's hash of the packet's flow (skb->hash)
+# u32
+FLOW_HASH = Number("flow_hash", PKTMETA_KIND_UNSIGNED, 4)

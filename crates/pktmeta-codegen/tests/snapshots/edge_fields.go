@@ -13,6 +13,8 @@ package pktmeta
 
 import "net"
 
+import "strconv"
+
 // EdgeTenant: u32.
 // Customer that owns the destination prefix
 var EdgeTenant = numbers[uint32]("tenant", PKTMETA_KIND_UNSIGNED, 4)
@@ -29,6 +31,19 @@ const (
 	EdgeVerdictLog  EdgeVerdictValue = 1
 	EdgeVerdictDrop EdgeVerdictValue = 7
 )
+
+// String gives the name of a value, or its number if it has none here.
+func (value EdgeVerdictValue) String() string {
+	switch value {
+	case EdgeVerdictPass:
+		return "pass"
+	case EdgeVerdictLog:
+		return "log"
+	case EdgeVerdictDrop:
+		return "drop"
+	}
+	return strconv.FormatUint(uint64(value), 10)
+}
 
 // EdgeSeen: bits16.
 // What is known of the packet's way

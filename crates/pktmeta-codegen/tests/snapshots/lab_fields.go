@@ -9,6 +9,8 @@
 
 package pktmeta
 
+import "strconv"
+
 // LabType: u8.
 // A keyword of Rust
 var LabType = numbers[uint8]("type", PKTMETA_KIND_UNSIGNED, 1)
@@ -54,6 +56,21 @@ const (
 	LabOptionMax  LabOptionValue = 65535
 )
 
+// String gives the name of a value, or its number if it has none here.
+func (value LabOptionValue) String() string {
+	switch value {
+	case LabOptionSome:
+		return "some"
+	case LabOptionNone:
+		return "none"
+	case LabOptionType:
+		return "type"
+	case LabOptionMax:
+		return "max"
+	}
+	return strconv.FormatUint(uint64(value), 10)
+}
+
 // LabBig: enum32.
 var LabBig = numbers[LabBigValue]("big", PKTMETA_KIND_ENUM, 4)
 
@@ -64,6 +81,17 @@ const (
 	LabBigOne LabBigValue = 1
 	LabBigAll LabBigValue = 4294967295
 )
+
+// String gives the name of a value, or its number if it has none here.
+func (value LabBigValue) String() string {
+	switch value {
+	case LabBigOne:
+		return "one"
+	case LabBigAll:
+		return "all"
+	}
+	return strconv.FormatUint(uint64(value), 10)
+}
 
 // LabB: bits8.
 var LabB = numbers[LabBValue]("b", PKTMETA_KIND_BITS, 1)

@@ -165,6 +165,34 @@ func (f Field[T]) Set(record *Record, value T) error {
 	return nil
 }
 
+// Getsockopt asks a socket for this field alone: PKTMETA_RX_FIELD, PKTMETA_RX_SYN_FIELD or
+// PKTMETA_TX_FIELD. The error is syscall.ENODATA if there is no record, ENOENT if it lacks the field.
+func (f Field[T]) Getsockopt(host *Registry, conn syscall.RawConn, option int) (T, error) {
+	var none T
+	number, err := f.Number(host)
+	if err != nil {
+		return none, err
+	}
+	data, err := Getsockopt(conn, SOL_PKTMETA, option+number)
+	if err != nil {
+		return none, err
+	}
+	return f.Decode(data)
+}
+
+// Setsockopt sets this field alone: PKTMETA_TX_FIELD.
+func (f Field[T]) Setsockopt(host *Registry, conn syscall.RawConn, option int, value T) error {
+	number, err := f.Number(host)
+	if err != nil {
+		return err
+	}
+	data, err := f.Encode(value)
+	if err != nil {
+		return err
+	}
+	return Setsockopt(conn, SOL_PKTMETA, option+number, data)
+}
+
 func (f Field[T]) tag(host *Registry) (byte, error) {
 	tag, ok := host.tags[identity{f.Name, f.Kind, f.Size}]
 	if !ok {
@@ -243,6 +271,19 @@ func (host *Registry) Parse(data []byte) (*Record, error) {
 		data = data[header+size:]
 	}
 	return record, nil
+}
+
+// Select chooses the fields that PKTMETA_RX_FIELDS and its likes answer with.
+func (host *Registry) Select(conn syscall.RawConn, fields ...interface{ Number(*Registry) (int, error) }) error {
+	selection := make([]byte, len(fields))
+	for i, field := range fields {
+		number, err := field.Number(host)
+		if err != nil {
+			return err
+		}
+		selection[i] = byte(number)
+	}
+	return Setsockopt(conn, SOL_PKTMETA, PKTMETA_FIELDS, selection)
 }
 
 // Selected reads the answer of PKTMETA_RX_FIELDS and its likes.
@@ -416,3 +457,23 @@ func octets[T ~[]byte](name string, kind, size uint8) Field[T] {
 		func(value T) ([]byte, bool) { return same(value), true },
 		func(data []byte) (T, bool) { return same(data), true }}
 }
+
+// RxTimestamp: timestamp.
+// When XDP saw the packet, by CLOCK_MONOTONIC
+var RxTimestamp = numbers[uint64]("rx_timestamp", PKTMETA_KIND_TIMESTAMP, 8)
+
+// RxIfindex: u32.
+// Index of the interface whose XDP program saw the packet
+var RxIfindex = numbers[uint32]("rx_ifindex", PKTMETA_KIND_UNSIGNED, 4)
+
+// RxQueue: u16.
+// Receive queue of that interface
+var RxQueue = numbers[uint16]("rx_queue", PKTMETA_KIND_UNSIGNED, 2)
+
+// PacketNumber: u64.
+// Number of the packet among those that the interface has received, from 1
+var PacketNumber = numbers[uint64]("packet_number", PKTMETA_KIND_UNSIGNED, 8)
+
+// FlowHash: u32.
+// The kernel's hash of the packet's flow (skb->hash)
+var FlowHash = numbers[uint32]("flow_hash", PKTMETA_KIND_UNSIGNED, 4)

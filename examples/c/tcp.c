@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Echo TCP. What is answered is the tenant's that opened the connection, as XDP says.
+ *
+ *	pktmeta gen c ../edge.toml -o .
+ *	cc -I . -I ../../crates/pktmeta-bpf/include -o tcp tcp.c && ./tcp 192.0.2.2 7000
+ */
+#include "example.h"
+#include "edge.pktmeta.h"
+
+#include <pktmeta/abi.h>
+#include <unistd.h>
+
+static int tenant_number, class_number;
+
+static int listener(int argc, char **argv)
+{
+	struct addrinfo *at = address(argc, argv, SOCK_STREAM);
+	int fd = must("socket", socket(at->ai_family, SOCK_STREAM, 0)), on = 1;
+
+	must("SO_REUSEADDR", setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)));
+	must("bind", bind(fd, at->ai_addr, at->ai_addrlen));
+	must("listen", listen(fd, 16));
+	freeaddrinfo(at);
+	return fd;
+}
+
+/* What came with the SYN, asked for in three ways. Returns the tenant, or -1: there is no record. */
+static long long tenant_of(int fd)
+{
+	struct pktmeta_value values[2];
+	__u8 record[256], bytes[EDGE_TENANT_SIZE];
+	edge_tenant_t whole, alone, selected;
+	edge_class_t class;
+	socklen_t length;
+
+	/* All fields. */
+	length = sizeof(record);
+	if (getsockopt(fd, SOL_PKTMETA, PKTMETA_RX_SYN, record, &length)) {
+		if (errno != ENODATA)
+			fail("PKTMETA_RX_SYN", errno);
+		return -1;
+	}
+	if (edge_tenant_get(record, length, tenant_number, &whole))
+		return -1;
+	/* One of them. */
+	length = sizeof(bytes);
+	must("PKTMETA_RX_SYN_FIELD",
+	     getsockopt(fd, SOL_PKTMETA, PKTMETA_RX_SYN_FIELD + tenant_number, bytes, &length));
+	if (edge_tenant_decode(bytes, length, &alone))
+		return -1;
+	/* The selected ones. */
+	length = sizeof(values);
+	must("PKTMETA_RX_SYN_FIELDS",
+	     getsockopt(fd, SOL_PKTMETA, PKTMETA_RX_SYN_FIELDS, values, &length));
+	if (values[0].status || edge_tenant_decode(values[0].value, values[0].size, &selected))
+		return -1;
+	printf("tenant %u; alone %u; selected %u, ", whole, alone, selected);
+	if (values[1].status || edge_class_decode(values[1].value, values[1].size, &class))
+		printf("None\n");
+	else
+		printf("%u\n", class);
+	return whole;
+}
+
+/* From now on, what this socket sends is this tenant's. */
+static void send_as(int fd, edge_tenant_t tenant)
+{
+	__u8 bytes[EDGE_TENANT_SIZE];
+	int size = edge_tenant_encode(bytes, tenant);
+
+	must("PKTMETA_TX_FIELD",
+	     setsockopt(fd, SOL_PKTMETA, PKTMETA_TX_FIELD + tenant_number, bytes, size));
+}
+
+int main(int argc, char **argv)
+{
+	int fd = listener(argc, argv);
+	__u8 selection[2];
+
+	tenant_number = number("tenant", edge_tenant_number(fd));
+	class_number = number("class", edge_class_number(fd));
+	/* The connections that it accepts have this selection too. */
+	selection[0] = tenant_number;
+	selection[1] = class_number;
+	must("PKTMETA_FIELDS",
+	     setsockopt(fd, SOL_PKTMETA, PKTMETA_FIELDS, selection, sizeof(selection)));
+	setlinebuf(stdout);
+	printf("listening\n");
+	for (;;) {
+		struct sockaddr_storage peer;
+		socklen_t length = sizeof(peer);
+		int connection = must("accept", accept(fd, (struct sockaddr *)&peer, &length));
+		char payload[2048];
+		long long tenant;
+		ssize_t size;
+
+		print_peer(&peer, length);
+		tenant = tenant_of(connection);
+		if (tenant < 0)
+			printf("no record\n");
+		else
+			send_as(connection, tenant);
+		while ((size = read(connection, payload, sizeof(payload))) > 0)
+			must("write", write(connection, payload, size));
+		close(connection);
+	}
+}

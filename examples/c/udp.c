@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Echo UDP. Each answer is the tenant's whose datagram it answers, as XDP says.
+ *
+ *	pktmeta gen c ../edge.toml -o .
+ *	cc -I . -I ../../crates/pktmeta-bpf/include -o udp udp.c && ./udp 192.0.2.2 7000
+ */
+#include "example.h"
+#include "edge.pktmeta.h"
+
+#include <linux/net_tstamp.h>
+#include <pktmeta/abi.h>
+#include <time.h>
+
+#ifndef SO_RCVMARK
+#define SO_RCVMARK 75
+#endif
+
+/* Room for any control message of these examples. */
+union control {
+	char bytes[CMSG_SPACE(sizeof(struct timespec))];
+	struct cmsghdr header;
+};
+
+/* Tickets are in marks, or, for who may not use these, in times. */
+static int marks;
+
+/* To be called before the socket is bound, so that the first datagram has a ticket. */
+static void use_tickets(int fd)
+{
+	struct sock_txtime txtime = { .clockid = CLOCK_MONOTONIC };
+	int on = 1, mark = 0, where;
+
+	marks = !setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
+	if (marks) {
+		where = PKTMETA_TICKETS_MARK;
+		must("SO_RCVMARK", setsockopt(fd, SOL_SOCKET, SO_RCVMARK, &on, sizeof(on)));
+	} else {
+		where = PKTMETA_TICKETS_TIMESTAMP;
+		must("SO_TIMESTAMPNS", setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)));
+		must("SO_TXTIME", setsockopt(fd, SOL_SOCKET, SO_TXTIME, &txtime, sizeof(txtime)));
+	}
+	must("PKTMETA_TICKETS", setsockopt(fd, SOL_PKTMETA, PKTMETA_TICKETS, &where, sizeof(where)));
+}
+
+/* The ticket that came with a datagram; 0 if none did. */
+static __u32 received_ticket(struct msghdr *message)
+{
+	struct timespec time;
+	struct cmsghdr *c;
+	__u32 ticket;
+
+	for (c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		if (c->cmsg_level != SOL_SOCKET)
+			continue;
+		if (c->cmsg_type == SO_MARK) {
+			memcpy(&ticket, CMSG_DATA(c), sizeof(ticket));
+			return ticket;
+		}
+		if (c->cmsg_type == SCM_TIMESTAMPNS) {
+			memcpy(&time, CMSG_DATA(c), sizeof(time));
+			return time.tv_sec * 1000000000u + time.tv_nsec;
+		}
+	}
+	return 0;
+}
+
+/* Gives a datagram that is to be sent a ticket. */
+static void put_ticket(struct msghdr *message, union control *control, __u32 ticket)
+{
+	__u64 time = ticket;
+
+	message->msg_control = control;
+	message->msg_controllen = CMSG_SPACE(marks ? sizeof(ticket) : sizeof(time));
+	control->header.cmsg_level = SOL_SOCKET;
+	control->header.cmsg_type = marks ? SO_MARK : SCM_TXTIME;
+	control->header.cmsg_len = CMSG_LEN(marks ? sizeof(ticket) : sizeof(time));
+	if (marks)
+		memcpy(CMSG_DATA(&control->header), &ticket, sizeof(ticket));
+	else
+		memcpy(CMSG_DATA(&control->header), &time, sizeof(time));
+}
+
+/* 0, or -1: the datagram has no record, or none with a tenant. */
+static int tenant_of(int fd, __u32 ticket, int type, edge_tenant_t *tenant)
+{
+	__u8 record[256];
+	socklen_t length = sizeof(record);
+
+	if (getsockopt(fd, SOL_PKTMETA_DGRAM, ticket, record, &length)) {
+		/* ESTALE: we were too slow. */
+		if (errno != ENODATA && errno != ESTALE)
+			fail("the record of a datagram", errno);
+		return -1;
+	}
+	return edge_tenant_get(record, length, type, tenant) ? -1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct addrinfo *at = address(argc, argv, SOCK_DGRAM);
+	int fd = must("socket", socket(at->ai_family, SOCK_DGRAM, 0));
+	int tenant_number, class_number;
+
+	use_tickets(fd);
+	must("bind", bind(fd, at->ai_addr, at->ai_addrlen));
+	freeaddrinfo(at);
+	tenant_number = number("tenant", edge_tenant_number(fd));
+	class_number = number("class", edge_class_number(fd));
+	setlinebuf(stdout);
+	printf("listening\n");
+	for (;;) {
+		char payload[2048];
+		__u8 answer[PKTMETA_SCHEMA_RECORD_MAX];
+		union control control;
+		struct sockaddr_storage peer;
+		struct iovec part = { payload, sizeof(payload) };
+		struct msghdr message = { .msg_name = &peer, .msg_namelen = sizeof(peer),
+					  .msg_iov = &part, .msg_iovlen = 1,
+					  .msg_control = &control, .msg_controllen = sizeof(control) };
+		edge_tenant_t tenant;
+		__u32 ticket;
+
+		part.iov_len = must("recvmsg", recvmsg(fd, &message, 0));
+		ticket = received_ticket(&message);
+		print_peer(&peer, message.msg_namelen);
+		message.msg_controllen = 0;
+		if (tenant_of(fd, ticket, tenant_number, &tenant)) {
+			printf("tenant None\n");
+		} else {
+			printf("tenant %u\n", tenant);
+			ticket = PKTMETA_TX_TICKET + (tenant & 0xffffff); /* any 24 bits will do */
+			pktmeta_schema_begin(answer);
+			edge_tenant_put(answer, tenant_number, tenant);
+			edge_class_put(answer, class_number, EDGE_CLASS_INTERACTIVE);
+			must("the record of a ticket",
+			     setsockopt(fd, SOL_PKTMETA_DGRAM, ticket, answer, answer[3]));
+			put_ticket(&message, &control, ticket);
+		}
+		must("sendmsg", sendmsg(fd, &message, 0));
+	}
+}

@@ -1,0 +1,92 @@
+// Echo TCP. What is answered is the tenant's that opened the connection, as XDP says.
+//
+//	pktmeta gen go ../edge.toml -o pktmeta && go run ./tcp 192.0.2.2:7000
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"syscall"
+
+	"example.org/echo/pktmeta"
+)
+
+func main() {
+	listener, err := net.Listen("tcp", os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	raw, err := listener.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		log.Fatal(err)
+	}
+	host, err := pktmeta.NewRegistry(raw)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// The connections that it accepts have this selection too.
+	if err := host.Select(raw, pktmeta.EdgeTenant, pktmeta.EdgeClass, pktmeta.RxIfindex); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("listening")
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() {
+			defer connection.Close()
+			if err := serve(connection.(*net.TCPConn), host); err != nil {
+				log.Print(err)
+			}
+		}()
+	}
+}
+
+func serve(connection *net.TCPConn, host *pktmeta.Registry) error {
+	peer := connection.RemoteAddr().(*net.TCPAddr).IP
+	raw, err := connection.SyscallConn()
+	if err != nil {
+		return err
+	}
+	// All that came with the SYN.
+	syn, err := host.Read(raw, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_RX_SYN)
+	if errors.Is(err, syscall.ENODATA) {
+		fmt.Printf("%v: no record\n", peer)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	tenant, _ := pktmeta.EdgeTenant.Get(syn)
+	// One field of it, without the others.
+	alone, err := pktmeta.EdgeTenant.Getsockopt(host, raw, pktmeta.PKTMETA_RX_SYN_FIELD)
+	if err != nil {
+		return err
+	}
+	// The selected ones.
+	answer, err := pktmeta.Getsockopt(raw, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_RX_SYN_FIELDS)
+	if err != nil {
+		return err
+	}
+	values := host.Selected(answer)
+	selected, _ := pktmeta.EdgeTenant.Get(values)
+	class := "None"
+	if value, ok := pktmeta.EdgeClass.Get(values); ok {
+		class = fmt.Sprint(value)
+	}
+	ifindex, _ := pktmeta.RxIfindex.Get(values)
+	fmt.Printf("%v: tenant %d; alone %d; selected %d, %s, interface %d\n",
+		peer, tenant, alone, selected, class, ifindex)
+	// From now on, what this socket sends is this tenant's.
+	err = pktmeta.EdgeTenant.Setsockopt(host, raw, pktmeta.PKTMETA_TX_FIELD, tenant)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(connection, connection)
+	return err
+}

@@ -1,0 +1,123 @@
+// Echo UDP. Each answer is the tenant's whose datagram it answers, as XDP says.
+//
+//	pktmeta gen go ../edge.toml -o pktmeta && go run ./udp 192.0.2.2:7000
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"example.org/echo/pktmeta"
+)
+
+// Linux has it on most machines, package syscall does not.
+const soRcvmark = 75
+
+func main() {
+	// Before the socket is bound, so that the first datagram has a ticket.
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		controlled := raw.Control(func(descriptor uintptr) {
+			fd := int(descriptor)
+			if err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, soRcvmark, 1); err == nil {
+				err = syscall.SetsockoptInt(fd, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_TICKETS, pktmeta.PKTMETA_TICKETS_MARK)
+			}
+		})
+		if controlled != nil {
+			return controlled
+		}
+		return err
+	}}
+	packets, err := config.ListenPacket(context.Background(), "udp", os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	socket := packets.(*net.UDPConn)
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		log.Fatal(err)
+	}
+	host, err := pktmeta.NewRegistry(raw)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("listening")
+	for {
+		if err := echo(socket, raw, host); err != nil {
+			log.Print(err)
+		}
+	}
+}
+
+// echo answers one datagram.
+func echo(socket *net.UDPConn, raw syscall.RawConn, host *pktmeta.Registry) error {
+	payload, control := make([]byte, 2048), make([]byte, 64)
+	length, controlLength, _, peer, err := socket.ReadMsgUDPAddrPort(payload, control)
+	if err != nil {
+		return err
+	}
+	ticket, err := received(control[:controlLength])
+	if err != nil {
+		return err
+	}
+	record, err := host.Read(raw, pktmeta.SOL_PKTMETA_DGRAM, int(ticket))
+	// ESTALE: we were too slow.
+	if errors.Is(err, syscall.ENODATA) || errors.Is(err, syscall.ESTALE) {
+		record, err = host.Record(), nil
+	}
+	if err != nil {
+		return err
+	}
+	tenant, known := pktmeta.EdgeTenant.Get(record)
+	if !known {
+		fmt.Printf("%v: tenant None\n", peer.Addr().Unmap())
+		_, err = socket.WriteToUDPAddrPort(payload[:length], peer)
+		return err
+	}
+	fmt.Printf("%v: tenant %d\n", peer.Addr().Unmap(), tenant)
+	answer := host.Record()
+	if err := pktmeta.EdgeTenant.Set(answer, tenant); err != nil {
+		return err
+	}
+	if err := pktmeta.EdgeClass.Set(answer, pktmeta.EdgeClassInteractive); err != nil {
+		return err
+	}
+	data, err := answer.Bytes()
+	if err != nil {
+		return err
+	}
+	ticket = pktmeta.PKTMETA_TX_TICKET + tenant%(1<<24) // any number of 24 bits will do
+	err = pktmeta.Setsockopt(raw, pktmeta.SOL_PKTMETA_DGRAM, int(ticket), data)
+	if err != nil {
+		return err
+	}
+	_, _, err = socket.WriteMsgUDPAddrPort(payload[:length], toSend(ticket), peer)
+	return err
+}
+
+// received is the ticket in the control messages of a datagram that arrived.
+func received(control []byte) (uint32, error) {
+	messages, err := syscall.ParseSocketControlMessage(control)
+	for _, message := range messages {
+		header := message.Header
+		if header.Level == syscall.SOL_SOCKET && header.Type == syscall.SO_MARK {
+			return *(*uint32)(unsafe.Pointer(&message.Data[0])), nil
+		}
+	}
+	return 0, err
+}
+
+// toSend is the control message of a datagram with this ticket. It needs CAP_NET_RAW.
+func toSend(ticket uint32) []byte {
+	control := make([]byte, syscall.CmsgSpace(4))
+	header := (*syscall.Cmsghdr)(unsafe.Pointer(&control[0]))
+	header.Level, header.Type = syscall.SOL_SOCKET, syscall.SO_MARK
+	header.SetLen(syscall.CmsgLen(4))
+	*(*uint32)(unsafe.Pointer(&control[syscall.CmsgLen(0)])) = ticket
+	return control
+}

@@ -1,0 +1,368 @@
+//! The examples in Python, C and Go, on both versions of IP: what they read, and what is billed of what
+//! they send.
+
+use crate::{Bill, Server, labelled_hosts};
+use pktmeta_codegen::{Input, Language, generate};
+use pktmeta_core::schema::Schema;
+use pktmeta_testkit::{
+    link::{IpVersion, TwoHosts},
+    sandbox::{Sandbox, in_sandbox},
+};
+use std::{
+    ffi::OsString,
+    fs,
+    io::{Read, Write},
+    net::{IpAddr, TcpListener, TcpStream, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+const PORT: u16 = 7000;
+
+#[test]
+fn python_answers_connections_as_the_tenant_that_asks() {
+    in_sandbox(|sandbox| {
+        let program = python("python-tcp", "tcp.py");
+        answers_connections(sandbox, &program, |tenant, ifindex| {
+            format!(
+                "tenant {tenant}; alone {tenant}; selected {tenant}, None, interface {ifindex}\n"
+            )
+        });
+    });
+}
+
+#[test]
+fn c_answers_connections_as_the_tenant_that_asks() {
+    in_sandbox(|sandbox| {
+        let program = c("c-tcp", "tcp");
+        answers_connections(sandbox, &program, |tenant, _| {
+            format!("tenant {tenant}; alone {tenant}; selected {tenant}, None\n")
+        });
+    });
+}
+
+#[test]
+fn go_answers_connections_as_the_tenant_that_asks() {
+    in_sandbox(|sandbox| {
+        let program = go("go-tcp", "tcp");
+        answers_connections(sandbox, &program, |tenant, ifindex| {
+            format!(
+                "tenant {tenant}; alone {tenant}; selected {tenant}, None, interface {ifindex}\n"
+            )
+        });
+    });
+}
+
+#[test]
+fn asyncio_answers_connections_as_the_tenant_that_asks() {
+    in_sandbox(|sandbox| {
+        let program = python("asyncio-tcp", "asyncio_echo.py");
+        answers_connections(sandbox, &program, |tenant, _| format!("tenant {tenant}\n"));
+    });
+}
+
+#[test]
+fn python_answers_datagrams_as_the_tenants_that_ask() {
+    in_sandbox(|sandbox| answers_datagrams(sandbox, &python("python-udp", "udp.py")));
+}
+
+#[test]
+fn python_answers_datagrams_without_privileges() {
+    in_sandbox(|sandbox| {
+        let program = python("python-udp-unprivileged", "udp.py");
+        answers_datagrams(sandbox, &program.unprivileged());
+    });
+}
+
+#[test]
+fn c_answers_datagrams_as_the_tenants_that_ask() {
+    in_sandbox(|sandbox| answers_datagrams(sandbox, &c("c-udp", "udp")));
+}
+
+#[test]
+fn c_answers_datagrams_without_privileges() {
+    in_sandbox(|sandbox| {
+        answers_datagrams(sandbox, &c("c-udp-unprivileged", "udp").unprivileged());
+    });
+}
+
+#[test]
+fn go_answers_datagrams_as_the_tenants_that_ask() {
+    in_sandbox(|sandbox| answers_datagrams(sandbox, &go("go-udp", "udp")));
+}
+
+#[test]
+fn asyncio_answers_datagrams_as_the_tenants_that_ask() {
+    in_sandbox(|sandbox| answers_datagrams(sandbox, &python("asyncio-udp", "asyncio_echo.py")));
+}
+
+#[test]
+fn c_reads_datagrams_records_from_the_ring() {
+    in_sandbox(|sandbox| {
+        let hosts = labelled_hosts(sandbox);
+        let program = c("c-ring", "ring");
+        for version in IpVersion::BOTH {
+            let server_ip = hosts.server_ip(version);
+            let mut server = Server::start(&mut program.on_server(&hosts, server_ip));
+            let client = udp_client(&hosts, version);
+            for _ in 0..3 {
+                client.send_to(b"hello", (server_ip, PORT)).unwrap();
+                assert_eq!(server.line(), tenant_line(&hosts, version));
+            }
+        }
+    });
+}
+
+#[test]
+fn python_connects_as_the_tenant_that_it_names() {
+    in_sandbox(|sandbox| connects(sandbox, &python("python-connect", "connect.py")));
+}
+
+#[test]
+fn c_connects_as_the_tenant_that_it_names() {
+    in_sandbox(|sandbox| connects(sandbox, &c("c-connect", "connect")));
+}
+
+#[test]
+fn go_connects_as_the_tenant_that_it_names() {
+    in_sandbox(|sandbox| connects(sandbox, &go("go-connect", "connect")));
+}
+
+/// Connects to a server that says of its connections what is expected of a tenant and an interface.
+fn answers_connections(
+    sandbox: &Sandbox,
+    program: &Program,
+    expected: impl Fn(u32, u32) -> String,
+) {
+    let hosts = labelled_hosts(sandbox);
+    let bill = Bill::new(sandbox);
+    bill.attach_to_cgroup(sandbox);
+    for version in IpVersion::BOTH {
+        let server_ip = hosts.server_ip(version);
+        let mut server = Server::start(&mut program.on_server(&hosts, server_ip));
+        let client = hosts.client().run(|| TcpStream::connect((server_ip, PORT)));
+        let mut client = client.unwrap();
+        let tenant = tenant(version);
+        let expected = expected(tenant, hosts.server_ifindex());
+        let peer = hosts.client_ip(version);
+        assert_eq!(server.line(), format!("{peer}: {expected}"));
+        assert_eq!(bill.of(tenant), None, "nothing was answered");
+        client.write_all(b"hello").unwrap();
+        let mut answer = [0; 5];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"hello");
+        let least = ip_header(version) + 20 + 5;
+        assert!(bill.of(tenant) >= Some(least), "{:?}", bill.of(tenant));
+    }
+}
+
+/// Sends datagrams to a server, each of whose answers is billed, and says whose datagram it answers.
+fn answers_datagrams(sandbox: &Sandbox, program: &Program) {
+    let hosts = labelled_hosts(sandbox);
+    let bill = Bill::new(sandbox);
+    bill.attach_to_cgroup(sandbox);
+    for version in IpVersion::BOTH {
+        let server_ip = hosts.server_ip(version);
+        let mut server = Server::start(&mut program.on_server(&hosts, server_ip));
+        let client = udp_client(&hosts, version);
+        for answers in 1..=3 {
+            client.send_to(b"hello", (server_ip, PORT)).unwrap();
+            assert_eq!(server.line(), tenant_line(&hosts, version));
+            assert_eq!(client.recv(&mut [0; 64]).unwrap(), 5);
+            let billed = answers * (ip_header(version) + 8 + 5);
+            assert_eq!(bill.of(tenant(version)), Some(billed));
+        }
+    }
+}
+
+/// Has a program connect, and send 100 bytes as tenant 9 and 1000 as tenant 10.
+fn connects(sandbox: &Sandbox, program: &Program) {
+    let hosts = labelled_hosts(sandbox);
+    let bill = Bill::new(sandbox);
+    bill.attach_to_cgroup(sandbox);
+    let mut billed = 0;
+    for version in IpVersion::BOTH {
+        let client_ip = hosts.client_ip(version);
+        // Nobody listens yet: a SYN and no more.
+        let mut refused = program.on_server(&hosts, client_ip);
+        let refused = refused.stderr(Stdio::null()).status().unwrap();
+        assert!(!refused.success());
+        billed += ip_header(version) + 40;
+        assert_eq!(bill.of(9), Some(billed), "the SYN");
+
+        let listener = hosts
+            .client()
+            .run(|| TcpListener::bind((client_ip, PORT)))
+            .unwrap();
+        let before = bill.of(10).unwrap_or(0);
+        let mut running = program.on_server(&hosts, client_ip);
+        let mut running = running.stdout(Stdio::piped()).spawn().unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.read_exact(&mut [0; 100]).unwrap();
+        let least = billed + 2 * (ip_header(version) + 20) + 100;
+        assert!(bill.of(9) >= Some(least), "{:?}", bill.of(9));
+        assert_eq!(bill.of(10).unwrap_or(0), before);
+        peer.write_all(b"!").unwrap();
+        peer.read_exact(&mut [0; 1000]).unwrap();
+        let least = before + ip_header(version) + 20 + 1000;
+        assert!(bill.of(10) >= Some(least), "{:?}", bill.of(10));
+        let mut said = String::new();
+        let mut stdout = running.stdout.take().unwrap();
+        stdout.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "tenant 10, bulk\n");
+        assert!(running.wait().unwrap().success());
+        billed = bill.of(9).unwrap();
+    }
+}
+
+/// Whom the server's datapath takes the client for.
+const fn tenant(version: IpVersion) -> u32 {
+    match version {
+        IpVersion::V4 => 7,
+        IpVersion::V6 => 8,
+    }
+}
+
+/// What servers say of the client.
+fn tenant_line(hosts: &TwoHosts, version: IpVersion) -> String {
+    format!("{}: tenant {}\n", hosts.client_ip(version), tenant(version))
+}
+
+const fn ip_header(version: IpVersion) -> u64 {
+    match version {
+        IpVersion::V4 => 20,
+        IpVersion::V6 => 40,
+    }
+}
+
+fn udp_client(hosts: &TwoHosts, version: IpVersion) -> UdpSocket {
+    let address = (hosts.client_ip(version), 0);
+    let socket = hosts.client().run(|| UdpSocket::bind(address)).unwrap();
+    let limit = Some(Duration::from_secs(10));
+    socket.set_read_timeout(limit).unwrap();
+    socket
+}
+
+/// An example, ready to run.
+struct Program {
+    command: Vec<OsString>,
+    /// Where Python finds the generated package.
+    directory: PathBuf,
+    /// `ADDRESS:PORT` rather than two arguments.
+    joined: bool,
+}
+
+impl Program {
+    /// What runs it with an address and the port.
+    fn on_server(&self, hosts: &TwoHosts, address: IpAddr) -> Command {
+        let mut command = hosts.server().command(&self.command[0]);
+        command
+            .args(&self.command[1..])
+            .env("PYTHONPATH", &self.directory);
+        match self.joined {
+            true => command.arg(std::net::SocketAddr::from((address, PORT)).to_string()),
+            false => command.args([address.to_string(), PORT.to_string()]),
+        };
+        command
+    }
+
+    /// The same without the capabilities that marks need.
+    fn unprivileged(mut self) -> Self {
+        let without = ["setpriv", "--bounding-set", "-net_raw,-net_admin"];
+        self.command.splice(0..0, without.map(OsString::from));
+        self
+    }
+}
+
+fn python(test: &str, script: &str) -> Program {
+    let directory = directory(test);
+    write(Language::Python, &directory.join("pktmeta"));
+    let script = examples().join("python").join(script);
+    let options = ["python3", "-B", "-W", "error"].map(OsString::from);
+    Program {
+        command: options.into_iter().chain([script.into()]).collect(),
+        directory,
+        joined: false,
+    }
+}
+
+fn c(test: &str, name: &str) -> Program {
+    let directory = directory(test);
+    write(Language::C, &directory);
+    let program = directory.join(name);
+    run(Command::new("cc")
+        .args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-I"])
+        .arg(&directory)
+        .arg("-I")
+        .arg(examples().join("../crates/pktmeta-bpf/include"))
+        .arg("-o")
+        .arg(&program)
+        .arg(examples().join(format!("c/{name}.c"))));
+    Program {
+        command: vec![program.into()],
+        directory,
+        joined: false,
+    }
+}
+
+fn go(test: &str, name: &str) -> Program {
+    let directory = directory(test);
+    write(Language::Go, &directory.join("pktmeta"));
+    let module = examples().join("go");
+    for file in ["go.mod", &format!("{name}/main.go")] {
+        let to = directory.join(file);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(module.join(file), to).unwrap();
+    }
+    let package = format!("./{name}");
+    for arguments in [
+        ["vet", &package].as_slice(),
+        &["build", "-o", "program", &package],
+    ] {
+        run(Command::new("go")
+            .current_dir(&directory)
+            .args(arguments)
+            // Nothing is fetched.
+            .envs([("GOTOOLCHAIN", "local"), ("GOPROXY", "off")])
+            .env("GOCACHE", temporary().join("go-cache")));
+    }
+    let program = directory.join("program");
+    Program {
+        command: vec![program.into()],
+        directory,
+        joined: true,
+    }
+}
+
+/// Writes what is generated from the examples' schema.
+fn write(language: Language, directory: &Path) {
+    let schema = Schema::parse("edge.toml", crate::SCHEMA).unwrap();
+    fs::create_dir_all(directory).unwrap();
+    for file in generate(language, &Input::new(vec![schema]).unwrap()).unwrap() {
+        fs::write(directory.join(file.name), file.text).unwrap();
+    }
+}
+
+#[track_caller]
+fn run(command: &mut Command) {
+    let status = command.status();
+    let status = status.unwrap_or_else(|error| panic!("{command:?}: {error}: cargo xtask setup"));
+    assert!(status.success(), "{command:?}");
+}
+
+/// An empty directory for a test.
+fn directory(test: &str) -> PathBuf {
+    let directory = temporary().join(test);
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+fn temporary() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+fn examples() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
