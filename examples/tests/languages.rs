@@ -19,6 +19,7 @@ use std::{
 };
 
 const PORT: u16 = 7000;
+const README: &str = include_str!("../../README.md");
 
 #[test]
 fn python_answers_connections_as_the_tenant_that_asks() {
@@ -111,6 +112,28 @@ fn c_reads_datagrams_records_from_the_ring() {
                 assert_eq!(server.line(), tenant_line(&hosts, version));
             }
         }
+    });
+}
+
+#[test]
+fn the_python_of_the_readme_reads_and_answers() {
+    in_sandbox(|sandbox| {
+        let (_, rest) = README.split_once("```python\n").unwrap();
+        let (snippet, _) = rest.split_once("```").unwrap();
+        let script = [
+            "import socket, sys",
+            "address = (sys.argv[1], int(sys.argv[2]))",
+            "family = socket.AF_INET6 if ':' in address[0] else socket.AF_INET",
+            "listener = socket.create_server(address, family=family)",
+            "print('listening', flush=True)",
+            "connection, peer = listener.accept()",
+            snippet,
+            "print(f'{peer[0]}: tenant {tenant}', flush=True)",
+            "connection.sendall(connection.recv(100))",
+            "connection.recv(1)",
+        ];
+        let program = python_with("python-readme", ["-c".into(), script.join("\n").into()]);
+        answers_connections(sandbox, &program, |tenant, _| format!("tenant {tenant}\n"));
     });
 }
 
@@ -276,12 +299,15 @@ impl Program {
 }
 
 fn python(test: &str, script: &str) -> Program {
+    python_with(test, [examples().join("python").join(script).into()])
+}
+
+fn python_with<const N: usize>(test: &str, arguments: [OsString; N]) -> Program {
     let directory = directory(test);
     write(Language::Python, &directory.join("pktmeta"));
-    let script = examples().join("python").join(script);
     let options = ["python3", "-B", "-W", "error"].map(OsString::from);
     Program {
-        command: options.into_iter().chain([script.into()]).collect(),
+        command: options.into_iter().chain(arguments).collect(),
         directory,
         joined: false,
     }

@@ -201,6 +201,7 @@ fn what_a_socket_sends_is_set_read_changed_and_cleared() {
             let record = Record::parse(&record).unwrap();
             assert_eq!(host.registry.values(&record).count(), 4);
             set(&socket, note, b"").unwrap();
+            assert_eq!(get(&socket, note), Ok(vec![1]), "an empty value");
             set(&socket, class + delete, &[]).unwrap();
             assert_eq!(get(&socket, class), Err(ENOENT));
             assert_eq!(set(&socket, class + delete, &[]), Err(ENOENT));
