@@ -3,7 +3,11 @@
 use crate::{records, sample, tool};
 use pktmeta_codegen::{Language, generate};
 use pktmeta_core::schema::Schema;
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-Wdocumentation"];
 
@@ -57,17 +61,7 @@ fn types_alone_need_no_pktmeta_header_in_a_bpf_program() {
 
 #[test]
 fn c_reads_and_writes_the_records_that_rust_does() {
-    let directory = headers("c-run");
-    let program = directory.join("print");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1"])
-        .args(["-fsanitize=address,undefined", "-fno-sanitize-recover"])
-        .arg("-I")
-        .arg(&directory)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/print.c"))
-        .arg("-o")
-        .arg(&program);
-    tool::run(&mut gcc, "");
+    let program = sanitized("c-run", "print");
     let carriers = records::carriers();
     let printed = tool::run(
         Command::new(program).args(records::numbers()),
@@ -76,8 +70,30 @@ fn c_reads_and_writes_the_records_that_rust_does() {
     records::compare(&printed, &carriers);
 }
 
+#[test]
+fn c_refuses_what_does_not_fit_and_changes_nothing() {
+    tool::run(&mut Command::new(sanitized("c-limits", "limits")), "");
+}
+
+/// A program of `tests/c`, which ends at the first thing that C leaves undefined.
+fn sanitized(test: &str, name: &str) -> PathBuf {
+    let directory = headers(test);
+    let program = directory.join(name);
+    let source = format!("tests/c/{name}.c");
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1"])
+        .args(["-fsanitize=address,undefined", "-fno-sanitize-recover"])
+        .arg("-I")
+        .arg(&directory)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(source))
+        .arg("-o")
+        .arg(&program);
+    tool::run(&mut gcc, "");
+    program
+}
+
 /// A directory with the generated headers, and one in which BPF programs find theirs.
-fn headers(test: &str) -> std::path::PathBuf {
+fn headers(test: &str) -> PathBuf {
     let directory = tool::directory(test);
     for file in generate(Language::C, &crate::input()).unwrap() {
         fs::write(directory.join(file.name), file.text).unwrap();

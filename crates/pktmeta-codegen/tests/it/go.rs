@@ -39,6 +39,15 @@ fn the_package_is_as_gofmt_leaves_it_and_vet_finds_nothing() {
     tool::run(go(&directory).args(["vet", "."]), "");
 }
 
+#[test]
+fn go_fields_refuse_values_that_they_cannot_have() {
+    let directory = package("go-values");
+    let tests = include_str!("../go/values_test.go");
+    fs::write(directory.join("values_test.go"), tests).unwrap();
+    let said = tool::run(go(&directory).args(["test", "-v", "."]), "");
+    assert_eq!(said.matches("--- PASS").count(), 4, "{said}");
+}
+
 const MODULE: &str = "module example.org/pktmeta\n\ngo 1.19\n";
 
 /// A module that is the package.

@@ -25,6 +25,23 @@ fn python_reads_and_writes_the_records_that_rust_does() {
 }
 
 #[test]
+fn python_fields_refuse_values_that_they_cannot_have() {
+    let directory = package("python-values");
+    tool::run(
+        Command::new("python3")
+            .args([
+                "-B",
+                "-W",
+                "error",
+                "-c",
+                include_str!("../python/values.py"),
+            ])
+            .env("PYTHONPATH", directory),
+        "",
+    );
+}
+
+#[test]
 fn the_package_has_a_type_for_everything() {
     let directory = package("python-types");
     tool::run(

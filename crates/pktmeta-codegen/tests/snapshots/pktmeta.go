@@ -390,9 +390,9 @@ func numbers[T number](name string, kind, size uint8) Field[T] {
 			return binary.LittleEndian.AppendUint64(nil, uint64(value))[:size], true
 		},
 		func(data []byte) (T, bool) {
-			var wide [8]byte
-			copy(wide[:], data)
-			return T(binary.LittleEndian.Uint64(wide[:])), true
+			var bytes [8]byte
+			copy(bytes[:], data)
+			return T(binary.LittleEndian.Uint64(bytes[:])), true
 		}}
 }
 
