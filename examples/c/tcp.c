@@ -28,7 +28,7 @@ static int listener(int argc, char **argv)
 /* What came with the SYN, asked for in three ways. Returns the tenant, or -1: there is no record. */
 static long long tenant_of(int fd)
 {
-	struct pktmeta_value values[2];
+	struct pktmeta_value values[3];
 	__u8 record[256], bytes[EDGE_TENANT_SIZE];
 	edge_tenant_t whole, alone, selected;
 	edge_class_t class;
@@ -57,9 +57,10 @@ static long long tenant_of(int fd)
 		return -1;
 	printf("tenant %u; alone %u; selected %u, ", whole, alone, selected);
 	if (values[1].status || edge_class_decode(values[1].value, values[1].size, &class))
-		printf("None\n");
+		printf("None");
 	else
-		printf("%u\n", class);
+		printf("%u", class);
+	printf(", interface %llu\n", pktmeta_schema_integer(values[2].value, values[2].size));
 	return whole;
 }
 
@@ -76,13 +77,15 @@ static void send_as(int fd, edge_tenant_t tenant)
 int main(int argc, char **argv)
 {
 	int fd = listener(argc, argv);
-	__u8 selection[2];
+	__u8 selection[3];
 
 	tenant_number = number("tenant", edge_tenant_number(fd));
 	class_number = number("class", edge_class_number(fd));
 	/* The connections that it accepts have this selection too. */
 	selection[0] = tenant_number;
 	selection[1] = class_number;
+	selection[2] = number("rx_ifindex", /* one of pktmeta's own */
+			      pktmeta_schema_number(fd, "rx_ifindex", PKTMETA_KIND_UNSIGNED, 4));
 	must("PKTMETA_FIELDS",
 	     setsockopt(fd, SOL_PKTMETA, PKTMETA_FIELDS, selection, sizeof(selection)));
 	setlinebuf(stdout);

@@ -24,34 +24,21 @@ const README: &str = include_str!("../../README.md");
 #[test]
 fn python_answers_connections_as_the_tenant_that_asks() {
     in_sandbox(|sandbox| {
-        let program = python("python-tcp", "tcp.py");
-        answers_connections(sandbox, &program, |tenant, ifindex| {
-            format!(
-                "tenant {tenant}; alone {tenant}; selected {tenant}, None, interface {ifindex}\n"
-            )
-        });
+        answers_connections(sandbox, &python("python-tcp", "tcp.py"), thrice);
     });
 }
 
 #[test]
 fn c_answers_connections_as_the_tenant_that_asks() {
     in_sandbox(|sandbox| {
-        let program = c("c-tcp", "tcp");
-        answers_connections(sandbox, &program, |tenant, _| {
-            format!("tenant {tenant}; alone {tenant}; selected {tenant}, None\n")
-        });
+        answers_connections(sandbox, &c("c-tcp", "tcp"), thrice);
     });
 }
 
 #[test]
 fn go_answers_connections_as_the_tenant_that_asks() {
     in_sandbox(|sandbox| {
-        let program = go("go-tcp", "tcp");
-        answers_connections(sandbox, &program, |tenant, ifindex| {
-            format!(
-                "tenant {tenant}; alone {tenant}; selected {tenant}, None, interface {ifindex}\n"
-            )
-        });
+        answers_connections(sandbox, &go("go-tcp", "tcp"), thrice);
     });
 }
 
@@ -150,6 +137,11 @@ fn c_connects_as_the_tenant_that_it_names() {
 #[test]
 fn go_connects_as_the_tenant_that_it_names() {
     in_sandbox(|sandbox| connects(sandbox, &go("go-connect", "connect")));
+}
+
+/// What servers say that ask for the same in three ways.
+fn thrice(tenant: u32, ifindex: u32) -> String {
+    format!("tenant {tenant}; alone {tenant}; selected {tenant}, None, interface {ifindex}\n")
 }
 
 /// Connects to a server that says of its connections what is expected of a tenant and an interface.
