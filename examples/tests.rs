@@ -3,6 +3,8 @@
 
 #[path = "tests/languages.rs"]
 mod languages;
+#[path = "tests/rust.rs"]
+mod rust;
 
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{Datapath, HostRegistry, Object, ObjectOptions, UpOptions};
