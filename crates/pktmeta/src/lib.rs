@@ -38,7 +38,32 @@
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//! [`UdpMeta::recv_batch_meta`] does the same for many datagrams at once.
+//! [`UdpMeta::recv_batch_meta`] does the same for many datagrams at once. Tickets of datagrams travel in the mark if this
+//! process may read it; an application that wants that for itself chooses another [`Carrier`].
+//!
+//! # Requests of one connection
+//! A proxy that reads many requests from one connection has the record of each:
+//! ```no_run
+//! use pktmeta::{Error, Field, TcpMeta};
+//! use std::{io::Read, net::TcpListener};
+//!
+//! const TENANT: Field<u32> = Field::new("tenant");
+//!
+//! let listener = TcpListener::bind("[::]:8080")?;
+//! listener.remember_segments()?;
+//! let (mut stream, _) = listener.accept()?;
+//! let mut position = 0;
+//! let mut request = [0; 512];
+//! while stream.read_exact(&mut request).is_ok() {
+//!     match stream.meta_at(position) {
+//!         Ok(meta) => println!("a request of tenant {:?}", meta.get(TENANT)),
+//!         Err(Error::Forgotten) => println!("a request that was read too late"),
+//!         Err(error) => return Err(error.into()),
+//!     }
+//!     position += request.len() as u64;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Sending
 //! ```no_run
@@ -71,6 +96,17 @@
 //! | [`Error::Overrun`], [`Error::Forgotten`] | it had one, but it was read too late |
 //! | [`Error::NotArrived`] | there is no such packet yet |
 //! | [`Error::Unavailable`] | nobody looked: no datapath, or the socket is not enabled |
+//!
+//! # Optional features
+//! None is on by default: the crate then needs libc, and nothing else that is not of pktmeta. All build with the
+//! Rust version that the crate states.
+//!
+//! | feature | what | dependency |
+//! |---|---|---|
+//! | `tokio` | calls that wait, for tokio's UDP sockets; its TCP sockets need nothing | tokio 1 |
+//! | `axum` | the record of a request's connection, in `ConnectInfo` | axum 0.8 |
+//! | `quinn` | a socket for QUIC endpoints that knows what was said of each peer's datagrams | quinn 0.11 |
+//! | `mock` | a datapath for tests, without privileges; not for programs that are shipped | none |
 //!
 //! # One datapath at a time
 //! What the process learns of the host's fields, and the ring that it maps, are shared by all of

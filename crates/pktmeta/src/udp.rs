@@ -14,7 +14,7 @@ use std::{
 
 /// Receives UDP datagrams with what was said about each of them.
 ///
-/// For anything that has a UDP socket: `std::net::UdpSocket`, tokio's (in `try_io`), your own.
+/// For anything that has a UDP socket: `std::net::UdpSocket`, your own; tokio's have `pktmeta::tokio::UdpMeta`.
 /// Needs a datapath (`pktmeta up`) on a cgroup that contains the process; no privileges.
 ///
 /// Where the process may open the datapath's ring, a pinned map in `$PKTMETA_BPFFS` (by default
