@@ -45,9 +45,14 @@ static __always_inline int leave_to_kernel(struct bpf_sockopt *ctx)
 	return 1;
 }
 
+/*
+ * Fails the call with an error, -ENOENT say; none of ours is below -256. Setting the bits that all
+ * of those have shows the verifier that it is an error: Linux 7.2 takes nothing else.
+ */
 static __always_inline int refuse(int error)
 {
-	bpf_set_retval(-error);
+	barrier_var(error);
+	bpf_set_retval(error | -256);
 	return 0;
 }
 

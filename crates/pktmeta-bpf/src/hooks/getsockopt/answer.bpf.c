@@ -24,7 +24,7 @@ static __always_inline int answer(struct bpf_sockopt *ctx, const struct pktmeta_
 	__u32 i;
 
 	if (length > sizeof(from->bytes) || to + length > end)
-		return refuse(EMSGSIZE);
+		return refuse(-EMSGSIZE);
 	for (i = 0; i < sizeof(from->bytes) / 8; i++, at += 8) {
 		if (at + 8 > length)
 			break;
@@ -316,10 +316,10 @@ static __always_inline int answer_selection(struct bpf_sockopt *ctx, struct bpf_
 	__u32 i;
 
 	if (!selection || !selection->count)
-		return refuse(ENODATA);
+		return refuse(-ENODATA);
 	for (i = 0; i < PKTMETA_SELECTION_MAX && i < selection->count; i++) {
 		if (answer_value(ctx, record, i, selection->types[i]))
-			return refuse(EMSGSIZE);
+			return refuse(-EMSGSIZE);
 	}
 	ctx->optlen = i * sizeof(struct pktmeta_value);
 	barrier();
@@ -355,7 +355,7 @@ int pktmeta_getsockopt(struct bpf_sockopt *ctx)
 	if (!is_ours(ctx))
 		return leave_to_kernel(ctx);
 	if (!sk)
-		return refuse(ENOPROTOOPT);
+		return refuse(-ENOPROTOOPT);
 	length = read_record(&out, ctx, sk, &view);
 	if (length == -ENOPROTOOPT)
 		length = read_setting(&out, ctx, sk);
@@ -365,7 +365,7 @@ int pktmeta_getsockopt(struct bpf_sockopt *ctx)
 	if (counters)
 		__sync_fetch_and_add(length < 0 ? &counters->refused : &counters->answered, 1);
 	if (length < 0)
-		return refuse(-length);
+		return refuse(length);
 	if (view.selected)
 		return answer_selection(ctx, sk, &out);
 	return answer(ctx, &out, length);

@@ -390,7 +390,7 @@ int pktmeta_setsockopt(struct bpf_sockopt *ctx)
 	if (!is_ours(ctx))
 		return leave_to_kernel(ctx);
 	if (!sk)
-		return refuse(ENOPROTOOPT);
+		return refuse(-ENOPROTOOPT);
 	err = set_option(ctx, sk);
 	counters = bpf_map_lookup_elem(&settle_counters, &zero);
 	if (counters)
@@ -398,7 +398,7 @@ int pktmeta_setsockopt(struct bpf_sockopt *ctx)
 				     err == -EPERM ? &counters->not_permitted :
 						     &counters->refused, 1);
 	if (err)
-		return refuse(-err);
+		return refuse(err);
 	ctx->optlen = -1; /* done: the kernel need not look at it */
 	return 1;
 }
