@@ -21,8 +21,9 @@ use std::{
 /// the socket's others.
 ///
 /// Needs a datapath, and fields that applications may write; no privileges. The socket remembers the
-/// last 32 different records: sending costs one `sendmsg`, and one `setsockopt` more for a record that
-/// is not among them. Nothing is allocated.
+/// last 32 different records: sending costs one `sendmsg`, one `setsockopt` more for a record that
+/// is not among them, and one `getsockopt` more where the process may not map the datapath's ring.
+/// Nothing is allocated.
 ///
 /// Make one for a socket, and share it: from `&UdpSocket`, `Arc<UdpSocket>`, or the socket
 /// itself. Two for the same socket push each other's records out.
