@@ -27,7 +27,7 @@ async def main(host, port):
     async def serve(reader, writer):
         connection = writer.get_extra_info("socket")
         syn = registry.read(connection, PKTMETA_RX_SYN)
-        tenant = syn and syn.get(edge.TENANT)
+        tenant = syn.get(edge.TENANT) if syn else None
         print(f"{writer.get_extra_info('peername')[0]}: tenant {tenant}", flush=True)
         if tenant is not None:
             answers = bytes(registry.record().set(edge.TENANT, tenant))

@@ -23,8 +23,8 @@ family = socket.AF_INET6 if ":" in host else socket.AF_INET
 listener = socket.create_server((host, port), family=family)
 registry = Registry(listener)
 # The connections that it accepts have this selection too.
-selection = bytes(registry.number(field) for field in (edge.TENANT, edge.CLASS, RX_IFINDEX))
-listener.setsockopt(SOL_PKTMETA, PKTMETA_FIELDS, selection)
+selection = [registry.number(edge.TENANT), registry.number(edge.CLASS), registry.number(RX_IFINDEX)]
+listener.setsockopt(SOL_PKTMETA, PKTMETA_FIELDS, bytes(selection))
 print("listening", flush=True)
 
 while True:

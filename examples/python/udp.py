@@ -74,7 +74,7 @@ def echo(sock, tickets, registry):
         if error.errno != errno.ESTALE:
             raise
         record = None  # we were too slow
-    tenant = record and record.get(edge.TENANT)
+    tenant = record.get(edge.TENANT) if record else None
     print(f"{peer[0]}: tenant {tenant}", flush=True)
     control = []
     if tenant is not None:

@@ -103,6 +103,15 @@ fn c_reads_datagrams_records_from_the_ring() {
 }
 
 #[test]
+fn the_python_examples_use_values_as_what_they_are() {
+    let program = python("python-types", "");
+    run(Command::new("mypy")
+        .current_dir(examples().join("python"))
+        .args(["--check-untyped-defs", "--cache-dir=/dev/null", "."])
+        .env("MYPYPATH", program.directory));
+}
+
+#[test]
 fn the_python_of_the_readme_reads_and_answers() {
     in_sandbox(|sandbox| {
         let (_, rest) = README.split_once("```python\n").unwrap();

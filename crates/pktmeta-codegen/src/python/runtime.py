@@ -8,7 +8,18 @@ class Socket(Protocol):
 _VALUE_SIZE = 72
 
 T = TypeVar("T")
+R = TypeVar("R", covariant=True)
 N = TypeVar("N", bound=int)
+
+
+class Readable(Protocol[R]):
+    """A field as far as reading goes: what has an int can be read where any object will do."""
+
+    name: str
+    kind: int
+    size: int
+
+    def decode(self, data: bytes, /) -> R: ...
 
 
 class Field(Generic[T]):
@@ -158,7 +169,7 @@ class Registry:
             self._tags[name, kind, size] = code << 6 | number
             number += 1
 
-    def tag(self, field: "Field[Any]") -> int:
+    def tag(self, field: Readable[Any]) -> int:
         """The byte that the field begins with in records of this host; LookupError if it has no field
         of that name and type."""
         tag = self._tags.get((field.name, field.kind, field.size))
@@ -166,7 +177,7 @@ class Registry:
             raise LookupError(f"no field {field.name} of this type on this host: register its schema")
         return tag
 
-    def number(self, field: "Field[Any]") -> int:
+    def number(self, field: Readable[Any]) -> int:
         """The number to be added to options such as PKTMETA_RX_FIELD; LookupError as of tag()."""
         return self.tag(field) & PKTMETA_TAG_TYPE
 
@@ -205,7 +216,7 @@ class Record:
         self._registry = registry
         self._values = values
 
-    def get(self, field: Field[T]) -> Optional[T]:
+    def get(self, field: Readable[T]) -> Optional[T]:
         """The value of a field; None if the record does not have it."""
         try:
             return field.decode(self._values[self._registry.tag(field)])

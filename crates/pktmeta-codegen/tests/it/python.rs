@@ -68,6 +68,31 @@ fn no_owners_module_is_hidden_by_the_package() {
     assert_eq!(printed, "[]\n");
 }
 
+#[test]
+fn a_value_can_be_read_where_any_object_will_do_and_only_its_own_be_set() {
+    let directory = package("python-use");
+    let used = "import pktmeta\nfrom pktmeta import edge\n\n\n\
+                def use(record: pktmeta.Record) -> int:\n    \
+                    print(f\"{record.get(edge.TENANT)}\", record.get(edge.VERDICT))\n    \
+                    return record.set(edge.TENANT, 7).get(edge.TENANT) or 0\n";
+    let mypy = |text: &str| {
+        fs::write(directory.join("use.py"), text).unwrap();
+        let mut mypy = Command::new("mypy");
+        mypy.current_dir(&directory)
+            .args(["--strict", "--cache-dir=/dev/null", "use.py"]);
+        mypy.output().unwrap()
+    };
+    let right = mypy(used);
+    assert!(right.status.success(), "{right:?}");
+    for (from, to) in [
+        ("7", "b'seven'"),
+        ("edge.TENANT) or 0", "edge.COOKIE) or 0"),
+    ] {
+        let wrong = mypy(&used.replace(from, to));
+        assert!(!wrong.status.success(), "{to} passed");
+    }
+}
+
 /// A directory with the package.
 fn package(test: &str) -> PathBuf {
     let directory = tool::directory(test);
