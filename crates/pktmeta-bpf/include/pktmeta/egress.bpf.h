@@ -120,8 +120,10 @@ static __always_inline long pktmeta_copy_value(const struct pktmeta_copy *record
 	__u32 header = pktmeta_tlv_header(tag);
 	const __u8 *tlv;
 
-	barrier_var(at);
-	if (!at || at > PKTMETA_RECORD_MAX - header - size)
+	if (!at)
+		return -PKTMETA_ENOENT;
+	barrier_var(at); /* two tests: many verifiers learn nothing from both in one */
+	if (at > PKTMETA_RECORD_MAX - header - size)
 		return -PKTMETA_ENOENT;
 	tlv = record->bytes + at;
 	if (header == 2 && tlv[1] != size)
@@ -137,8 +139,10 @@ static __always_inline long pktmeta_copy_variable(const struct pktmeta_copy *rec
 {
 	__u32 i, size;
 
+	if (!at)
+		return -PKTMETA_ENOENT;
 	barrier_var(at);
-	if (!at || at > PKTMETA_RECORD_MAX - 2)
+	if (at > PKTMETA_RECORD_MAX - 2)
 		return -PKTMETA_ENOENT;
 	size = record->bytes[at + 1];
 	if (size > max)

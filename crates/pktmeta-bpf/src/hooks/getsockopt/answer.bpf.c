@@ -272,7 +272,10 @@ __noinline int read_value(const struct pktmeta_copy *record, struct pktmeta_valu
 	if (!field)
 		return -ENOENT;
 	at = record_find(record, field_tag(field));
-	if (!at || at > PKTMETA_RECORD_MAX - 2)
+	if (!at)
+		return -ENOENT;
+	barrier_var(at); /* two tests: many verifiers learn nothing from both in one */
+	if (at > PKTMETA_RECORD_MAX - 2)
 		return -ENOENT;
 	header = pktmeta_tlv_header(record->bytes[at]);
 	size = header == 2 ? record->bytes[at + 1] :
