@@ -4,7 +4,7 @@ use super::{Method, Row};
 use crate::{
     Effort,
     bpf::{Attached, Kind},
-    lab::{Lab, Records},
+    lab::{Fields, Lab, Records},
     samples::Samples,
 };
 use anyhow::Context;
@@ -20,7 +20,7 @@ use std::{
 /// runs beside each one on the same packets: what the kernel counts for it is the cost of counting.
 pub(super) fn measure(sandbox: &Sandbox, effort: Effort) -> anyhow::Result<Vec<Row>> {
     let lab = Lab::new(sandbox, "labelled")?;
-    let up = lab.up()?;
+    let up = lab.up(Fields::All)?;
     let programs = Programs {
         datapath: up.datapath(),
         empty: Hook::ALL

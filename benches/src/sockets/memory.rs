@@ -2,7 +2,7 @@
 
 use super::observe::Observer;
 use crate::{
-    lab::{Lab, TENANT, Tcp},
+    lab::{Fields, Lab, TENANT, Tcp},
     output::{self, number, table},
     sys::{self, Child},
 };
@@ -64,7 +64,7 @@ pub(super) fn measure(sandbox: &Sandbox, observer: &Observer) -> anyhow::Result<
     let without = through_phases(&bare, |_| Ok(()), slab_bytes, |_| true)?;
 
     let lab = Lab::new(sandbox, "labelled")?;
-    let _up = lab.up()?;
+    let _up = lab.up(Fields::Cheap)?;
     let mut maps = vec![("ring", charged(&lab.ring()?.map)?)];
     for name in ["syns", "connections", "tickets"] {
         maps.push((name, charged(&lab.map(name)?)?));

@@ -4,7 +4,7 @@ use super::{Goal, Wanted, observe::Observer};
 use crate::{
     Effort,
     bpf::{self, Kind},
-    lab::{Lab, Records, calls, take_turns},
+    lab::{Fields, Lab, Records, calls, take_turns},
     output::{self, number, spread_cells, table},
     samples::Samples,
 };
@@ -43,6 +43,8 @@ enum Setup {
     Ignored,
     /// The datapath, and an application that reads every record.
     Read,
+    /// As `Read`, with all built-in fields.
+    ReadAll,
     /// As `Read`, with a `getsockopt` for each record.
     Asked,
     /// As `Read`, with a `bpf(2)` for each record.
@@ -50,15 +52,22 @@ enum Setup {
 }
 
 impl Setup {
-    const UDP: [Self; 6] = [
+    const UDP: [Self; 7] = [
         Self::Bare,
         Self::EmptyXdp,
         Self::Ignored,
         Self::Read,
+        Self::ReadAll,
         Self::Asked,
         Self::LookedUp,
     ];
-    const TCP: [Self; 4] = [Self::Bare, Self::EmptyXdp, Self::Ignored, Self::Read];
+    const TCP: [Self; 5] = [
+        Self::Bare,
+        Self::EmptyXdp,
+        Self::Ignored,
+        Self::Read,
+        Self::ReadAll,
+    ];
 
     fn key(self) -> &'static str {
         match self {
@@ -66,6 +75,7 @@ impl Setup {
             Self::EmptyXdp => "empty_xdp",
             Self::Ignored => "records_ignored",
             Self::Read => "records_read",
+            Self::ReadAll => "records_read_all_fields",
             Self::Asked => "records_by_getsockopt",
             Self::LookedUp => "records_by_bpf",
         }
@@ -77,6 +87,7 @@ impl Setup {
             Self::EmptyXdp => "empty XDP program",
             Self::Ignored => "datapath, records ignored",
             Self::Read => "datapath, every record read",
+            Self::ReadAll => "... with all built-in fields",
             Self::Asked => "datapath, a getsockopt each",
             Self::LookedUp => "datapath, a bpf(2) lookup each",
         }
@@ -95,13 +106,17 @@ pub(super) fn measure(
     let dropping = Lab::new(sandbox, "dropping")?;
     let _dropping = dropping.attach(bpf::drop_all()?, Kind::XDP)?;
     let labelled = Lab::new(sandbox, "labelled")?;
-    let _up = labelled.up()?;
+    let _up = labelled.up(Fields::Cheap)?;
+    // Of the same cgroup: an application has one datapath.
+    let full = Lab::new(sandbox, "labelled")?;
+    let _full = full.up(Fields::All)?;
     let ring = labelled.ring()?;
     let place = |setup| match setup {
         Setup::Bare => (&bare, Records::Ignored),
         Setup::EmptyXdp => (&empty_xdp, Records::Ignored),
         Setup::Ignored => (&labelled, Records::Ignored),
         Setup::Read => (&labelled, Records::Read),
+        Setup::ReadAll => (&full, Records::Read),
         Setup::Asked => (&labelled, Records::Asked),
         Setup::LookedUp => (&labelled, Records::LookedUp(&ring)),
     };

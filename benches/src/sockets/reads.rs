@@ -3,7 +3,7 @@
 use super::{Goal, Wanted};
 use crate::{
     Effort,
-    lab::{BURST, Lab, Records, Ring, TENANT, ask, calls, take_turns},
+    lab::{BURST, Fields, Lab, Records, Ring, TENANT, ask, calls, take_turns},
     output::{self, number, spread_cells, table},
     samples::Samples,
     sys,
@@ -81,7 +81,7 @@ const SHARE: f64 = 0.25;
 /// Measures all ways, side by side.
 pub(super) fn measure(sandbox: &Sandbox, effort: Effort) -> anyhow::Result<Reads> {
     let lab = Lab::new(sandbox, "labelled")?;
-    let _up = lab.up()?;
+    let _up = lab.up(Fields::Cheap)?;
     let udp = lab.udp()?;
     udp.server.enable_packet_meta()?;
     let datagrams = receive_datagrams(&udp)?;

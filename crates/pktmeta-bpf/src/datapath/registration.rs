@@ -3,6 +3,7 @@
 use super::{Datapath, UpOptions};
 use crate::{
     error::{Context, Error},
+    hooks::{Hook, tc},
     registry,
 };
 use pktmeta_core::{
@@ -36,6 +37,12 @@ impl Registration {
             after,
             unproduced,
         })
+    }
+
+    /// True if the hook has something to do.
+    pub(super) fn needs(&self, hook: &Hook) -> bool {
+        let produced = |field: &&str| !self.unproduced.iter().any(|name| name == field);
+        hook.name != tc::HOOK.name || tc::FIELDS.iter().any(produced)
     }
 }
 

@@ -146,6 +146,8 @@ pub(super) fn interface(pins: &Pins, id: InterfaceId, here: u64) -> InterfaceSta
         attached,
         hooks: hooks::INTERFACE
             .iter()
+            // A hook without a field to produce was left out.
+            .filter(|hook| own.directory.join(hook.counters_map).exists())
             .map(|hook| hook_status(hook, &own.directory))
             .collect(),
     }

@@ -296,7 +296,10 @@ fn label(
     let entries = labels::entries(&options.labels, &registration.after, &options.schemas)?;
     pins::create(&pins.directory)?;
     let maps = ["xdp_labels", "xdp_numbers"].into_iter();
-    let maps = maps.chain(hooks::INTERFACE.iter().map(|hook| hook.counters_map));
+    let needed = hooks::INTERFACE
+        .into_iter()
+        .filter(|hook| registration.needs(hook));
+    let maps = maps.chain(needed.clone().map(|hook| hook.counters_map));
     let object_options = ObjectOptions {
         registry: Some(&registration.after),
         unbound: &registration.unproduced,
@@ -304,7 +307,7 @@ fn label(
         max_entries: vec![("xdp_labels", entries.len().max(1) as u32)],
         pins: maps.map(|name| (name, pins.directory.join(name))).collect(),
     };
-    for hook in hooks::INTERFACE.iter().rev() {
+    for hook in needed.rev() {
         let object = load(hook, &object_options)?;
         if hook.name == hooks::xdp::HOOK.name {
             let map = object.map("xdp_labels")?;

@@ -2,6 +2,10 @@
 
 use super::{Hook, Program, count, loss, object};
 
+/// The fields that it produces. Without any of them it is not attached: to run a program there costs
+/// every packet something.
+pub(crate) const FIELDS: [&str; 1] = ["flow_hash"];
+
 /// The hook.
 pub const HOOK: Hook = Hook {
     name: "tc ingress",
