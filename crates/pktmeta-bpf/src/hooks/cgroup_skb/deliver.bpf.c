@@ -65,21 +65,20 @@ static __always_inline __u32 next_ticket(void)
 	return generation | (index & (ring_slots - 1));
 }
 
-/*
- * Puts a record in the ring, with what its ticket takes the place of; 0 if there is neither, or the
- * record could not be read.
- */
-static __always_inline __u32 issue_ticket(struct __sk_buff *skb, struct pktmeta_place place,
-					  __u32 displaced)
+/* Asking costs a call; a socket whose cookie was asked for once keeps it (__sock_gen_cookie). */
+static __always_inline __u64 socket_cookie(struct __sk_buff *skb, struct sock___pktmeta *sk)
 {
-	__u32 length = place.length;
+	return sk->__sk_common.skc_cookie.counter ?: bpf_get_socket_cookie(skb);
+}
+
+/* Puts a record in the ring, with what its ticket takes the place of; 0 if there is neither. */
+static __always_inline __u32 issue_ticket(struct __sk_buff *skb, struct sock___pktmeta *sk,
+					  struct pktmeta_place place, __u32 displaced)
+{
 	struct pktmeta_slot *slot;
 	__u32 ticket;
 
-	if (!length && !displaced)
-		return 0;
-	barrier_var(length); /* two tests: many verifiers learn nothing from both in one */
-	if (length > sizeof(slot->record))
+	if (!place.length && !displaced)
 		return 0;
 	ticket = next_ticket();
 	slot = ring_slot(ticket);
@@ -88,16 +87,17 @@ static __always_inline __u32 issue_ticket(struct __sk_buff *skb, struct pktmeta_
 	/* Exchanges are full barriers: no reader finds a ticket beside a record that is not its. */
 	__sync_lock_test_and_set(&slot->ticket, 0);
 	slot->displaced = displaced;
-	slot->cookie = bpf_get_socket_cookie(skb);
-	if (!length)
+	slot->cookie = socket_cookie(skb, sk);
+	if (place.length)
+		pktmeta_read_record(place, (__u64 *)slot->record);
+	else
 		*(__u32 *)slot->record = 0; /* no record */
-	else if (bpf_probe_read_kernel(slot->record, length, place.address))
-		return 0;
 	__sync_lock_test_and_set(&slot->ticket, ticket);
 	return ticket;
 }
 
-static __always_inline void deliver_datagram(struct __sk_buff *skb, struct bpf_sock *sk,
+static __always_inline void deliver_datagram(struct __sk_buff *skb,
+					     struct sock___pktmeta *kernel_sk, struct bpf_sock *sk,
 					     struct pktmeta_deliver_counters *counters)
 {
 	__s32 *where = bpf_sk_storage_get(&tickets, sk, 0, 0);
@@ -114,7 +114,7 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb, struct bpf_s
 		displaced = skb->priority;
 	}
 	place = pktmeta_find_record(bpf_cast_to_kern_ctx(skb));
-	ticket = issue_ticket(skb, place, displaced);
+	ticket = issue_ticket(skb, kernel_sk, place, displaced);
 	if (ticket && place.length)
 		counters->datagrams++;
 	else
@@ -133,16 +133,13 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb, struct bpf_s
 }
 
 /* A SYN: its record waits for the connection that it asks for. */
-static __always_inline void keep_syn(struct __sk_buff *skb, struct sk_buff___pktmeta *kernel_skb,
-				     __u32 tcp, const struct record_buffer *record,
+static __always_inline void keep_syn(struct __sk_buff *skb, struct sock___pktmeta *sk, __u32 tcp,
+				     const struct record_buffer *record,
 				     struct pktmeta_deliver_counters *counters)
 {
 	struct flow flow = {};
-	struct sock___pktmeta *sk = kernel_skb->sk;
 	__be32 addresses[8];
 
-	if (!sk)
-		return;
 	flow.netns = sk->__sk_common.skc_net.net->net_cookie;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		if (bpf_skb_load_bytes(skb, 12, addresses, 8))
@@ -193,7 +190,7 @@ struct tcp_numbers {
  * Keeps the record of a segment, or NULL, for its connection, unless TCP will not take it: what comes
  * from outside the window need not be the peer's (tcp_sequence).
  */
-static __always_inline void keep_segment(struct sk_buff___pktmeta *kernel_skb, struct bpf_sock *sk,
+static __always_inline void keep_segment(struct sock___pktmeta *kernel_sk, struct bpf_sock *sk,
 					 __u32 sequence, __u32 bytes,
 					 const struct record_buffer *record,
 					 struct pktmeta_deliver_counters *counters)
@@ -201,7 +198,7 @@ static __always_inline void keep_segment(struct sk_buff___pktmeta *kernel_skb, s
 	struct tcp_sock___pktmeta *tcp;
 	struct history *history;
 
-	tcp = bpf_rdonly_cast(kernel_skb->sk, bpf_core_type_id_kernel(struct tcp_sock___pktmeta));
+	tcp = bpf_rdonly_cast(kernel_sk, bpf_core_type_id_kernel(struct tcp_sock___pktmeta));
 	if ((__s32)(sequence + bytes - tcp->rcv_wup) < 0 ||
 	    (__s32)(sequence - tcp->rcv_wup - tcp->rcv_wnd) > 0)
 		return;
@@ -215,14 +212,16 @@ static __always_inline void keep_segment(struct sk_buff___pktmeta *kernel_skb, s
 		counters->segments_absent++;
 }
 
-static __always_inline void deliver_segment(struct __sk_buff *skb, struct bpf_sock *sk,
+static __always_inline void deliver_segment(struct __sk_buff *skb,
+					    struct sock___pktmeta *kernel_sk, struct bpf_sock *sk,
 					    struct pktmeta_deliver_counters *counters)
 {
 	struct sk_buff___pktmeta *kernel_skb = bpf_cast_to_kern_ctx(skb);
 	/* skb->data is the network header here. */
 	__u32 tcp = kernel_skb->transport_header - kernel_skb->network_header;
 	/* Two sockets that connect to each other get SYNs too (RFC 9293, 3.5). */
-	int opening = sk->state == BPF_TCP_LISTEN || sk->state == BPF_TCP_SYN_SENT;
+	__u8 state = kernel_sk->__sk_common.skc_state;
+	int opening = state == BPF_TCP_LISTEN || state == BPF_TCP_SYN_SENT;
 	struct record_buffer buffer = {}, *record;
 	struct tcp_numbers numbers;
 
@@ -233,33 +232,33 @@ static __always_inline void deliver_segment(struct __sk_buff *skb, struct bpf_so
 		return;
 	record = copy_record(&buffer, pktmeta_find_record(kernel_skb)) ? NULL : &buffer;
 	if (opening)
-		keep_syn(skb, kernel_skb, tcp, record, counters);
+		keep_syn(skb, kernel_sk, tcp, record, counters);
 	else
-		keep_segment(kernel_skb, sk, bpf_ntohl(numbers.sequence),
+		keep_segment(kernel_sk, sk, bpf_ntohl(numbers.sequence),
 			     skb->len - tcp - (numbers.data_offset >> 4) * 4, record, counters);
 }
 
 SEC("cgroup_skb/ingress")
 int pktmeta_deliver(struct __sk_buff *skb)
 {
+	struct sk_buff___pktmeta *kernel_skb = bpf_cast_to_kern_ctx(skb);
 	struct pktmeta_deliver_counters *counters;
+	struct sock___pktmeta *kernel_sk = kernel_skb->sk;
 	struct bpf_sock *sk = skb->sk;
 	__u32 zero = 0;
 
-	if (!sk)
-		return PASS;
-	sk = bpf_sk_fullsock(sk);
-	if (!sk)
+	/* A full socket (__cgroup_bpf_run_filter_skb). Of the kernel's it is read without a call. */
+	if (!sk || !kernel_sk)
 		return PASS;
 	counters = bpf_map_lookup_elem(&deliver_counters, &zero);
 	if (!counters)
 		return PASS;
-	if (sk->protocol == IPPROTO_UDP)
-		deliver_datagram(skb, sk, counters);
-	else if (sk->protocol == IPPROTO_TCP)
-		deliver_segment(skb, sk, counters);
+	if (kernel_sk->sk_protocol == IPPROTO_UDP)
+		deliver_datagram(skb, kernel_sk, sk, counters);
+	else if (kernel_sk->sk_protocol == IPPROTO_TCP)
+		deliver_segment(skb, kernel_sk, sk, counters);
 	return PASS;
 }
 
-/* bpf_probe_read_kernel and bpf_cast_to_kern_ctx are for GPL-compatible programs. */
+/* bpf_cast_to_kern_ctx and bpf_rdonly_cast are for GPL-compatible programs. */
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

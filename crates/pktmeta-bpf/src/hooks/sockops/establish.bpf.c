@@ -37,25 +37,19 @@ static __always_inline void forget_connection(struct bpf_sock *sk)
  * The stream starts now. What came with the segment that ended the handshake, or with a SYN that
  * has data (TCP Fast Open), is its first segment.
  */
-static __always_inline void begin_history(struct bpf_sock_ops *ops, struct bpf_sock *sk)
+static __always_inline void begin_history(struct bpf_sock_ops *ops, struct bpf_sock *sk,
+					  const struct record_buffer *record)
 {
-	struct bpf_sock_ops_kern___pktmeta *kernel_ops = bpf_cast_to_kern_ctx(ops);
 	struct history *history = bpf_sk_storage_get(&histories, sk, 0, 0);
-	struct bpf_tcp_sock *tcp = history ? bpf_tcp_sock(sk) : 0;
+	struct bpf_tcp_sock *tcp = history ? bpf_tcp_sock(sk) : NULL;
 	void *header = ops->skb_data, *end = ops->skb_data_end;
-	struct sk_buff___pktmeta *skb = kernel_ops->skb;
-	struct record_buffer record = {};
-	__u32 bytes;
-	long absent;
 
 	if (!tcp)
 		return;
 	history_begin(history, tcp);
-	if (!skb || header + TCP_HEADER > end)
-		return;
-	bytes = ops->skb_len - (*(__u8 *)(header + TCP_DATA_OFFSET) >> 4) * 4;
-	absent = copy_record(&record, pktmeta_find_record(skb));
-	history_add(history, history->start, bytes, absent ? 0 : &record);
+	if (header + TCP_HEADER <= end)
+		history_add(history, history->start,
+			    ops->skb_len - (*(__u8 *)(header + TCP_DATA_OFFSET) >> 4) * 4, record);
 }
 
 /* Of the SYN that opened the connection, as deliver.bpf.c knows it. */
@@ -84,30 +78,26 @@ static __always_inline void find_flow(struct flow *flow, struct bpf_sock_ops *op
 	flow->sequence = bpf_htonl(ops->rcv_nxt - 1);
 }
 
-static __always_inline void give_records(struct bpf_sock_ops *ops, struct bpf_sock *sk,
+/* last: the record of the segment that ended the handshake, or NULL. */
+static __always_inline void give_records(struct bpf_sock_ops *ops,
+					 struct bpf_sock_ops_kern___pktmeta *kernel_ops,
+					 struct bpf_sock *sk, const struct record_buffer *last,
 					 struct pktmeta_establish_counters *counters)
 {
-	struct bpf_sock_ops_kern___pktmeta *kernel_ops = bpf_cast_to_kern_ctx(ops);
 	int accepted = ops->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB;
-	struct sk_buff___pktmeta *last = kernel_ops->skb;
-	struct record_buffer *opening = NULL;
-	struct record_buffer latest = {};
+	const struct record_buffer *opening = last; /* the SYN-ACK's */
 	struct connection *connection;
 	struct flow flow = {};
-	long no_latest;
 
-	no_latest = last ? copy_record(&latest, pktmeta_find_record(last)) : -PKTMETA_ENODATA;
 	if (accepted) {
 		find_flow(&flow, ops, kernel_ops);
 		opening = bpf_map_lookup_elem(&syns, &flow);
-	} else if (!no_latest) {
-		opening = &latest; /* the SYN-ACK */
 	}
 	if (opening)
 		counters->opened++;
 	else
 		counters->absent++;
-	if (!opening && no_latest)
+	if (!opening && !last)
 		return;
 	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!connection)
@@ -117,22 +107,35 @@ static __always_inline void give_records(struct bpf_sock_ops *ops, struct bpf_so
 		connection->opening = *opening;
 	/* Another CPU may have had the next segment already. */
 	if (!connection->latest.bytes[0]) {
-		if (!no_latest)
-			connection->latest = latest;
+		if (last)
+			connection->latest = *last;
 		else if (opening)
 			connection->latest = *opening;
 	}
 	bpf_spin_unlock(&connection->lock);
-	if (accepted)
+	if (accepted && opening)
 		bpf_map_delete_elem(&syns, &flow);
+}
+
+static __always_inline void establish(struct bpf_sock_ops *ops, struct bpf_sock *sk)
+{
+	struct bpf_sock_ops_kern___pktmeta *kernel_ops = bpf_cast_to_kern_ctx(ops);
+	struct sk_buff___pktmeta *skb = kernel_ops->skb;
+	struct pktmeta_establish_counters *counters;
+	struct record_buffer buffer = {}, *last;
+	__u32 zero = 0;
+
+	last = skb && !copy_record(&buffer, pktmeta_find_record(skb)) ? &buffer : NULL;
+	begin_history(ops, sk, last);
+	counters = bpf_map_lookup_elem(&establish_counters, &zero);
+	if (counters)
+		give_records(ops, kernel_ops, sk, last, counters);
 }
 
 SEC("sockops")
 int pktmeta_establish(struct bpf_sock_ops *ops)
 {
-	struct pktmeta_establish_counters *counters;
 	struct bpf_sock *sk = ops->sk;
-	__u32 zero = 0;
 
 	if (!sk)
 		return 1;
@@ -143,10 +146,8 @@ int pktmeta_establish(struct bpf_sock_ops *ops)
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		begin_history(ops, sk);
-		counters = bpf_map_lookup_elem(&establish_counters, &zero);
-		if (counters)
-			give_records(ops, sk, counters);
+		establish(ops, sk);
+		break;
 	}
 	return 1;
 }
