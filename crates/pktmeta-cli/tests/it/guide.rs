@@ -22,11 +22,99 @@ fn what_a_server_that_knows_nothing_carries_is_seen_as_the_guide_says() {
     });
 }
 
+#[test]
+fn the_first_value_is_read_as_the_guide_says() {
+    in_sandbox(|sandbox| {
+        let guide = include_str!("../../../../docs/guide/README.md");
+        runs(
+            guide,
+            &["everything of pktmeta is removed\n"],
+            sandbox.cgroup(),
+        );
+    });
+}
+
+#[test]
+fn a_tcp_server_reads_request_by_request_as_the_guide_says() {
+    in_sandbox(|sandbox| {
+        let guide = include_str!("../../../../docs/guide/tcp-server.md");
+        runs(
+            guide,
+            &["everything of pktmeta is removed\n"],
+            sandbox.cgroup(),
+        );
+    });
+}
+
+#[test]
+fn a_udp_server_reads_each_datagram_as_the_guide_says() {
+    in_sandbox(|sandbox| {
+        let guide = include_str!("../../../../docs/guide/udp-server.md");
+        runs(
+            guide,
+            &["everything of pktmeta is removed\n"],
+            sandbox.cgroup(),
+        );
+    });
+}
+
+#[test]
+fn an_application_labels_what_it_sends_as_the_guide_says() {
+    in_sandbox(|sandbox| {
+        let guide = include_str!("../../../../docs/guide/send.md");
+        runs(
+            guide,
+            &[
+                "       sends    tenant=8\n",
+                "everything of pktmeta is removed\n",
+            ],
+            sandbox.cgroup(),
+        );
+    });
+}
+
+#[test]
+fn the_guides_rust_is_that_of_the_examples() {
+    let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let examples = [
+        include_str!("../../../../examples/rust/echo.rs"),
+        include_str!("../../../../examples/rust/web.rs"),
+        include_str!("../../../../examples/rust/datagrams.rs"),
+        include_str!("../../../../examples/rust/send.rs"),
+    ];
+    let examples = examples.map(squeeze);
+    for guide in [
+        include_str!("../../../../docs/guide/tcp-server.md"),
+        include_str!("../../../../docs/guide/udp-server.md"),
+        include_str!("../../../../docs/guide/send.md"),
+    ] {
+        for block in blocks(guide, "rust") {
+            let block = squeeze(block);
+            let found = examples.iter().any(|example| example.contains(&block));
+            assert!(found, "not in examples/rust: {block}");
+        }
+    }
+}
+
+/// What a guide says to run says what the guide shows in its blocks of text, and `parts`.
+#[track_caller]
+fn runs(guide: &str, parts: &[&str], cgroup: &Path) {
+    let said = run(guide, cgroup);
+    for part in blocks(guide, "text").chain(parts.iter().copied()) {
+        assert!(said.contains(part), "no {part:?} in:\n{said}");
+    }
+}
+
+/// The fenced blocks of a language.
+fn blocks<'a>(guide: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
+    let blocks = guide.split("```").skip(1).step_by(2);
+    let start = format!("{language}\n");
+    blocks.filter_map(move |block| block.strip_prefix(start.as_str()))
+}
+
 /// Runs the bash blocks of a guide as one script, for the sockets of a cgroup and no others.
 fn run(guide: &str, cgroup: &Path) -> String {
-    let blocks = guide.split("```bash\n").skip(1);
-    let blocks = blocks.map(|block| block.split_once("```").unwrap().0);
-    let script = blocks.collect::<String>();
+    let script = blocks(guide, "bash").collect::<String>();
     let up = format!("pktmeta up --cgroup {} ", text(cgroup));
     let script = script.replace("pktmeta up ", &up);
     let own = Path::new(PKTMETA).parent().unwrap().to_owned();
