@@ -87,13 +87,13 @@ pub fn examine(bpffs: &Path) -> Vec<Check> {
     checks.push(ticket_check(
         "tickets in SO_RCVMARK",
         libc::SO_RCVMARK,
-        "UDP applications get records through SO_RCVPRIORITY only",
+        "tickets travel in SO_RCVPRIORITY or SO_TIMESTAMPNS",
         "boot Linux 5.19 or later",
     ));
     checks.push(ticket_check(
         "tickets in SO_RCVPRIORITY",
         SO_RCVPRIORITY,
-        "UDP applications that use SO_RCVMARK for something else cannot get records",
+        "where the mark cannot be had, tickets take the place of the time of arrival (SO_TIMESTAMPNS)",
         "boot Linux 6.14 or later",
     ));
     checks
