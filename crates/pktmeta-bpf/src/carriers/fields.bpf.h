@@ -48,18 +48,9 @@ static __always_inline int field_takes(const struct pktmeta_field_info *field, _
 }
 
 /*
- * What an operation on a whole record in memory takes the verifier a while to see is in a function
- * of its own, not where the record is: it learns too much of what a stack holds.
+ * Length of a record, 0 if it is none, or not a whole one. A function of its own, not where the record is:
+ * the verifier learns too much of what a stack holds.
  */
-
-/* Offset of the field with a tag in a record; 0 or PKTMETA_TORN if it is not there. */
-__weak __noinline __u32 record_find(const struct pktmeta_copy *record, __u32 tag)
-{
-	return record ? pktmeta_record_find(record, record + 1, tag,
-					    sizeof(struct pktmeta_header)) : 0;
-}
-
-/* Length of a record, 0 if it is none, or not a whole one. */
 __weak __noinline __u32 record_length(const struct pktmeta_copy *record)
 {
 	if (!record || !pktmeta_record_check(record, record + 1))

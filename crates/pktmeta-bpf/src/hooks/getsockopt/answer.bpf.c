@@ -271,7 +271,7 @@ __noinline int read_value(const struct pktmeta_copy *record, struct pktmeta_valu
 	field = field_of(to->type);
 	if (!field)
 		return -ENOENT;
-	at = record_find(record, field_tag(field));
+	at = pktmeta_copy_find(record, field_tag(field));
 	if (!at)
 		return -ENOENT;
 	barrier_var(at); /* two tests: many verifiers learn nothing from both in one */
