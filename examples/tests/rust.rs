@@ -3,7 +3,7 @@
 use super::{Bill, Server, attach, connect, labelled_hosts, send_datagram};
 use pktmeta_testkit::sandbox::in_sandbox;
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
 };
 
@@ -32,6 +32,38 @@ fn the_rust_sender_names_a_tenant_for_a_connection_and_for_each_datagram() {
         assert_eq!(bill.of(8), Some(datagram + 11));
         assert_eq!(bill.of(9), Some(datagram + 17));
         assert_eq!(bill.of(10), Some(datagram + 17));
+    });
+}
+
+#[test]
+fn the_rust_server_of_requests_knows_the_packet_of_each() {
+    in_sandbox(|sandbox| {
+        let hosts = labelled_hosts(sandbox);
+        let mut command = hosts.server().command(env!("CARGO_BIN_EXE_requests"));
+        let mut server = Server::start(command.arg("192.0.2.2:7000"));
+        let mut stream = connect(&hosts);
+        let syn = server.line();
+        assert!(syn.contains(": tenant 7's, of packet "), "{syn}");
+        let number =
+            |said: &str| -> u64 { said.trim().rsplit_once(' ').unwrap().1.parse().unwrap() };
+        let mut answers = BufReader::new(stream.try_clone().unwrap());
+        let mut packets = vec![number(&syn)];
+        for (requests, count) in [("one\n", 1), ("two\nthree\n", 2), ("four\n", 1)] {
+            stream.write_all(requests.as_bytes()).unwrap();
+            for _ in 0..count {
+                let mut answer = String::new();
+                answers.read_line(&mut answer).unwrap();
+                assert!(answer.starts_with("tenant 7's, of packet "), "{answer}");
+                packets.push(number(&answer));
+            }
+        }
+        let [syn, one, two, three, four] = packets[..] else {
+            panic!("{packets:?}")
+        };
+        assert!(
+            syn < one && one < two && two == three && three < four,
+            "{packets:?}"
+        );
     });
 }
 
