@@ -77,23 +77,31 @@ fn an_application_labels_what_it_sends_as_the_guide_says() {
 fn the_guides_rust_is_that_of_the_examples() {
     let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let examples = [
-        include_str!("../../../../examples/rust/echo.rs"),
+        include_str!("../../../../examples/rust/requests.rs"),
         include_str!("../../../../examples/rust/web.rs"),
         include_str!("../../../../examples/rust/datagrams.rs"),
+        include_str!("../../../../examples/rust/quic.rs"),
         include_str!("../../../../examples/rust/send.rs"),
     ];
     let examples = examples.map(squeeze);
+    let mut programs = 0;
     for guide in [
         include_str!("../../../../docs/guide/tcp-server.md"),
         include_str!("../../../../docs/guide/udp-server.md"),
         include_str!("../../../../docs/guide/send.md"),
     ] {
-        for block in blocks(guide, "rust") {
-            let block = squeeze(block);
-            let found = examples.iter().any(|example| example.contains(&block));
+        for block in blocks(guide, "rust").map(squeeze) {
+            // What a reader can copy and run is all of an example, from its first line to its last.
+            let program = block.contains("fn main()");
+            let found = examples.iter().any(|example| match program {
+                true => block.starts_with("use ") && example.ends_with(&block),
+                false => example.contains(&block),
+            });
             assert!(found, "not in examples/rust: {block}");
+            programs += usize::from(program);
         }
     }
+    assert_eq!(programs, 4, "programs in the guide");
 }
 
 /// What a guide says to run says what the guide shows in its blocks of text, and `parts`.
@@ -112,17 +120,20 @@ fn blocks<'a>(guide: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
     blocks.filter_map(move |block| block.strip_prefix(start.as_str()))
 }
 
-/// Runs the bash blocks of a guide as one script, for the sockets of a cgroup and no others.
+/// Runs the bash blocks of a guide as one script, which ends with what fails, for the sockets of a cgroup and no others.
 fn run(guide: &str, cgroup: &Path) -> String {
     let script = blocks(guide, "bash").collect::<String>();
     let up = format!("pktmeta up --cgroup {} ", text(cgroup));
     let script = script.replace("pktmeta up ", &up);
+    let clang = concat!("clang() { ", env!("PKTMETA_CLANG"), r#" "$@"; }"#);
     let own = Path::new(PKTMETA).parent().unwrap().to_owned();
     let path = env::var_os("PATH").unwrap();
     let path = env::join_paths([own].into_iter().chain(env::split_paths(&path))).unwrap();
     let scratch = Scratch::new();
     let mut bash = Command::new("timeout");
-    bash.args(["60", "bash", "-c", &script]);
+    bash.args(["60", "bash", "-ec", &format!("{clang}\n{script}")]);
     bash.env("PATH", path).env("TMPDIR", scratch.path());
+    bash.env("PKTMETA", concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    bash.env("C_INCLUDE_PATH", env!("PKTMETA_LIBBPF"));
     bash.ran().succeeds()
 }
