@@ -132,6 +132,24 @@ fn interfaces_of_two_namespaces_share_the_datapath_and_go_down_one_by_one() {
 }
 
 #[test]
+fn without_a_field_to_produce_nothing_is_attached_at_tc() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up_with(sandbox, &["--produce", "rx_ifindex"]);
+        let attached = lab.attached();
+        assert!(attached.contains(&("xdp", 1)), "{attached:?}");
+        assert!(!attached.contains(&("tcx", 1)), "{attached:?}");
+        let meta = lab.datagram(IpVersion::V4, 2).unwrap();
+        assert_eq!(meta.get(pktmeta::builtin::RX_IFINDEX), Some(lab.ifindex()));
+        assert_eq!(meta.get(pktmeta::builtin::FLOW_HASH), None);
+        let status = lab.status();
+        let hops = status.interfaces()[0]["hops"].as_array().unwrap().len();
+        assert_eq!(hops, 1, "{status:#?}");
+        lab.down();
+        lab.assert_nothing_is_left();
+    });
+}
+
+#[test]
 fn an_up_that_fails_leaves_nothing_behind() {
     in_sandbox(|sandbox| {
         let lab = Lab::new(sandbox);
