@@ -1,11 +1,16 @@
-//! What must hold for every commit and is no test: formatting, lints, documentation, and the
-//! licences and sources of the dependencies.
+//! What must hold for every commit and is no test: formatting, lints, documentation, the licences
+//! and sources of the dependencies, and the Rust that applications need.
+
+use std::process::Command;
 
 use crate::error::Result;
 use crate::{setup, tool};
 
 /// The version that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
+
+/// The `rust-version` of the workspace, which this program has too.
+const OLDEST_RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// Stops at the first thing that does not hold.
 pub(crate) fn run() -> Result {
@@ -14,7 +19,9 @@ pub(crate) fn run() -> Result {
     cargo("fmt --all --check")?;
     cargo("clippy --workspace --all-targets --all-features -- -D warnings")?;
     documentation()?;
-    dependencies()
+    dependencies()?;
+    // Last, so that nobody misses that it could not be checked.
+    oldest_rust()
 }
 
 fn documentation() -> Result {
@@ -33,6 +40,35 @@ fn dependencies() -> Result {
         cargo(&format!("install --debug --locked cargo-deny {version}"))?;
     }
     cargo("deny check licenses bans sources")
+}
+
+/// What applications link builds with the oldest Rust that it is said to build with. The rest is for
+/// people who have this repository, and may choose their Rust.
+fn oldest_rust() -> Result {
+    let cargo = format!("run {OLDEST_RUST} cargo");
+    if !tool::succeeds(&mut rustup(&format!("{cargo} --version"))) {
+        eprintln!("installing with rustup: Rust {OLDEST_RUST}");
+        let install = format!("toolchain install --no-self-update --profile minimal {OLDEST_RUST}");
+        if let Err(error) = tool::run(&mut rustup(&install)) {
+            // No fault of the commit: this machine has no access, or its Rust is not rustup's.
+            eprintln!(
+                "WARNING: NOT CHECKED whether what applications link builds with Rust \
+                 {OLDEST_RUST}, as Cargo.toml says: {error}\n\
+                 Run this again where rustup has that Rust or can download it."
+            );
+            return Ok(());
+        }
+    }
+    // In a folder of its own: what the usual Rust has built stays.
+    let check = "check --locked --target-dir target/oldest-rust";
+    let linked = "--package pktmeta --package pktmeta-core --all-features";
+    tool::run(&mut rustup(&format!("{cargo} {check} {linked}")))
+}
+
+fn rustup(arguments: &str) -> Command {
+    let mut rustup = tool::in_workspace(Command::new("rustup"));
+    rustup.args(arguments.split(' '));
+    rustup
 }
 
 fn cargo(arguments: &str) -> Result {

@@ -11,7 +11,7 @@ cargo xtask COMMAND
   test  [-- ARGS]      run all tests, as root; ARGS go to cargo test
   bench [NAME] [ARGS]  build and run the benchmarks
   fuzz  [ARGS]         feed both codecs, C and Rust, the same until they differ
-  check                formatting, lints, documentation, licences of dependencies
+  check                formatting, lints, documentation, licences of dependencies, oldest Rust
   setup                only install what these need
   help                 this text
 

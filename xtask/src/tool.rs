@@ -20,9 +20,12 @@ pub(crate) fn cargo() -> Command {
 
 /// The same in the folder of the workspace.
 pub(crate) fn cargo_in_workspace() -> Command {
-    let mut cargo = cargo();
-    cargo.current_dir(ROOT);
-    cargo
+    in_workspace(cargo())
+}
+
+pub(crate) fn in_workspace(mut command: Command) -> Command {
+    command.current_dir(ROOT);
+    command
 }
 
 /// Runs a command whose output is for people: all of it goes to stderr.
