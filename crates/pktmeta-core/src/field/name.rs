@@ -42,10 +42,11 @@ impl FieldName {
         [first, last].map(u128::from_be_bytes)
     }
 
-    /// What [`FieldName::to_key`] is of `name`; `None` if no name is that long.
+    /// What [`FieldName::to_key`] is of `name`; `None` if no name is that long, or if `name` ends in what
+    /// would pass for padding. Any other text that is no name has a key that no name has.
     #[inline]
     pub(crate) fn key(name: &str) -> Option<[u128; 2]> {
-        let bytes = Self::pad(name)?;
+        let bytes = Self::pad(name).filter(|_| !name.ends_with('\0'))?;
         Some(Self { bytes }.to_key())
     }
 

@@ -399,6 +399,24 @@ mod tests {
     }
 
     #[test]
+    fn only_its_name_finds_a_field() {
+        let mut registry = Registry::new();
+        let longest = "x".repeat(27);
+        for name in ["x", longest.as_str()] {
+            let field = registry.register(&wanted("edge", name, "u32")).unwrap();
+            assert_eq!(registry.by_name(name), Some(&field));
+            for suffix in ["\0", "\0\0", "\0x", "y"] {
+                let other = [name, suffix].concat();
+                assert_eq!(registry.by_name(&other), None, "{other:?}");
+                assert_eq!(registry.remove(&other), None, "{other:?}");
+            }
+        }
+        for other in ["", "\0", "\0x", "X", "é"] {
+            assert_eq!(registry.by_name(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
     fn a_conflict_shows_both_sides() {
         let mut registry = Registry::new();
         registry.register(&wanted("edge", "tenant", "u32")).unwrap();
