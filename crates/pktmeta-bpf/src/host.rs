@@ -5,8 +5,7 @@ use crate::{
     sys,
 };
 use std::{
-    collections::HashMap,
-    fs, io,
+    fs, io, iter,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -155,21 +154,30 @@ pub fn open_cgroup(path: &Path) -> Result<fs::File, Error> {
     }
 }
 
-/// Every cgroup that this process can see, by its number, which is the inode of its directory.
-pub(crate) fn cgroups() -> HashMap<u64, PathBuf> {
-    let mut found = HashMap::new();
-    let mut waiting: Vec<PathBuf> = cgroup_root().into_iter().collect();
-    while let Some(directory) = waiting.pop() {
-        // One that cannot be read has been removed since.
-        let Ok(metadata) = fs::metadata(&directory) else {
-            continue;
-        };
-        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-        let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        waiting.extend(below.map(|entry| entry.path()));
-        found.insert(metadata.ino(), directory);
-    }
-    found
+/// The cgroups that this process can see, from the root on: the number of each, which is the inode of
+/// its directory, and that.
+pub(crate) fn cgroups() -> impl Iterator<Item = (u64, PathBuf)> {
+    let mut waiting = Vec::from_iter(cgroup_root());
+    iter::from_fn(move || {
+        loop {
+            let directory = waiting.pop()?;
+            // One that cannot be read has been removed since.
+            let Ok(metadata) = fs::metadata(&directory) else {
+                continue;
+            };
+            let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+            let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            waiting.extend(below.map(|entry| entry.path()));
+            return Some((metadata.ino(), directory));
+        }
+    })
+}
+
+/// The directory of the cgroup with this number; `None` if it is gone.
+pub(crate) fn cgroup_by_id(id: u64) -> Option<PathBuf> {
+    let mut cgroups = cgroups();
+    let (_, directory) = cgroups.find(|(number, _)| *number == id)?;
+    Some(directory)
 }
 
 /// Inode of this thread's network namespace: its number.

@@ -2,7 +2,6 @@
 
 use super::{
     ring,
-    status::find_cgroup,
     up::{Senders, UpOptions, load},
 };
 use crate::{
@@ -41,12 +40,10 @@ impl Delivery {
 
     /// Those of a datapath.
     pub(super) fn all(pins: &Pins) -> Vec<Self> {
-        let root = host::cgroup_root();
-        let find = |id| find_cgroup(root.as_ref().ok()?, id);
         let ids = pins.cgroup_ids().into_iter();
         ids.map(|cgroup_id| Self {
             cgroup_id,
-            cgroup: find(cgroup_id),
+            cgroup: host::cgroup_by_id(cgroup_id),
         })
         .collect()
     }
@@ -120,7 +117,7 @@ impl Cgroup {
             .context(|| "read the cgroup's id".into())?
             .ino();
         // As its path below the root, whatever it was called by.
-        let path = find_cgroup(&host::cgroup_root()?, id).unwrap_or_else(|| path.into());
+        let path = host::cgroup_by_id(id).unwrap_or_else(|| path.into());
         Ok(Self { path, file, id })
     }
 

@@ -9,11 +9,7 @@ use crate::{
     sys::{self, ProgramStats},
 };
 use pktmeta_core::FieldInfo;
-use std::{
-    fs,
-    os::{fd::AsFd, unix::fs::MetadataExt},
-    path::{Path, PathBuf},
-};
+use std::{os::fd::AsFd, path::Path};
 
 /// The datapath as it is.
 #[derive(Clone, Debug)]
@@ -180,14 +176,4 @@ fn hook_status(hook: &'static Hook, pins: &Path) -> HookStatus {
 
 pub(super) fn read_counters(hook: &Hook, path: &Path) -> Result<Vec<u64>, Error> {
     hook.read_counters(&pins::open_map(path)?)
-}
-
-/// The directory of a cgroup at or below `directory`; the kernel's number of it is its inode.
-pub(super) fn find_cgroup(directory: &Path, id: u64) -> Option<PathBuf> {
-    if fs::metadata(directory).ok()?.ino() == id {
-        return Some(directory.into());
-    }
-    let entries = fs::read_dir(directory).ok()?.filter_map(Result::ok);
-    let mut below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    below.find_map(|entry| find_cgroup(&entry.path(), id))
 }

@@ -183,7 +183,7 @@ impl List {
     fn new() -> Self {
         Self {
             sockets: HashMap::new(),
-            cgroups: host::cgroups(),
+            cgroups: host::cgroups().collect(),
         }
     }
 
