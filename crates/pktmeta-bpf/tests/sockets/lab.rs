@@ -1,7 +1,7 @@
 //! A server whose packets are labelled by sender, and a client with an address for each tenant.
 
 use pktmeta::{Field, PacketMeta};
-use pktmeta_bpf::{Datapath, UpOptions, hooks::xdp::labels::Label};
+use pktmeta_bpf::{Datapath, Part, Senders, UpOptions, hooks::xdp::labels::Label};
 use pktmeta_core::schema::Schema;
 use pktmeta_testkit::{
     link::{IpVersion, Link, Mac, TwoHosts},
@@ -27,6 +27,35 @@ owner = "lab"
 name = "tenant"
 type = "u32"
 hot = true
+"#;
+
+/// What applications may send, and a rule that they may not.
+const APP_SCHEMA: &str = r#"
+owner = "app"
+[[field]]
+name = "trace"
+type = "u64"
+writers = ["app"]
+[[field]]
+name = "class"
+type = "u8"
+writers = ["app", "tc"]
+[[field]]
+name = "urgent"
+type = "flag"
+writers = ["app"]
+[[field]]
+name = "note"
+type = "bytes[..60]"
+writers = ["app"]
+[[field]]
+name = "key"
+type = "bytes[64]"
+writers = ["app"]
+[[field]]
+name = "rule"
+type = "u32"
+writers = ["tc"]
 "#;
 
 /// How long anything may take that is not meant to fail.
@@ -65,6 +94,14 @@ impl Lab {
         let datapath = Datapath::new(sandbox.bpffs());
         hosts.server().run(|| datapath.up(&options)).unwrap();
         Self { hosts }
+    }
+
+    /// Hosts with a datapath that knows [`app_schema`], whose fields these users may send.
+    pub(crate) fn up_for(sandbox: &Sandbox, send: Senders) -> Self {
+        Self::up_with(sandbox, |options| {
+            options.schemas.push(app_schema());
+            options.send = send;
+        })
     }
 
     /// Lets the server's interface merge packets, which veth does not by itself.
@@ -183,6 +220,17 @@ impl Lab {
         let socket = self.hosts.client().run(|| UdpSocket::bind(address));
         socket.unwrap()
     }
+}
+
+/// What the fields of applications are.
+pub(crate) fn app_schema() -> Schema {
+    Schema::parse("app.toml", APP_SCHEMA).unwrap()
+}
+
+/// Takes the datapath away.
+pub(crate) fn down(sandbox: &Sandbox) {
+    let datapath = Datapath::new(sandbox.bpffs());
+    datapath.down(Part::Everything).unwrap();
 }
 
 /// A TCP socket with an address, whose calls take at most [`LIMIT`]. The sockets that a listener

@@ -1,6 +1,6 @@
 //! The socket options as `docs/abi.md` says them, by plain system calls.
 
-use crate::lab::{LIMIT, Lab, TENANT};
+use crate::lab::{LIMIT, Lab, TENANT, down};
 use libc::{
     EAGAIN, EINVAL, EMSGSIZE, ENODATA, ENOENT, ENOPROTOOPT, ENOSPC, EPERM, EPROTOTYPE, ESTALE,
 };
@@ -16,33 +16,6 @@ use std::{
     net::{TcpListener, TcpStream, UdpSocket},
     os::fd::{AsFd, AsRawFd},
 };
-
-const FIELDS: &str = r#"
-owner = "app"
-[[field]]
-name = "trace"
-type = "u64"
-writers = ["app"]
-[[field]]
-name = "class"
-type = "u8"
-writers = ["app", "tc"]
-[[field]]
-name = "urgent"
-type = "flag"
-writers = ["app"]
-[[field]]
-name = "note"
-type = "bytes[..60]"
-writers = ["app"]
-[[field]]
-name = "key"
-type = "bytes[64]"
-writers = ["app"]
-[[field]]
-name = "rule"
-type = "u32"
-"#;
 
 #[test]
 fn one_field_is_its_value_and_an_absent_one_is_an_error() {
@@ -334,7 +307,7 @@ fn only_the_users_who_may_can_send_records() {
             assert_eq!(info.features & abi::FEATURE_TX != 0, error.is_none());
             // Reading is for everybody.
             set(&socket, abi::PKTMETA_TICKETS, &1i32.to_ne_bytes()).unwrap();
-            host.down(sandbox);
+            down(sandbox);
         }
     });
 }
@@ -392,18 +365,9 @@ impl Host {
     }
 
     fn up_for(sandbox: &Sandbox, send: Senders) -> Self {
-        let schema = Schema::parse("app.toml", FIELDS).unwrap();
-        let lab = Lab::up_with(sandbox, |options| {
-            options.schemas.push(schema);
-            options.send = send;
-        });
+        let lab = Lab::up_for(sandbox, send);
         let registry = HostRegistry::new(sandbox.bpffs()).read().unwrap();
         Self { lab, registry }
-    }
-
-    fn down(self, sandbox: &Sandbox) {
-        let datapath = pktmeta_bpf::Datapath::new(sandbox.bpffs());
-        datapath.down(pktmeta_bpf::Part::Everything).unwrap();
     }
 
     fn field(&self, name: &str) -> &FieldInfo {

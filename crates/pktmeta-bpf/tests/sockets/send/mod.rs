@@ -2,10 +2,10 @@
 
 mod observer;
 
-use crate::lab::{LIMIT, Lab, client_address, in_child, listen, tcp_socket};
+use crate::lab::{LIMIT, Lab, app_schema, client_address, down, in_child, listen, tcp_socket};
 use observer::{Observer, Place};
 use pktmeta::{Error, Field, FieldName, MetaSender, Outgoing, RecordError, SendMeta, ToRecord};
-use pktmeta_bpf::{Datapath, Part, Senders, UpOptions};
+use pktmeta_bpf::{Datapath, Senders, UpOptions};
 use pktmeta_core::schema::Schema;
 use pktmeta_testkit::{
     link::IpVersion,
@@ -17,24 +17,8 @@ use std::{
 };
 
 const TRACE: Field<u64> = Field::new("trace");
-const NOTE: Field<[u8; 64]> = Field::new("note");
+const KEY: Field<[u8; 64]> = Field::new("key");
 const RULE: Field<u32> = Field::new("rule");
-
-const SCHEMA: &str = r#"
-owner = "app"
-[[field]]
-name = "trace"
-type = "u64"
-writers = ["app"]
-[[field]]
-name = "note"
-type = "bytes[64]"
-writers = ["app"]
-[[field]]
-name = "rule"
-type = "u32"
-writers = ["tc"]
-"#;
 
 /// Of IP and UDP.
 const HEADERS: [(IpVersion, u64); 2] = [(IpVersion::V4, 20 + 8), (IpVersion::V6, 40 + 8)];
@@ -205,10 +189,7 @@ fn what_must_not_be_sent_is_refused_with_the_reason_and_not_sent() {
 #[test]
 fn a_user_who_must_not_send_records_is_told_so() {
     in_sandbox(|sandbox| {
-        let lab = Lab::up_with(sandbox, |options| {
-            options.schemas.push(schema());
-            options.send = Senders::Users(vec![]);
-        });
+        let lab = Lab::up_for(sandbox, Senders::Users(vec![]));
         let socket = lab.udp_server(IpVersion::V4);
         let error = socket.set_packet_meta(&TRACE.with(1)).unwrap_err();
         assert_not_permitted(&error, None);
@@ -256,7 +237,7 @@ fn a_datapath_that_comes_after_is_told_again() {
         assert!(gone.to_string().contains("pktmeta up"), "{gone}");
         let mut options = UpOptions::new(pktmeta_testkit::link::TwoHosts::SERVER_LINK);
         options.cgroup = Some(sandbox.cgroup().into());
-        options.schemas = vec![schema()];
+        options.schemas = vec![app_schema()];
         let datapath = Datapath::new(sandbox.bpffs());
         lab.hosts.server().run(|| datapath.up(&options)).unwrap();
         let observer = Observer::attach(&lab, sandbox, Place::Interface);
@@ -270,7 +251,7 @@ fn a_record_that_was_made_for_the_host_is_set_as_it_is() {
     in_sandbox(|sandbox| {
         let lab = up(sandbox);
         let socket = lab.udp_server(IpVersion::V4);
-        let values = (TRACE.with(7), NOTE.with([1; 64]));
+        let values = (TRACE.with(7), KEY.with([1; 64]));
         let registry = pktmeta::registry(&socket).unwrap();
         let record = values.to_record(registry).unwrap();
         socket.set_packet_meta(&record).unwrap();
@@ -279,18 +260,9 @@ fn a_record_that_was_made_for_the_host_is_set_as_it_is() {
     });
 }
 
-/// A lab with fields that applications may write.
+/// A lab where everybody may send records.
 fn up(sandbox: &Sandbox) -> Lab {
-    Lab::up_with(sandbox, |options| options.schemas.push(schema()))
-}
-
-fn down(sandbox: &Sandbox) {
-    let datapath = Datapath::new(sandbox.bpffs());
-    datapath.down(Part::Everything).unwrap();
-}
-
-fn schema() -> Schema {
-    Schema::parse("app.toml", SCHEMA).unwrap()
+    Lab::up_for(sandbox, Senders::All)
 }
 
 /// An address of the client.
