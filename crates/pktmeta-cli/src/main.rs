@@ -44,8 +44,8 @@ enum Command {
     Demo(demo::Demo),
     Check(check::Check),
     Encode(encode::Encode),
-    Gen(r#gen::Gen),
     Decode(decode::Decode),
+    Gen(r#gen::Gen),
     /// Print the completions of a shell
     #[command(after_help = "Example: pktmeta completions bash > /etc/bash_completion.d/pktmeta")]
     Completions {
@@ -85,8 +85,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => demo.run(&bpffs),
         Command::Check(check) => check.run(),
         Command::Encode(encode) => encode.run(&bpffs),
-        Command::Gen(generate) => generate.run(&bpffs),
         Command::Decode(decode) => decode.run(&bpffs),
+        Command::Gen(generate) => generate.run(&bpffs),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,
