@@ -7,6 +7,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "transport.bpf.h"
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -69,27 +70,30 @@ static __always_inline void socket_endpoints(struct endpoints *ends, void *sk)
 	}
 }
 
-/* Of a packet that arrives, whose transport header is at an offset: 0 if they could be read. */
-static __always_inline long packet_endpoints(struct endpoints *ends, struct __sk_buff *skb,
-					     __u32 transport)
+/* Of a packet that arrives, whose ports are known: 0 if its addresses could be read. */
+static __always_inline int packet_endpoints(struct endpoints *ends, struct __sk_buff *skb,
+					    const struct ports *ports)
 {
-	__be32 ipv4[2];
-	long err;
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 
+	ends->local_port = ports->local;
+	ends->remote_port = ports->remote;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		err = bpf_skb_load_bytes(skb, 12, ipv4, sizeof(ipv4));
-		if (err)
-			return err;
-		set_ipv4(ends->remote_address, ipv4[0]);
-		set_ipv4(ends->local_address, ipv4[1]);
+		__be32 *addresses = data + 12;
+
+		if ((void *)(addresses + 2) > end)
+			return -1;
+		set_ipv4(ends->remote_address, addresses[0]);
+		set_ipv4(ends->local_address, addresses[1]);
 	} else {
-		err = bpf_skb_load_bytes(skb, 8, ends->remote_address, 16);
-		err = err ?: bpf_skb_load_bytes(skb, 24, ends->local_address, 16);
-		if (err)
-			return err;
+		__be32 *addresses = data + 8;
+
+		if ((void *)(addresses + 8) > end)
+			return -1;
+		__builtin_memcpy(ends->remote_address, addresses, 16);
+		__builtin_memcpy(ends->local_address, addresses + 4, 16);
 	}
-	err = bpf_skb_load_bytes(skb, transport, &ends->remote_port, 2);
-	return err ?: bpf_skb_load_bytes(skb, transport + 2, &ends->local_port, 2);
+	return 0;
 }
 
 #endif

@@ -167,13 +167,13 @@ const BUDGETS: [(&str, u32); 10] = [
     ("pktmeta_xdp_label", 95_000),
     ("pktmeta_tc_ingress", 29_000),
     ("pktmeta_deliver", 2_400),
-    ("pktmeta_establish", 1_900),
+    ("pktmeta_establish", 9_000),
     ("pktmeta_getsockopt", 70_000),
     ("pktmeta_setsockopt", 180_000),
-    ("pktmeta_watch_in", 450),
+    ("pktmeta_watch_in", 800),
     ("pktmeta_watch_established", 1_000),
-    ("pktmeta_list_stored", 850),
-    ("pktmeta_list_open", 900),
+    ("pktmeta_list_stored", 1_100),
+    ("pktmeta_list_open", 1_300),
 ];
 
 #[test]

@@ -6,20 +6,8 @@
 #ifndef PKTMETA_SYN_BPF_H
 #define PKTMETA_SYN_BPF_H
 
+#include "../flow.bpf.h"
 #include "connection.bpf.h"
-
-/*
- * Of the connection that a SYN asks for. IPv4 addresses as ::ffff:a.b.c.d. With the sequence number
- * it is this SYN's alone, so that a record whose connection never came about is nobody else's.
- */
-struct flow {
-	__u64 netns;
-	__be32 remote_address[4];
-	__be32 local_address[4];
-	__be16 remote_port; /* from here on as at the start of the segment */
-	__be16 local_port;
-	__be32 sequence;
-};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -27,13 +15,5 @@ struct {
 	__type(key, struct flow);
 	__type(value, struct record_buffer);
 } syns SEC(".maps");
-
-static __always_inline void flow_set_ipv4(__be32 *address, __be32 ipv4)
-{
-	address[0] = 0;
-	address[1] = 0;
-	address[2] = bpf_htonl(0xffff);
-	address[3] = ipv4;
-}
 
 #endif

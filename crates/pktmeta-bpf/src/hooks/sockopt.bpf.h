@@ -17,6 +17,7 @@
 
 #define EPERM 1
 #define ENOENT 2
+#define EAGAIN 11
 #define EINVAL 22
 #define ENOSPC 28
 #define ENODATA 61

@@ -115,10 +115,8 @@ static __always_inline void read_stored(struct scratch *out, void *sk)
 	if (where)
 		out->socket.tickets = *where;
 	if (connection) {
-		bpf_spin_lock(&connection->lock);
-		out->opening = connection->opening;
-		out->latest = connection->latest;
-		bpf_spin_unlock(&connection->lock);
+		connection_read(connection, &connection->opening, &out->opening);
+		connection_read(connection, &connection->latest, &out->latest);
 		out->socket.opening_length = header_length(&out->opening);
 		out->socket.latest_length = header_length(&out->latest);
 	}

@@ -15,12 +15,6 @@
 
 #define NULL ((void *)0)
 #define PASS 1
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-#define ETH_P_IP 0x0800
-#define TCP_SEQUENCE 4
-#define TCP_FLAG_SYN 0x02
-#define TCP_FLAG_ACK 0x10
 
 /* Slots that each CPU has for itself, as a power of two: nobody shares a counter. */
 const volatile __u32 ring_cpu_bits = 0;
@@ -132,82 +126,84 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb,
 	}
 }
 
-/* A SYN: its record waits for the connection that it asks for. */
-static __always_inline void keep_syn(struct __sk_buff *skb, struct sock___pktmeta *sk, __u32 tcp,
-				     const struct record_buffer *record,
-				     struct pktmeta_deliver_counters *counters)
-{
-	struct flow flow = {};
-	__be32 addresses[8];
+/*
+ * The next two are functions of their own, and not static: the verifier walks each once, not once
+ * for each length that a record may have, and what they need of the stack they do not need at once.
+ */
 
-	flow.netns = sk->__sk_common.skc_net.net->net_cookie;
-	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		if (bpf_skb_load_bytes(skb, 12, addresses, 8))
-			return;
-		flow_set_ipv4(flow.remote_address, addresses[0]);
-		flow_set_ipv4(flow.local_address, addresses[1]);
-	} else {
-		if (bpf_skb_load_bytes(skb, 8, addresses, 32))
-			return;
-		__builtin_memcpy(flow.remote_address, addresses, 16);
-		__builtin_memcpy(flow.local_address, addresses + 4, 16);
-	}
-	/* Ports and sequence number. */
-	if (bpf_skb_load_bytes(skb, tcp, &flow.remote_port, 8))
-		return;
-	if (!record) {
-		/* That of an earlier copy of this SYN. */
-		bpf_map_delete_elem(&syns, &flow);
-		counters->syns_absent++;
-	} else if (!bpf_map_update_elem(&syns, &flow, record, BPF_ANY)) {
-		counters->syns++;
-	}
+/* A SYN: its record waits for the connection that it asks for. 1 if it has one. */
+__noinline int keep_syn(struct __sk_buff *skb)
+{
+	struct sk_buff___pktmeta *kernel_skb = bpf_cast_to_kern_ctx(skb);
+	struct tcp_header *tcp = transport_header(skb, kernel_skb, sizeof(*tcp));
+	struct sock___pktmeta *sk = kernel_skb->sk;
+	struct record_buffer record = {};
+	struct flow flow = {};
+
+	if (!sk || !tcp || flow_of_syn(&flow, skb, sk, tcp))
+		return 0;
+	if (!copy_record(&record, pktmeta_find_record(kernel_skb)))
+		return !bpf_map_update_elem(&syns, &flow, &record, BPF_ANY);
+	/* That of an earlier copy of this SYN. */
+	bpf_map_delete_elem(&syns, &flow);
+	return 0;
 }
 
-static __always_inline void keep_latest(struct bpf_sock *sk, const struct record_buffer *record,
+/* Remembers a segment with its record, if the socket asked for that. */
+__noinline int remember(struct __sk_buff *skb, __u32 sequence, __u32 bytes)
+{
+	struct record_buffer buffer = {}, *record;
+	struct bpf_sock *sk = skb->sk;
+	struct history *history;
+
+	if (!sk)
+		return 0;
+	history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	if (!history)
+		return 0;
+	record = copy_record(&buffer, pktmeta_find_record(bpf_cast_to_kern_ctx(skb))) ? NULL :
+											&buffer;
+	history_add(history, sequence, bytes, record);
+	return 0;
+}
+
+static __always_inline void keep_latest(struct bpf_sock *sk, struct connection *connection,
+					struct pktmeta_place place,
 					struct pktmeta_deliver_counters *counters)
 {
-	struct connection *connection;
-
-	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!connection)
+		connection = bpf_sk_storage_get(&connections, sk, 0,
+						BPF_SK_STORAGE_GET_F_CREATE);
+	if (!connection || connection_begin(connection))
 		return;
-	bpf_spin_lock(&connection->lock);
-	connection->latest = *record;
-	bpf_spin_unlock(&connection->lock);
+	pktmeta_read_record(place, (__u64 *)connection->latest.bytes);
+	connection_end(connection);
 	counters->segments++;
 }
 
-/* What stands in a TCP header from TCP_SEQUENCE on. */
-struct tcp_numbers {
-	__be32 sequence;
-	__be32 acknowledgment;
-	__u8 data_offset; /* in 32-bit words, shifted */
-	__u8 flags;
-};
-
 /*
- * Keeps the record of a segment, or NULL, for its connection, unless TCP will not take it: what comes
- * from outside the window need not be the peer's (tcp_sequence).
+ * Keeps the record of a segment for its connection, unless TCP will not take it: what comes from
+ * outside the window need not be the peer's (tcp_sequence).
  */
-static __always_inline void keep_segment(struct sock___pktmeta *kernel_sk, struct bpf_sock *sk,
-					 __u32 sequence, __u32 bytes,
-					 const struct record_buffer *record,
+static __always_inline void keep_segment(struct __sk_buff *skb, struct sock___pktmeta *kernel_sk,
+					 struct bpf_sock *sk, __u32 sequence, __u32 bytes,
 					 struct pktmeta_deliver_counters *counters)
 {
+	struct connection *connection;
 	struct tcp_sock___pktmeta *tcp;
-	struct history *history;
+	struct pktmeta_place place;
 
 	tcp = bpf_rdonly_cast(kernel_sk, bpf_core_type_id_kernel(struct tcp_sock___pktmeta));
 	if ((__s32)(sequence + bytes - tcp->rcv_wup) < 0 ||
 	    (__s32)(sequence - tcp->rcv_wup - tcp->rcv_wnd) > 0)
 		return;
-	history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 	/* Not what was there before. */
-	if (history && (__s32)(sequence + bytes - tcp->rcv_nxt) > 0)
-		history_add(history, sequence, bytes, record);
-	if (record)
-		keep_latest(sk, record, counters);
+	if (connection && connection->has_history && (__s32)(sequence + bytes - tcp->rcv_nxt) > 0)
+		remember(skb, sequence, bytes);
+	place = pktmeta_find_record(bpf_cast_to_kern_ctx(skb));
+	if (place.length)
+		keep_latest(sk, connection, place, counters);
 	else
 		counters->segments_absent++;
 }
@@ -217,25 +213,25 @@ static __always_inline void deliver_segment(struct __sk_buff *skb,
 					    struct pktmeta_deliver_counters *counters)
 {
 	struct sk_buff___pktmeta *kernel_skb = bpf_cast_to_kern_ctx(skb);
-	/* skb->data is the network header here. */
-	__u32 tcp = kernel_skb->transport_header - kernel_skb->network_header;
 	/* Two sockets that connect to each other get SYNs too (RFC 9293, 3.5). */
 	__u8 state = kernel_sk->__sk_common.skc_state;
 	int opening = state == BPF_TCP_LISTEN || state == BPF_TCP_SYN_SENT;
-	struct record_buffer buffer = {}, *record;
-	struct tcp_numbers numbers;
+	struct tcp_header *tcp;
+	__u32 headers;
 
-	if (bpf_skb_load_bytes(skb, tcp + TCP_SEQUENCE, &numbers, sizeof(numbers)))
-		return;
+	tcp = transport_header(skb, kernel_skb, sizeof(*tcp));
 	/* What else comes then may not be of the connection: establish.bpf.c sees what is. */
-	if (opening && (numbers.flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN)
+	if (!tcp || (opening && (tcp->flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN))
 		return;
-	record = copy_record(&buffer, pktmeta_find_record(kernel_skb)) ? NULL : &buffer;
-	if (opening)
-		keep_syn(skb, kernel_sk, tcp, record, counters);
-	else
-		keep_segment(kernel_sk, sk, bpf_ntohl(numbers.sequence),
-			     skb->len - tcp - (numbers.data_offset >> 4) * 4, record, counters);
+	if (opening) {
+		if (keep_syn(skb))
+			counters->syns++;
+		else
+			counters->syns_absent++;
+		return;
+	}
+	headers = transport_offset(kernel_skb) + (tcp->data_offset >> 4) * 4;
+	keep_segment(skb, kernel_sk, sk, bpf_ntohl(tcp->sequence), skb->len - headers, counters);
 }
 
 SEC("cgroup_skb/ingress")

@@ -123,18 +123,16 @@ static __always_inline int read_connection(struct pktmeta_copy *out, struct bpf_
 					   int opening)
 {
 	struct connection *connection;
+	struct record_buffer *record;
 
 	if (sk->protocol != IPPROTO_TCP)
 		return -EPROTOTYPE;
 	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 	if (!connection)
 		return -ENODATA;
-	bpf_spin_lock(&connection->lock);
-	if (opening)
-		*(struct record_buffer *)out = connection->opening;
-	else
-		*(struct record_buffer *)out = connection->latest;
-	bpf_spin_unlock(&connection->lock);
+	record = opening ? &connection->opening : &connection->latest;
+	if (connection_read(connection, record, (struct record_buffer *)out))
+		return -EAGAIN;
 	return pktmeta_header_length((void *)out, PKTMETA_RECORD_MAX) ?: -ENODATA;
 }
 

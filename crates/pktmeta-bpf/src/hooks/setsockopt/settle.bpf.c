@@ -44,6 +44,7 @@ static __always_inline int set_tickets(struct bpf_sockopt *ctx, struct bpf_sock 
 static __always_inline int set_history(struct bpf_sockopt *ctx, struct bpf_sock *sk)
 {
 	int value = read_number(ctx, 1);
+	struct connection *connection;
 	struct history *history;
 	struct bpf_tcp_sock *tcp;
 
@@ -59,9 +60,15 @@ static __always_inline int set_history(struct bpf_sockopt *ctx, struct bpf_sock 
 	if (!history)
 		return -ENOBUFS;
 	tcp = bpf_tcp_sock(sk);
+	/* Else establish.bpf.c does this. */
 	if (tcp && sk->state != BPF_TCP_LISTEN && sk->state != BPF_TCP_CLOSE &&
-	    sk->state != BPF_TCP_SYN_SENT)
+	    sk->state != BPF_TCP_SYN_SENT) {
+		connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (!connection)
+			return -ENOBUFS;
 		history_begin(history, tcp);
+		connection->has_history = 1;
+	}
 	return 0;
 }
 

@@ -4,7 +4,6 @@
  * that of the segment that ended the handshake. It happens before accept() or connect() returns.
  */
 #include <linux/bpf.h>
-#include <bpf/bpf_endian.h>
 #include <pktmeta/socket.bpf.h>
 #include "../../carriers/connection.bpf.h"
 #include "../../carriers/history.bpf.h"
@@ -12,7 +11,6 @@
 #include "establish.h"
 
 #define NULL ((void *)0)
-#define AF_INET6 10
 #define TCP_HEADER 20
 #define TCP_DATA_OFFSET 12
 
@@ -37,11 +35,10 @@ static __always_inline void forget_connection(struct bpf_sock *sk)
  * The stream starts now. What came with the segment that ended the handshake, or with a SYN that
  * has data (TCP Fast Open), is its first segment.
  */
-static __always_inline void begin_history(struct bpf_sock_ops *ops, struct bpf_sock *sk,
-					  const struct record_buffer *record)
+static __always_inline void begin_history(struct history *history, struct bpf_sock_ops *ops,
+					  struct bpf_sock *sk, const struct record_buffer *record)
 {
-	struct history *history = bpf_sk_storage_get(&histories, sk, 0, 0);
-	struct bpf_tcp_sock *tcp = history ? bpf_tcp_sock(sk) : NULL;
+	struct bpf_tcp_sock *tcp = bpf_tcp_sock(sk);
 	void *header = ops->skb_data, *end = ops->skb_data_end;
 
 	if (!tcp)
@@ -52,36 +49,9 @@ static __always_inline void begin_history(struct bpf_sock_ops *ops, struct bpf_s
 			    ops->skb_len - (*(__u8 *)(header + TCP_DATA_OFFSET) >> 4) * 4, record);
 }
 
-/* Of the SYN that opened the connection, as deliver.bpf.c knows it. */
-static __always_inline void find_flow(struct flow *flow, struct bpf_sock_ops *ops,
-				      struct bpf_sock_ops_kern___pktmeta *kernel_ops)
-{
-	flow->netns = kernel_ops->sk->__sk_common.skc_net.net->net_cookie;
-	if (ops->family == AF_INET6) {
-		flow->remote_address[0] = ops->remote_ip6[0];
-		flow->remote_address[1] = ops->remote_ip6[1];
-		flow->remote_address[2] = ops->remote_ip6[2];
-		flow->remote_address[3] = ops->remote_ip6[3];
-		flow->local_address[0] = ops->local_ip6[0];
-		flow->local_address[1] = ops->local_ip6[1];
-		flow->local_address[2] = ops->local_ip6[2];
-		flow->local_address[3] = ops->local_ip6[3];
-		barrier(); /* no load through a chosen pointer into the context */
-	} else {
-		flow_set_ipv4(flow->remote_address, ops->remote_ip4);
-		flow_set_ipv4(flow->local_address, ops->local_ip4);
-	}
-	/* The context has the ports in two byte orders (sock_ops_convert_ctx_access). */
-	flow->remote_port = bpf_htons(bpf_ntohl(ops->remote_port));
-	flow->local_port = bpf_htons(ops->local_port);
-	/* Nothing behind the SYN has been received (tcp_create_openreq_child). */
-	flow->sequence = bpf_htonl(ops->rcv_nxt - 1);
-}
-
 /* last: the record of the segment that ended the handshake, or NULL. */
-static __always_inline void give_records(struct bpf_sock_ops *ops,
-					 struct bpf_sock_ops_kern___pktmeta *kernel_ops,
-					 struct bpf_sock *sk, const struct record_buffer *last,
+static __always_inline void give_records(struct bpf_sock_ops *ops, struct bpf_sock *sk,
+					 const struct record_buffer *last, int has_history,
 					 struct pktmeta_establish_counters *counters)
 {
 	int accepted = ops->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB;
@@ -90,19 +60,21 @@ static __always_inline void give_records(struct bpf_sock_ops *ops,
 	struct flow flow = {};
 
 	if (accepted) {
-		find_flow(&flow, ops, kernel_ops);
+		flow_of_connection(&flow, ops);
 		opening = bpf_map_lookup_elem(&syns, &flow);
 	}
 	if (opening)
 		counters->opened++;
 	else
 		counters->absent++;
-	if (!opening && !last)
+	if (!opening && !last && !has_history)
 		return;
 	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!connection)
 		return;
-	bpf_spin_lock(&connection->lock);
+	connection->has_history = has_history;
+	if (connection_begin(connection))
+		return;
 	if (opening)
 		connection->opening = *opening;
 	/* Another CPU may have had the next segment already. */
@@ -112,7 +84,7 @@ static __always_inline void give_records(struct bpf_sock_ops *ops,
 		else if (opening)
 			connection->latest = *opening;
 	}
-	bpf_spin_unlock(&connection->lock);
+	connection_end(connection);
 	if (accepted && opening)
 		bpf_map_delete_elem(&syns, &flow);
 }
@@ -121,15 +93,19 @@ static __always_inline void establish(struct bpf_sock_ops *ops, struct bpf_sock 
 {
 	struct bpf_sock_ops_kern___pktmeta *kernel_ops = bpf_cast_to_kern_ctx(ops);
 	struct sk_buff___pktmeta *skb = kernel_ops->skb;
+	struct history *history = bpf_sk_storage_get(&histories, sk, 0, 0);
 	struct pktmeta_establish_counters *counters;
 	struct record_buffer buffer = {}, *last;
+	int has_history = history != NULL;
 	__u32 zero = 0;
 
+	barrier_var(has_history); /* or the compiler makes a number of two pointers */
 	last = skb && !copy_record(&buffer, pktmeta_find_record(skb)) ? &buffer : NULL;
-	begin_history(ops, sk, last);
+	if (history)
+		begin_history(history, ops, sk, last);
 	counters = bpf_map_lookup_elem(&establish_counters, &zero);
 	if (counters)
-		give_records(ops, kernel_ops, sk, last, counters);
+		give_records(ops, sk, last, has_history, counters);
 }
 
 SEC("sockops")

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::lab::tenant_of;
+use std::collections::BTreeMap;
 
 #[test]
 fn thousands_of_connections_accepted_by_many_threads_have_their_own_records() {
@@ -27,6 +28,34 @@ fn thousands_of_connections_accepted_by_many_threads_have_their_own_records() {
                 }
             });
         }
+    });
+}
+
+#[test]
+fn a_record_that_is_read_while_segments_arrive_is_that_of_one_of_them() {
+    const WRITES: u32 = 500_000;
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let listener = lab.listen(IpVersion::V4);
+        let mut client = lab.connect(listener.local_addr().unwrap(), 1);
+        client.set_nodelay(true).unwrap();
+        let socket = accept(&listener);
+        let mut stream = &socket;
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for _ in 0..WRITES {
+                    client.write_all(&[0; 8]).unwrap();
+                }
+            });
+            let taker = scope.spawn(move || std::io::copy(&mut stream, &mut std::io::sink()));
+            let mut times = BTreeMap::new();
+            while !taker.is_finished() {
+                let meta = socket.packet_meta().unwrap();
+                let time = meta.get(builtin::RX_TIMESTAMP).unwrap();
+                assert_eq!(*times.entry(number(&meta)).or_insert(time), time);
+            }
+            assert!(times.len() > 1000, "only {} segments seen", times.len());
+        });
     });
 }
 
