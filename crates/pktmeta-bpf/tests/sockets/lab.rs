@@ -21,6 +21,9 @@ use std::{
 /// The field that labels set: which of the client's addresses a packet came from.
 pub(crate) const TENANT: Field<u32> = Field::new("tenant");
 
+/// A field that applications may send.
+pub(crate) const TRACE: Field<u64> = Field::new("trace");
+
 const SCHEMA: &str = r#"
 owner = "lab"
 [[field]]

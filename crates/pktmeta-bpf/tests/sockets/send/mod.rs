@@ -2,7 +2,9 @@
 
 mod observer;
 
-use crate::lab::{LIMIT, Lab, app_schema, client_address, down, in_child, listen, tcp_socket};
+use crate::lab::{
+    LIMIT, Lab, TRACE, app_schema, client_address, down, in_child, listen, tcp_socket,
+};
 use observer::{Observer, Place};
 use pktmeta::{Error, Field, FieldName, MetaSender, Outgoing, RecordError, SendMeta, ToRecord};
 use pktmeta_bpf::{Datapath, Senders, UpOptions};
@@ -16,7 +18,6 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
 };
 
-const TRACE: Field<u64> = Field::new("trace");
 const KEY: Field<[u8; 64]> = Field::new("key");
 const RULE: Field<u32> = Field::new("rule");
 

@@ -1,6 +1,6 @@
 //! The program that sees what leaves.
 
-use crate::lab::Lab;
+use crate::{bpf, lab::Lab};
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{HostRegistry, Object, ObjectOptions};
 use pktmeta_testkit::sandbox::Sandbox;
@@ -8,8 +8,6 @@ use std::{
     collections::BTreeMap,
     fs, io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
-    path::Path,
-    process::{self, Command},
     ptr,
     sync::LazyLock,
 };
@@ -34,7 +32,7 @@ pub(crate) struct Observer {
 impl Observer {
     /// On the server's interface, or on the cgroup of the sandbox.
     pub(crate) fn attach(lab: &Lab, sandbox: &Sandbox, place: Place) -> Self {
-        static ELF: LazyLock<Vec<u8>> = LazyLock::new(compile);
+        static ELF: LazyLock<Vec<u8>> = LazyLock::new(|| bpf::compile("send/observe.bpf.c"));
         let registry = HostRegistry::new(sandbox.bpffs()).read().unwrap();
         let maps = sandbox.bpffs().join("pktmeta/maps");
         let options = ObjectOptions {
@@ -92,24 +90,4 @@ impl Observer {
         let seen = self.take().into_iter();
         seen.map(|(id, (packets, _))| (id, packets)).collect()
     }
-}
-
-fn compile() -> Vec<u8> {
-    let object = format!("observe.{}.o", process::id());
-    let object = Path::new(env!("CARGO_TARGET_TMPDIR")).join(object);
-    let output = Command::new(env!("PKTMETA_CLANG"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-nostdinc"])
-        .args(["-Wall", "-Wextra", "-Werror"])
-        .args(["-I", "include", "-I", "include/uapi", "-isystem"])
-        .arg(env!("PKTMETA_LIBBPF"))
-        .args(["-c", "tests/sockets/send/observe.bpf.c", "-o"])
-        .arg(&object)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let elf = fs::read(&object).unwrap();
-    fs::remove_file(&object).unwrap();
-    elf
 }

@@ -1,6 +1,10 @@
 //! Sockets, ports and addresses that were a connection's before.
 
-use super::{peer::Peer, *};
+use super::{
+    ending::{Ending, reset},
+    peer::Peer,
+    *,
+};
 use crate::lab::TENANT;
 use pktmeta_testkit::packet::{Frame, TcpFlags};
 use std::{net::Shutdown, os::fd::AsRawFd};
@@ -87,7 +91,7 @@ fn the_same_addresses_and_ports_again_have_the_records_of_the_new_connection() {
             let from = client_address(version, 7, 4000);
             let to = listener.local_addr().unwrap();
             let mut latest = 0;
-            for end in [Ending::Reset, Ending::ServerFirst, Ending::ClientFirst].repeat(2) {
+            for end in Ending::ALL.repeat(2) {
                 let client = connect_soon(lab.hosts.client(), from, to);
                 let socket = accept(&listener);
                 assert!(number(&socket.opening_meta().unwrap()) > latest);
@@ -106,8 +110,7 @@ fn the_same_addresses_and_ports_over_another_way_have_nothing_of_the_old_connect
         for version in IpVersion::BOTH {
             let listener = lab.listen(version);
             let to = listener.local_addr().unwrap();
-            let endings = [Ending::Reset, Ending::ServerFirst, Ending::ClientFirst];
-            for (tenant, end) in Lab::TENANTS.zip(endings) {
+            for (tenant, end) in Lab::TENANTS.zip(Ending::ALL) {
                 let from = client_address(version, tenant, 4000);
                 let client = connect(lab.hosts.client(), from, to);
                 let socket = accept(&listener);
@@ -237,36 +240,6 @@ fn tcp_state(socket: &TcpStream) -> u8 {
     };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     state
-}
-
-/// How a connection ends.
-#[derive(Clone, Copy)]
-enum Ending {
-    Reset,
-    /// Which leaves the server in TIME-WAIT.
-    ServerFirst,
-    /// Which leaves the client in it.
-    ClientFirst,
-}
-
-impl Ending {
-    fn of(self, client: TcpStream, socket: TcpStream) {
-        let (first, second) = match self {
-            Self::Reset => return reset(client),
-            Self::ServerFirst => (socket, client),
-            Self::ClientFirst => (client, socket),
-        };
-        for (one, mut other) in [(&first, &second), (&second, &first)] {
-            one.shutdown(Shutdown::Write).unwrap();
-            assert_eq!(other.read(&mut [0]).unwrap(), 0);
-        }
-    }
-}
-
-/// Ends a connection at once.
-fn reset(client: TcpStream) {
-    let client: Socket = client.into();
-    client.set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 /// Opens a connection when nothing of an earlier one is in the way any more.
