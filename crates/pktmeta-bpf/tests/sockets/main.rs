@@ -6,6 +6,7 @@ mod lab;
 mod options;
 mod seen;
 mod send;
+mod storage;
 mod stress;
 mod tally;
 mod tcp;

@@ -1,5 +1,6 @@
 //! Connections: the records of their SYN and of the latest segment, and never another's.
 
+mod closed;
 mod ending;
 mod handshake;
 mod history;

@@ -1,6 +1,7 @@
 //! Datagrams.
 
 mod carriers;
+mod closed;
 mod fragments;
 mod gro;
 mod group;
