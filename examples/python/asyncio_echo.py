@@ -43,4 +43,7 @@ async def main(host, port):
     await server.serve_forever()
 
 
+if len(sys.argv) != 3:
+    print(f"usage: {sys.argv[0]} ADDRESS PORT", file=sys.stderr)
+    sys.exit(2)
 asyncio.run(main(sys.argv[1], int(sys.argv[2])))

@@ -8,6 +8,9 @@ import sys
 
 from pktmeta import PKTMETA_TX, PKTMETA_TX_FIELD, SOL_PKTMETA, Registry, edge
 
+if len(sys.argv) != 3:
+    print(f"usage: {sys.argv[0]} ADDRESS PORT", file=sys.stderr)
+    sys.exit(2)
 host, port = sys.argv[1], int(sys.argv[2])
 family = socket.AF_INET6 if ":" in host else socket.AF_INET
 with socket.socket(family) as connection:

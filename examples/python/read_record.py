@@ -9,6 +9,9 @@ import sys
 
 SOL_PKTMETA, RX_SYN, FIELD_INFO = 0x504D, 3, 0x100
 
+if len(sys.argv) != 3:
+    print(f"usage: {sys.argv[0]} ADDRESS PORT", file=sys.stderr)
+    sys.exit(2)
 host, port = sys.argv[1], int(sys.argv[2])
 family = socket.AF_INET6 if ":" in host else socket.AF_INET
 with socket.create_server((host, port), family=family) as listener:

@@ -18,6 +18,9 @@ from pktmeta import (
     edge,
 )
 
+if len(sys.argv) != 3:
+    print(f"usage: {sys.argv[0]} ADDRESS PORT", file=sys.stderr)
+    sys.exit(2)
 host, port = sys.argv[1], int(sys.argv[2])
 family = socket.AF_INET6 if ":" in host else socket.AF_INET
 listener = socket.create_server((host, port), family=family)

@@ -86,6 +86,9 @@ def echo(sock, tickets, registry):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        print(f"usage: {sys.argv[0]} ADDRESS PORT", file=sys.stderr)
+        sys.exit(2)
     sock, tickets = bind(sys.argv[1], int(sys.argv[2]))
     registry = Registry(sock)
     print("listening", flush=True)

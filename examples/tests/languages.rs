@@ -148,6 +148,34 @@ fn go_connects_as_the_tenant_that_it_names() {
     in_sandbox(|sandbox| connects(sandbox, &go("go-connect", "connect")));
 }
 
+#[test]
+fn programs_that_are_given_no_address_say_how_they_are_used() {
+    let programs = [
+        python("python-tcp-usage", "tcp.py"),
+        python("python-udp-usage", "udp.py"),
+        python("python-connect-usage", "connect.py"),
+        python("asyncio-usage", "asyncio_echo.py"),
+        python("python-read-record-usage", "read_record.py"),
+        c("c-tcp-usage", "tcp"),
+        c("c-udp-usage", "udp"),
+        c("c-connect-usage", "connect"),
+        c("c-ring-usage", "ring"),
+        go("go-tcp-usage", "tcp"),
+        go("go-udp-usage", "udp"),
+        go("go-connect-usage", "connect"),
+    ];
+    for program in programs {
+        let (name, arguments) = program.command.split_first().unwrap();
+        let mut command = Command::new(name);
+        command.args(arguments).env("PYTHONPATH", program.directory);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("usage: "), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
 /// What servers say that ask for the same in three ways.
 fn thrice(tenant: u32, ifindex: u32) -> String {
     format!("tenant {tenant}; alone {tenant}; selected {tenant}, None, interface {ifindex}\n")

@@ -14,6 +14,10 @@ import (
 )
 
 func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintf(os.Stderr, "usage: %s ADDRESS:PORT\n", os.Args[0])
+		os.Exit(2)
+	}
 	if err := run(os.Args[1]); err != nil {
 		log.Fatal(err)
 	}

@@ -20,6 +20,10 @@ import (
 const soRcvmark = 75
 
 func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintf(os.Stderr, "usage: %s ADDRESS:PORT\n", os.Args[0])
+		os.Exit(2)
+	}
 	// Before the socket is bound, so that the first datagram has a ticket.
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		controlled := raw.Control(func(descriptor uintptr) {
