@@ -11,8 +11,6 @@
 #include "establish.h"
 
 #define NULL ((void *)0)
-#define TCP_HEADER 20
-#define TCP_DATA_OFFSET 12
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -39,14 +37,14 @@ static __always_inline void begin_history(struct history *history, struct bpf_so
 					  struct bpf_sock *sk, const struct record_buffer *record)
 {
 	struct bpf_tcp_sock *tcp = bpf_tcp_sock(sk);
-	void *header = ops->skb_data, *end = ops->skb_data_end;
+	struct tcp_header *header = ops->skb_data;
 
 	if (!tcp)
 		return;
 	history_begin(history, tcp);
-	if (header + TCP_HEADER <= end)
+	if ((void *)(header + 1) <= (void *)ops->skb_data_end)
 		history_add(history, history->start,
-			    ops->skb_len - (*(__u8 *)(header + TCP_DATA_OFFSET) >> 4) * 4, record);
+			    ops->skb_len - (header->data_offset >> 4) * 4, record);
 }
 
 /* last: the record of the segment that ended the handshake, or NULL. */
