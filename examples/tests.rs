@@ -8,7 +8,7 @@ mod rust;
 
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{Datapath, HostRegistry, Object, ObjectOptions, UpOptions};
-use pktmeta_core::{Record, abi, schema::Schema};
+use pktmeta_core::{Record, abi, builtin, schema::Schema};
 use pktmeta_testkit::{
     link::TwoHosts,
     packet,
@@ -295,6 +295,7 @@ fn labelled_hosts(sandbox: &Sandbox) -> TwoHosts {
     let mut options = UpOptions::new(TwoHosts::SERVER_LINK);
     options.cgroup = Some(sandbox.cgroup().into());
     options.schemas = vec![Schema::parse("edge.toml", SCHEMA).unwrap()];
+    options.produce = builtin::NAMES.map(String::from).into();
     options.labels = ["192.0.2.0/24=tenant:7", "2001:db8::/32=tenant:8"]
         .map(|label| label.parse().unwrap())
         .into();

@@ -44,16 +44,6 @@ doc = "Whose packet it is"
 /// The field that the client's address is labelled with.
 pub(crate) const TENANT: Field<u32> = Field::new("tenant");
 
-/// Which built-in fields the datapath produces; it labels [`TENANT`] always.
-#[derive(Clone, Copy)]
-pub(crate) enum Fields {
-    /// Two that cost little and do not keep packets from being merged by GRO.
-    Cheap,
-    All,
-}
-
-const CHEAP: [&str; 2] = ["rx_ifindex", "rx_queue"];
-
 /// Datagrams in one system call.
 pub(crate) const BURST: usize = 32;
 /// Bytes of payload of a datagram, a request and an answer.
@@ -87,13 +77,10 @@ impl Lab {
         })
     }
 
-    /// Starts the datapath, with a label for the client's address.
-    pub(crate) fn up(&self, fields: Fields) -> anyhow::Result<Up<'_>> {
+    /// Starts the datapath, with these built-in fields and a label for the client's address.
+    pub(crate) fn up(&self, produce: &[&str]) -> anyhow::Result<Up<'_>> {
         let mut options = UpOptions::new(TwoHosts::SERVER_LINK);
-        options.produce = match fields {
-            Fields::All => None,
-            Fields::Cheap => Some(CHEAP.map(String::from).into()),
-        };
+        options.produce = produce.iter().copied().map(String::from).collect();
         options.cgroup = Some(self.cgroup.clone());
         options.schemas = vec![Schema::parse("bench.toml", SCHEMA)?];
         let label = format!("{}={}:7", TwoHosts::CLIENT_V4, TENANT.name());

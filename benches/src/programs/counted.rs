@@ -4,11 +4,11 @@ use super::{Method, Row};
 use crate::{
     Effort,
     bpf::{Attached, Kind},
-    lab::{Fields, Lab, Records},
+    lab::{Lab, Records},
     samples::Samples,
 };
 use anyhow::Context;
-use pktmeta::UdpMeta;
+use pktmeta::{UdpMeta, builtin};
 use pktmeta_bpf::{Datapath, ProgramStats, StatsEnabled};
 use pktmeta_testkit::sandbox::Sandbox;
 use std::{
@@ -20,7 +20,7 @@ use std::{
 /// runs beside each one on the same packets: what the kernel counts for it is the cost of counting.
 pub(super) fn measure(sandbox: &Sandbox, effort: Effort) -> anyhow::Result<Vec<Row>> {
     let lab = Lab::new(sandbox, "labelled")?;
-    let up = lab.up(Fields::All)?;
+    let up = lab.up(&builtin::NAMES)?;
     let programs = Programs {
         datapath: up.datapath(),
         empty: Hook::ALL

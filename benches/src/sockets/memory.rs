@@ -2,13 +2,14 @@
 
 use super::observe::Observer;
 use crate::{
-    lab::{Fields, Lab, TENANT, Tcp},
+    lab::{Lab, TENANT, Tcp},
     output::{self, number, table},
     sys::{self, Child},
 };
 use anyhow::{Context, ensure};
 use libbpf_rs::{MapCore, MapHandle};
 use pktmeta::{TcpMeta, UdpMeta};
+use pktmeta_bpf::UpOptions;
 use pktmeta_testkit::sandbox::Sandbox;
 use serde_json::{Value, json};
 use std::{
@@ -64,7 +65,7 @@ pub(super) fn measure(sandbox: &Sandbox, observer: &Observer) -> anyhow::Result<
     let without = through_phases(&bare, |_| Ok(()), slab_bytes, |_| true)?;
 
     let lab = Lab::new(sandbox, "labelled")?;
-    let _up = lab.up(Fields::Cheap)?;
+    let _up = lab.up(&UpOptions::PRODUCE)?;
     let mut maps = vec![("ring", charged(&lab.ring()?.map)?)];
     for name in ["syns", "connections", "tickets"] {
         maps.push((name, charged(&lab.map(name)?)?));

@@ -4,12 +4,13 @@ use super::{Goal, Wanted, observe::Observer};
 use crate::{
     Effort,
     bpf::{self, Kind},
-    lab::{Fields, Lab, Records, calls, take_turns},
+    lab::{Lab, Records, calls, take_turns},
     output::{self, number, spread_cells, table},
     samples::Samples,
 };
 use anyhow::Context;
-use pktmeta::UdpMeta;
+use pktmeta::{UdpMeta, builtin};
+use pktmeta_bpf::UpOptions;
 use pktmeta_testkit::sandbox::Sandbox;
 use serde_json::{Value, json};
 
@@ -106,10 +107,10 @@ pub(super) fn measure(
     let dropping = Lab::new(sandbox, "dropping")?;
     let _dropping = dropping.attach(bpf::drop_all()?, Kind::XDP)?;
     let labelled = Lab::new(sandbox, "labelled")?;
-    let _up = labelled.up(Fields::Cheap)?;
+    let _up = labelled.up(&UpOptions::PRODUCE)?;
     // Of the same cgroup: an application has one datapath.
     let full = Lab::new(sandbox, "labelled")?;
-    let _full = full.up(Fields::All)?;
+    let _full = full.up(&builtin::NAMES)?;
     let ring = labelled.ring()?;
     let place = |setup| match setup {
         Setup::Bare => (&bare, Records::Ignored),

@@ -3,13 +3,14 @@
 use super::{Goal, Wanted};
 use crate::{
     Effort,
-    lab::{BURST, Fields, Lab, Records, Ring, TENANT, ask, calls, take_turns},
+    lab::{BURST, Lab, Records, Ring, TENANT, ask, calls, take_turns},
     output::{self, number, spread_cells, table},
     samples::Samples,
     sys,
 };
 use anyhow::{Context, ensure};
 use pktmeta::{Record, TcpMeta, UdpMeta};
+use pktmeta_bpf::UpOptions;
 use pktmeta_core::abi;
 use pktmeta_testkit::sandbox::Sandbox;
 use serde_json::{Value, json};
@@ -81,7 +82,7 @@ const SHARE: f64 = 0.25;
 /// Measures all ways, side by side.
 pub(super) fn measure(sandbox: &Sandbox, effort: Effort) -> anyhow::Result<Reads> {
     let lab = Lab::new(sandbox, "labelled")?;
-    let _up = lab.up(Fields::Cheap)?;
+    let _up = lab.up(&UpOptions::PRODUCE)?;
     let udp = lab.udp()?;
     udp.server.enable_packet_meta()?;
     let datagrams = receive_datagrams(&udp)?;

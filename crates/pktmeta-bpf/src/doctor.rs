@@ -209,7 +209,7 @@ impl Drop for Lab {
 
 fn builtin_registry() -> Result<Registry, Error> {
     let mut registry = Registry::new();
-    for field in builtin_fields(None)? {
+    for field in builtin_fields()? {
         registry
             .register(&field.wanted)
             .context(|| "number the built-in fields".into())?;

@@ -28,7 +28,7 @@ pub(crate) struct Check {
     #[arg(long, value_name = "BYTES", default_value_t = Record::CAPACITY as u8,
         value_parser = clap::value_parser!(u8).range(..=Record::CAPACITY as i64))]
     budget: u8,
-    /// Leave out the built-in fields, which `up` adds
+    /// Leave out the built-in fields; else all count, whatever `up` would produce
     #[arg(long)]
     no_builtin: bool,
     /// Exit with 1 on warnings too

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use pktmeta_bpf::{
     AttachMode, Datapath, HookStatus, Part, Senders, UpOptions, hooks::xdp::labels::Label,
 };
-use pktmeta_core::{FieldInfo, schema::Schema};
+use pktmeta_core::{FieldInfo, builtin, schema::Schema};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -39,10 +39,10 @@ pub(crate) struct Up {
     /// Value for packets whose source address is in a prefix; may be given more than once
     #[arg(long, value_name = "PREFIX=FIELD:VALUE")]
     label: Vec<Label>,
-    /// Built-in fields to write, with commas between; those that differ from packet to packet
-    /// keep GRO from merging [default: all]
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
-    produce: Option<Vec<String>>,
+    /// Built-in fields to write: all, none, or their names with commas between. rx_timestamp and
+    /// packet_number keep GRO from merging packets, flow_hash takes a program at TC
+    #[arg(long, value_name = "FIELDS", default_value_t = UpOptions::PRODUCE.join(","))]
+    produce: String,
     /// How XDP attaches: in the driver, or after it [default: in the driver if it can]
     #[arg(long, value_enum)]
     mode: Option<Mode>,
@@ -80,7 +80,7 @@ impl Up {
                 .map(|file| read_schema(file))
                 .collect::<Result<_, _>>()?,
             labels: label,
-            produce: produce.map(|names| names.into_iter().filter(|n| !n.is_empty()).collect()),
+            produce: fields(&produce),
             mode: match mode {
                 None => AttachMode::Default,
                 Some(Mode::Native) => AttachMode::Native,
@@ -91,7 +91,8 @@ impl Up {
         let up = Datapath::new(bpffs).up(&options)?;
         if let Some(interface) = &options.interface {
             println!(
-                "{interface}: labels each packet with up to {} bytes of {} fields",
+                "{interface}: labels each packet with up to {} bytes of {} fields, of the built-in \
+                 ones {produce}",
                 up.area,
                 up.fields.len()
             );
@@ -188,6 +189,15 @@ fn senders(text: &str) -> Result<Senders, String> {
             })
             .collect::<Result<_, _>>()
             .map(Senders::Users),
+    }
+}
+
+/// Reads the value of `--produce`; `up` knows the names.
+fn fields(text: &str) -> Vec<String> {
+    match text {
+        "all" => builtin::NAMES.map(String::from).into(),
+        "none" => Vec::new(),
+        names => names.split(',').map(String::from).collect(),
     }
 }
 

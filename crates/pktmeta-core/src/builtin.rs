@@ -5,6 +5,15 @@ use crate::field::{Field, Timestamp};
 /// Schema of these fields.
 pub const SCHEMA: &str = include_str!("builtin.toml");
 
+/// Their names.
+pub const NAMES: [&str; 5] = [
+    RX_TIMESTAMP.name(),
+    RX_IFINDEX.name(),
+    RX_QUEUE.name(),
+    PACKET_NUMBER.name(),
+    FLOW_HASH.name(),
+];
+
 /// When XDP saw the packet: `CLOCK_MONOTONIC`.
 pub const RX_TIMESTAMP: Field<Timestamp> = Field::new("rx_timestamp");
 

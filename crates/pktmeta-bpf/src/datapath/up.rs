@@ -20,7 +20,7 @@ use crate::{
     sys::{self, ProgramStats},
 };
 use libbpf_rs::{MapCore, MapFlags};
-use pktmeta_core::{FieldInfo, schema::Schema};
+use pktmeta_core::{FieldInfo, builtin, schema::Schema};
 use std::{
     os::fd::AsFd,
     path::PathBuf,
@@ -41,8 +41,8 @@ pub struct UpOptions {
     pub schemas: Vec<Schema>,
     /// Values by source address.
     pub labels: Vec<Label>,
-    /// The built-in fields to write, by name; all if `None`.
-    pub produce: Option<Vec<String>>,
+    /// The built-in fields to write: some of [`builtin::NAMES`].
+    pub produce: Vec<String>,
     /// How XDP attaches.
     pub mode: AttachMode,
     /// Slots for the records of datagrams that wait for their readers, a power of two.
@@ -59,12 +59,20 @@ impl UpOptions {
         }
     }
 
+    /// Built-in fields unless told otherwise: those that cost next to nothing, and that do not keep
+    /// GRO from merging packets.
+    pub const PRODUCE: [&str; 2] = [builtin::RX_IFINDEX.name(), builtin::RX_QUEUE.name()];
+
     /// Slots unless told otherwise: 4 MiB, some sixty times what a socket with the default receive
     /// buffer can have waiting.
     pub const SLOTS: u32 = 16384;
 
     /// Fewest and most slots.
     pub const SLOTS_RANGE: std::ops::RangeInclusive<u32> = 64..=1 << 22;
+
+    pub(super) fn produces(&self, field: &str) -> bool {
+        self.produce.iter().any(|name| name == field)
+    }
 }
 
 impl Default for UpOptions {
@@ -75,7 +83,7 @@ impl Default for UpOptions {
             send: Senders::All,
             schemas: Vec::new(),
             labels: Vec::new(),
-            produce: None,
+            produce: Self::PRODUCE.map(String::from).into(),
             mode: AttachMode::Default,
             slots: Self::SLOTS,
         }
@@ -194,6 +202,13 @@ fn check(options: &UpOptions) -> Result<(), Error> {
         let why = format!("{} users are named", users.len());
         return Err(Error::new("let users send records", why)
             .remedy(format!("name at most {}", Senders::MAX)));
+    }
+    let mut produce = options.produce.iter();
+    if let Some(unknown) = produce.find(|name| !builtin::NAMES.contains(&name.as_str())) {
+        let names = builtin::NAMES.join(",");
+        let why = "that is not a built-in field";
+        return Err(Error::new(format!("produce {unknown:?}"), why)
+            .remedy(format!("give --produce all, none, or some of {names}")));
     }
     Ok(())
 }

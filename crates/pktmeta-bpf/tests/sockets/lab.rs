@@ -1,6 +1,6 @@
 //! A server whose packets are labelled by sender, and a client with an address for each tenant.
 
-use pktmeta::{Field, PacketMeta};
+use pktmeta::{Field, PacketMeta, builtin};
 use pktmeta_bpf::{Datapath, Part, Senders, UpOptions, hooks::xdp::labels::Label};
 use pktmeta_core::schema::Schema;
 use pktmeta_testkit::{
@@ -73,7 +73,7 @@ impl Lab {
     /// Tenants, each an address of the client of either version.
     pub(crate) const TENANTS: std::ops::RangeInclusive<u32> = 1..=8;
 
-    /// Hosts with a datapath as it is by default.
+    /// Hosts with a datapath that produces all built-in fields, and else is as by default.
     pub(crate) fn up(sandbox: &Sandbox) -> Self {
         Self::up_with(sandbox, |_| {})
     }
@@ -93,6 +93,7 @@ impl Lab {
         options.cgroup = Some(sandbox.cgroup().into());
         options.schemas = vec![Schema::parse("lab.toml", SCHEMA).unwrap()];
         options.labels = Self::TENANTS.flat_map(labels).collect();
+        options.produce = builtin::NAMES.map(String::from).into();
         change(&mut options);
         let datapath = Datapath::new(sandbox.bpffs());
         hosts.server().run(|| datapath.up(&options)).unwrap();

@@ -1,7 +1,7 @@
 //! Two hosts, and the datapath on one of them.
 
 use anyhow::Context;
-use pktmeta::Field;
+use pktmeta::{Field, builtin};
 use pktmeta_bpf::{Datapath, UpOptions};
 use pktmeta_core::schema::Schema;
 use pktmeta_testkit::{link::TwoHosts, sandbox::Sandbox};
@@ -39,6 +39,7 @@ impl Lab {
         let hosts = TwoHosts::new().context("make two hosts")?;
         let mut options = UpOptions::new(TwoHosts::SERVER_LINK);
         options.cgroup = Some(sandbox.cgroup().into());
+        options.produce = builtin::NAMES.map(String::from).into();
         options.schemas = vec![Schema::parse("demo.toml", SCHEMA)?];
         for family in Family::BOTH {
             for tenant in 1..=Self::TENANTS {

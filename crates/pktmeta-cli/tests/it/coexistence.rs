@@ -55,7 +55,7 @@ fn iperf3(lab: &Lab, arguments: &[&str]) {
         let mut server = on_server(lab, "iperf3", &serve).running();
         let _rest = Running::wait_for("Server listening", server.stdout.take().unwrap());
         let mut client = on_client(lab, "iperf3", &["--client", &address, "--json"]);
-        client.args(["--time", "1", "--bidir"]).args(arguments);
+        client.args(["--time", "2", "--bidir"]).args(arguments);
         let report: Value = serde_json::from_str(&client.ran().succeeds()).unwrap();
         for sum in ["sum_received", "sum_received_bidir_reverse"] {
             let bytes = report["end"][sum]["bytes"].as_f64().unwrap();
@@ -222,7 +222,7 @@ fn xdp_leaves_metadata_of_others_alone() {
 fn datagrams_with_metadata_of_others_arrive_without_a_record() {
     in_sandbox(|sandbox| {
         const FRAMES: u32 = 10;
-        let lab = Lab::up(sandbox);
+        let lab = Lab::up_with(sandbox, &Lab::ALL_FIELDS);
         let server = lab.udp_server(IpVersion::V4);
         let foreign = Foreign::xdp();
         let frame = Frame::new(
@@ -252,7 +252,7 @@ fn datagrams_with_metadata_of_others_arrive_without_a_record() {
 #[test]
 fn while_tcpdump_runs_records_still_arrive_with_what_xdp_knows() {
     in_sandbox(|sandbox| {
-        let lab = Lab::up(sandbox);
+        let lab = Lab::up_with(sandbox, &Lab::ALL_FIELDS);
         let arguments = ["--immediate-mode", "-i", INTERFACE, "-n", "-w", "/dev/null"];
         let mut tcpdump = on_server(&lab, "tcpdump", &arguments).running();
         let mut stderr = Running::wait_for("listening on", tcpdump.stderr.take().unwrap());

@@ -11,7 +11,7 @@ fn what_a_server_that_knows_nothing_carries_is_seen_as_the_guide_says() {
         let said = run(guide, sandbox.cgroup());
         for part in [
             "\ntcp    established  127.0.0.1:8080  ",
-            "\n       syn      rx_timestamp=",
+            "\n       syn      rx_ifindex=1 rx_queue=0 tenant=7\n",
             "Z tcp accepted 127.0.0.1:8080 127.0.0.1:",
             "Z tcp accepted 127.0.0.1:8081 127.0.0.1:",
             " tenant=7\n",

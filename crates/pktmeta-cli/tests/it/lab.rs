@@ -39,6 +39,9 @@ pub(crate) struct Lab {
 impl Lab {
     pub(crate) const TENANTS: std::ops::RangeInclusive<u32> = 1..=4;
 
+    /// Arguments of `up` that have all built-in fields produced, and so a program at TC.
+    pub(crate) const ALL_FIELDS: [&str; 2] = ["--produce", "all"];
+
     /// Hosts without a datapath.
     pub(crate) fn new(sandbox: &Sandbox) -> Self {
         let hosts = TwoHosts::new().unwrap();
@@ -197,7 +200,7 @@ impl Lab {
             Some(self.ifindex()),
             "{meta:?}"
         );
-        assert!(meta.get(builtin::PACKET_NUMBER).is_some(), "{meta:?}");
+        assert!(meta.get(builtin::RX_QUEUE).is_some(), "{meta:?}");
     }
 
     /// No pin, no program, and applications are told so.
@@ -217,10 +220,9 @@ impl Lab {
     }
 }
 
-/// What is attached if the datapath is.
-pub(crate) const ATTACHED: [(&str, u32); 6] = [
+/// What is attached if the datapath is, as it is by default.
+pub(crate) const ATTACHED: [(&str, u32); 5] = [
     ("xdp", 1),
-    ("tcx", 1),
     ("skb", 1),
     ("sockops", 1),
     ("getsockopt", 1),

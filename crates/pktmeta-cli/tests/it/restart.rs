@@ -51,14 +51,14 @@ fn hide_the_ring() {
 
 #[test]
 fn an_application_survives_the_datapath_and_uses_the_next_one() {
-    in_sandbox(|sandbox| outlive(&Lab::up(sandbox)));
+    in_sandbox(|sandbox| outlive(&Lab::up_with(sandbox, &Lab::ALL_FIELDS)));
 }
 
 #[test]
 fn an_application_that_cannot_map_the_ring_survives_the_datapath_and_uses_the_next_one() {
     in_sandbox(|sandbox| {
         hide_the_ring();
-        outlive(&Lab::up(sandbox));
+        outlive(&Lab::up_with(sandbox, &Lab::ALL_FIELDS));
     });
 }
 

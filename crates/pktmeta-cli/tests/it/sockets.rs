@@ -18,7 +18,7 @@ use std::{
 #[test]
 fn connections_of_a_program_that_knows_nothing_are_listed_with_their_records() {
     in_sandbox(|sandbox| {
-        let lab = Lab::up(sandbox);
+        let lab = Lab::up_with(sandbox, &Lab::ALL_FIELDS);
         let open = [(IpVersion::V4, 1), (IpVersion::V6, 2)]
             .map(|(version, tenant)| (lab.connection(version, tenant), version, tenant));
         // From where they are listed does not matter.

@@ -20,7 +20,7 @@ fn status_says_that_nothing_is_up() {
 #[test]
 fn status_shows_the_interface_the_cgroup_every_hop_and_the_fields() {
     in_sandbox(|sandbox| {
-        let lab = Lab::up_with(sandbox, &["--slots", "128"]);
+        let lab = Lab::up_with(sandbox, &["--slots", "128", "--produce", "all"]);
         let Status(status) = lab.status();
         assert_eq!(status["up"], true);
         let cgroup = &status["cgroups"][0];
@@ -97,7 +97,7 @@ fn counters_move_with_traffic() {
             ("sockops", "opened"),
             ("cgroup_skb ingress", "syns_absent"),
         ];
-        let lab = Lab::up(sandbox);
+        let lab = Lab::up_with(sandbox, &Lab::ALL_FIELDS);
         let before = lab.status();
         for tenant in Lab::TENANTS {
             lab.datagram(IpVersion::V4, tenant).unwrap();

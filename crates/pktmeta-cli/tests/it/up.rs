@@ -5,12 +5,13 @@ use crate::{
     command::{Run, Scratch, pktmeta, text, up},
     lab::{ATTACHED, INTERFACE, Lab, SCHEMA, pins},
 };
+use pktmeta::builtin;
 use pktmeta_testkit::{
     link::{IpVersion, Link, TwoHosts},
     netns::Netns,
     sandbox::in_sandbox,
 };
-use std::{fs, os::fd::AsFd, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, os::fd::AsFd, path::Path, time::Duration};
 
 #[test]
 fn what_up_attaches_outlives_it_and_delivers_records() {
@@ -35,15 +36,34 @@ fn an_interface_that_works_after_the_driver_only_is_labelled_in_generic_mode() {
 }
 
 #[test]
-fn only_the_fields_that_were_asked_for_are_produced() {
+fn by_default_what_leaves_gro_alone_is_produced_and_other_fields_if_they_are_asked_for() {
     in_sandbox(|sandbox| {
-        let lab = Lab::up_with(sandbox, &["--produce", "rx_ifindex"]);
-        let meta = lab.datagram(IpVersion::V6, 3).unwrap();
-        let fields: Vec<_> = meta
-            .fields()
-            .map(|(field, _)| field.name.to_string())
-            .collect();
-        assert_eq!(fields, ["rx_ifindex", "tenant"]);
+        let lab = Lab::new(sandbox);
+        let all = builtin::NAMES.join(",");
+        for (arguments, fields) in [
+            (&[][..], "rx_ifindex,rx_queue"),
+            (
+                &["--produce", "rx_queue,packet_number"],
+                "rx_queue,packet_number",
+            ),
+            (&["--produce", "none"], ""),
+            (&Lab::ALL_FIELDS, &all),
+        ] {
+            let said = lab.try_up(arguments).succeeds();
+            let given = arguments.last().copied().unwrap_or(fields);
+            let given = format!("fields, of the built-in ones {given}\n");
+            assert!(said.contains(&given), "{said}");
+            let meta = lab.datagram(IpVersion::V6, 3).unwrap();
+            let found: BTreeSet<_> = meta
+                .fields()
+                .map(|(field, _)| field.name.to_string())
+                .collect();
+            let wanted = fields.split(',').filter(|field| !field.is_empty());
+            let wanted = wanted.chain(["tenant"]).map(String::from);
+            assert_eq!(found, wanted.collect());
+            lab.down();
+            lab.assert_nothing_is_left();
+        }
     });
 }
 
@@ -110,7 +130,7 @@ fn interfaces_of_two_namespaces_share_the_datapath_and_go_down_one_by_one() {
 
         let (_server, client) = lab.connection(IpVersion::V4, 1);
         let answer = pktmeta::TcpMeta::opening_meta(&client).unwrap();
-        let ifindex = answer.get(pktmeta::builtin::RX_IFINDEX);
+        let ifindex = answer.get(builtin::RX_IFINDEX);
         assert_eq!(ifindex, Some(lab.hosts.client_ifindex()), "of the SYN-ACK");
 
         let down = ["down", "--iface", TwoHosts::CLIENT_LINK];
@@ -132,20 +152,23 @@ fn interfaces_of_two_namespaces_share_the_datapath_and_go_down_one_by_one() {
 }
 
 #[test]
-fn without_a_field_to_produce_nothing_is_attached_at_tc() {
+fn only_for_a_field_that_tc_produces_is_something_attached_there() {
     in_sandbox(|sandbox| {
-        let lab = Lab::up_with(sandbox, &["--produce", "rx_ifindex"]);
-        let attached = lab.attached();
-        assert!(attached.contains(&("xdp", 1)), "{attached:?}");
-        assert!(!attached.contains(&("tcx", 1)), "{attached:?}");
-        let meta = lab.datagram(IpVersion::V4, 2).unwrap();
-        assert_eq!(meta.get(pktmeta::builtin::RX_IFINDEX), Some(lab.ifindex()));
-        assert_eq!(meta.get(pktmeta::builtin::FLOW_HASH), None);
-        let status = lab.status();
-        let hops = status.interfaces()[0]["hops"].as_array().unwrap().len();
-        assert_eq!(hops, 1, "{status:#?}");
-        lab.down();
-        lab.assert_nothing_is_left();
+        let lab = Lab::new(sandbox);
+        for (field, programs, hops) in [("rx_ifindex", 0, 1), ("flow_hash", 1, 2)] {
+            lab.try_up(&["--produce", field]).succeeds();
+            let attached = lab.attached();
+            let at_tc = attached.iter().filter(|(hook, _)| *hook == "tcx");
+            assert_eq!(at_tc.count(), programs, "{attached:?}");
+            let meta = lab.datagram(IpVersion::V4, 2).unwrap();
+            let hash = meta.get(builtin::FLOW_HASH);
+            assert_eq!(hash.is_some(), field == "flow_hash", "{meta:?}");
+            let status = lab.status();
+            let shown = status.interfaces()[0]["hops"].as_array().unwrap().len();
+            assert_eq!(shown, hops, "{status:#?}");
+            lab.down();
+            lab.assert_nothing_is_left();
+        }
     });
 }
 
@@ -154,7 +177,7 @@ fn an_up_that_fails_leaves_nothing_behind() {
     in_sandbox(|sandbox| {
         let lab = Lab::new(sandbox);
         let scratch = Scratch::new();
-        let large = scratch.file("large.toml", schema_of(&[64, 64, 64]));
+        let large = scratch.file("large.toml", schema_of(&[64, 64, 64, 8]));
         let file = text(scratch.path());
         for (arguments, parts) in [
             (&["--label", "192.0.2.0/24=colour:7"][..], &["colour"][..]),
@@ -168,7 +191,15 @@ fn an_up_that_fails_leaves_nothing_behind() {
             ),
             (&["--slots", "100"], &["100 slots"]),
             (&["--slots", "8388608"], &["8388608 slots"]),
-            (&["--produce", "colour"], &["\"colour\""]),
+            (
+                &["--produce", "rx_queue,colour"],
+                &["\"colour\"", "all, none, or some of rx_timestamp,"],
+            ),
+            (
+                &["--produce", "all,rx_queue"],
+                &["\"all\"", "all, none, or"],
+            ),
+            (&["--produce", ""], &["\"\"", "all, none, or"]),
             (
                 &["--cgroup", &file],
                 &[&file, "not a directory of the cgroup v2"],
@@ -273,7 +304,7 @@ fn programs_of_others_at_tc_before_and_after_ours_see_every_packet() {
             |program: &Foreign| program.attach_to_interface(lab.hosts.server(), lab.ifindex());
         let (before, after) = (Foreign::tcx(), Foreign::tcx());
         let _before = attach(&before);
-        lab.try_up(&[]).succeeds();
+        lab.try_up(&Lab::ALL_FIELDS).succeeds();
         let _after = attach(&after);
         let runs = || {
             [
@@ -318,7 +349,8 @@ fn an_up_that_is_killed_anywhere_can_be_taken_down() {
     in_sandbox(|sandbox| {
         let lab = Lab::new(sandbox);
         for delay in [0, 5, 10, 20, 40, 60, 80, 100, 150, 200] {
-            let mut up = up(sandbox, lab.hosts.server(), INTERFACE).running();
+            let mut up = up(sandbox, lab.hosts.server(), INTERFACE);
+            let mut up = up.args(Lab::ALL_FIELDS).running();
             std::thread::sleep(Duration::from_millis(delay));
             up.kill().unwrap();
             up.wait().unwrap();

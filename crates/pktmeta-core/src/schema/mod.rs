@@ -397,6 +397,7 @@ encrypted = 9
             .map(|(name, kind)| format!("Field({name}: {kind})"))
             .collect();
         assert_eq!(described, named);
+        assert!(fields.iter().map(|(name, _)| name).eq(&builtin::NAMES));
         assert!(schema.fields().iter().all(|field| !field.doc.is_empty()));
     }
 

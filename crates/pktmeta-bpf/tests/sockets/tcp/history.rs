@@ -3,6 +3,7 @@
 use super::*;
 use crate::{lab::TENANT, tally::Random};
 use peer::Peer;
+use pktmeta_bpf::UpOptions;
 use std::collections::BTreeMap;
 
 /// Segments that are remembered.
@@ -257,8 +258,10 @@ fn a_segment_without_a_record_is_remembered_as_one() {
 fn each_byte_of_merged_segments_has_their_record() {
     const LENGTH: usize = 1 << 20;
     in_sandbox(|sandbox| {
-        // Only packets with equal records are merged.
-        let lab = Lab::up_with(sandbox, |options| options.produce = Some(Vec::new()));
+        // Only packets with equal records are merged: those of a flow are, by default.
+        let lab = Lab::up_with(sandbox, |options| {
+            options.produce = UpOptions::PRODUCE.map(String::from).into();
+        });
         lab.enable_gro();
         for version in IpVersion::BOTH {
             let listener = lab.listen(version);

@@ -122,7 +122,7 @@ fn what_the_kernel_splits_again_for_a_socket_that_does_not_merge_has_no_record()
 
 fn lab_that_produces(sandbox: &Sandbox, fields: &[&str]) -> Lab {
     let fields = fields.iter().copied().map(String::from).collect();
-    let lab = Lab::up_with(sandbox, |options| options.produce = Some(fields));
+    let lab = Lab::up_with(sandbox, |options| options.produce = fields);
     lab.enable_gro();
     lab
 }
