@@ -96,6 +96,7 @@ impl Kind {
 
     /// Bytes of a value, at most.
     #[must_use]
+    #[inline]
     pub const fn size(self) -> u8 {
         match self {
             Self::Flag => 0,
@@ -122,6 +123,7 @@ impl Kind {
 
     /// The tag of a field that has this kind and the number `tlv`.
     #[must_use]
+    #[inline]
     pub const fn tag(self, tlv: TlvType) -> Tag {
         match self {
             Self::Variable { .. } => Tag::sized(tlv),

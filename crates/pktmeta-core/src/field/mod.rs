@@ -7,6 +7,7 @@ mod value;
 
 pub use kind::Kind;
 pub use name::FieldName;
+pub(crate) use name::NameKey;
 pub use types::{MacAddr, Timestamp, VarBytes};
 pub use value::Value;
 
@@ -24,6 +25,7 @@ use core::{fmt, marker::PhantomData};
 /// ```
 pub struct Field<T> {
     name: &'static str,
+    key: NameKey,
     value: PhantomData<fn() -> T>,
 }
 
@@ -33,6 +35,7 @@ impl<T: FieldType> Field<T> {
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
+            key: NameKey::new(name),
             value: PhantomData,
         }
     }
@@ -41,6 +44,11 @@ impl<T: FieldType> Field<T> {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    #[inline]
+    pub(crate) const fn key(&self) -> &NameKey {
+        &self.key
     }
 }
 

@@ -28,36 +28,21 @@ impl FieldName {
                 .iter()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_')
             && name.len() < Self::CAPACITY;
-        let bytes = Self::pad(name).filter(|_| well_formed)?;
-        Some(Self { bytes })
+        well_formed.then(|| Self::pad(name))
     }
 
-    /// Two numbers in the order of names: what it takes to compare them is a few instructions.
+    /// Its key.
     #[inline]
-    pub(crate) fn to_key(self) -> [u128; 2] {
-        const HALF: usize = size_of::<u128>();
-        let (mut first, mut last) = ([0; HALF], [0; HALF]);
-        first.copy_from_slice(&self.bytes[..HALF]);
-        last.copy_from_slice(&self.bytes[Self::CAPACITY - HALF..]);
-        [first, last].map(u128::from_be_bytes)
+    pub(crate) const fn key(&self) -> NameKey {
+        NameKey::of_bytes(&self.bytes)
     }
 
-    /// What [`FieldName::to_key`] is of `name`; `None` if no name is that long, or if `name` ends in what
-    /// would pass for padding. Any other text that is no name has a key that no name has.
-    #[inline]
-    pub(crate) fn key(name: &str) -> Option<[u128; 2]> {
-        let bytes = Self::pad(name).filter(|_| !name.ends_with('\0'))?;
-        Some(Self { bytes }.to_key())
-    }
-
-    /// `name` with NUL padding; `None` if it is too long.
-    #[inline]
-    fn pad(name: &str) -> Option<[u8; Self::CAPACITY]> {
+    /// `name`, which is shorter than [`FieldName::CAPACITY`], with NUL padding.
+    const fn pad(name: &str) -> Self {
         let mut bytes = [0; Self::CAPACITY];
-        bytes
-            .get_mut(..name.len())?
-            .copy_from_slice(name.as_bytes());
-        Some(bytes)
+        let (start, _) = bytes.split_at_mut(name.len());
+        start.copy_from_slice(name.as_bytes());
+        Self { bytes }
     }
 
     /// A name from its NUL-padded bytes.
@@ -84,6 +69,34 @@ impl FieldName {
             .unwrap_or(Self::CAPACITY);
         // parse() admits ASCII only.
         core::str::from_utf8(&self.bytes[..end]).unwrap_or_default()
+    }
+}
+
+/// Two numbers in the order of names: what it takes to compare them is a few instructions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NameKey([u128; 2]);
+
+impl NameKey {
+    /// The key of the field called `name`: one that no field has if `name` is no name.
+    pub(crate) const fn new(name: &str) -> Self {
+        match name.as_bytes() {
+            // That would pass for padding.
+            [.., 0] => Self::OF_NONE,
+            bytes if bytes.len() < FieldName::CAPACITY => FieldName::pad(name).key(),
+            _ => Self::OF_NONE,
+        }
+    }
+
+    const OF_NONE: Self = Self([u128::MAX; 2]);
+
+    #[inline]
+    const fn of_bytes(bytes: &[u8; FieldName::CAPACITY]) -> Self {
+        match (bytes.first_chunk(), bytes.last_chunk()) {
+            (Some(first), Some(last)) => {
+                Self([u128::from_be_bytes(*first), u128::from_be_bytes(*last)])
+            }
+            _ => Self::OF_NONE, // never: both are shorter
+        }
     }
 }
 

@@ -8,7 +8,7 @@ pub use policy::{GroMerge, Policy, Writers};
 
 use crate::{
     abi,
-    field::{Field, FieldName, FieldType, Kind, Value},
+    field::{Field, FieldName, FieldType, Kind, NameKey, Value},
     record::{Record, Tag, TlvType},
 };
 use alloc::{string::String, vec::Vec};
@@ -108,7 +108,7 @@ impl Registry {
     #[must_use]
     #[inline]
     pub fn by_name(&self, name: &str) -> Option<&FieldInfo> {
-        self.position(name).map(|at| &self.fields[at])
+        self.by_key(&NameKey::new(name))
     }
 
     /// The field with this type.
@@ -123,9 +123,9 @@ impl Registry {
     #[inline]
     pub fn get<T: FieldType>(&self, record: &Record, field: Field<T>) -> Option<T> {
         let info = self
-            .by_name(field.name())
+            .by_key(field.key())
             .filter(|info| info.kind == T::KIND)?;
-        T::decode(record.get(info.tag())?)
+        T::decode(record.get(T::KIND.tag(info.tlv))?)
     }
 
     /// Every value of `record` whose field is registered, with that.
@@ -179,7 +179,7 @@ impl Registry {
             field.place = layout::place_for(self, field.kind);
         }
         self.retired.retain(|retired| retired.tlv != field.tlv);
-        match self.position(field.name.as_str()) {
+        match self.position(&field.name.key()) {
             Some(at) => self.fields[at] = field,
             None => {
                 let at = self.fields.partition_point(|other| other.name < field.name);
@@ -191,7 +191,7 @@ impl Registry {
 
     /// Removes a field. Its number is not given to another.
     pub fn remove(&mut self, name: &str) -> Option<FieldInfo> {
-        let mut field = self.fields.remove(self.position(name)?);
+        let mut field = self.fields.remove(self.position(&NameKey::new(name))?);
         field.policy.retired = true;
         let at = self.retired.partition_point(|other| other.tlv < field.tlv);
         self.retired.insert(at, field);
@@ -205,10 +205,14 @@ impl Registry {
     }
 
     #[inline]
-    fn position(&self, name: &str) -> Option<usize> {
-        let key = FieldName::key(name)?;
+    fn by_key(&self, key: &NameKey) -> Option<&FieldInfo> {
+        self.position(key).map(|at| &self.fields[at])
+    }
+
+    #[inline]
+    fn position(&self, key: &NameKey) -> Option<usize> {
         self.fields
-            .binary_search_by(|field| field.name.to_key().cmp(&key))
+            .binary_search_by(|field| field.name.key().cmp(key))
             .ok()
     }
 
