@@ -58,6 +58,38 @@ impl Record {
     /// be used.
     #[inline]
     pub fn parse(carrier: &[u8]) -> Result<Self, ParseError> {
+        let length = Self::check(carrier)?;
+        let mut bytes = [0; Self::CAPACITY];
+        bytes[..length].copy_from_slice(&carrier[..length]);
+        Ok(Self { bytes })
+    }
+
+    /// Makes this the record at the front of its bytes once `store` was there, which finds any in them: as
+    /// [`Record::parse`], without the copy.
+    ///
+    /// # Errors
+    /// As there; this has no fields then.
+    #[inline]
+    pub fn parse_in_place(
+        &mut self,
+        store: impl FnOnce(&mut [u8; Self::CAPACITY]),
+    ) -> Result<(), ParseError> {
+        store(&mut self.bytes);
+        match Self::check(&self.bytes) {
+            Ok(length) => {
+                self.bytes[length..].fill(0);
+                Ok(())
+            }
+            Err(error) => {
+                *self = Self::new();
+                Err(error)
+            }
+        }
+    }
+
+    /// The length of the record at the start of a carrier's bytes.
+    #[inline]
+    fn check(carrier: &[u8]) -> Result<usize, ParseError> {
         let [magic0, magic1, version, length, ..] = *carrier else {
             return Err(ParseError::NotARecord);
         };
@@ -78,9 +110,7 @@ impl Record {
         while at < length {
             at = Tlv::read(source, at).ok_or(ParseError::Tlv { at })?.end;
         }
-        let mut bytes = [0; Self::CAPACITY];
-        bytes[..length].copy_from_slice(source);
-        Ok(Self { bytes })
+        Ok(length)
     }
 
     /// The record as a carrier holds it.
@@ -333,6 +363,7 @@ impl Tag {
 
     /// Of a field whose values all have this size in bytes.
     #[must_use]
+    #[inline]
     pub const fn fixed(tlv: TlvType, size: u8) -> Self {
         let code = match size {
             2 | 4 | 8 => size.ilog2() as u8,
@@ -346,6 +377,7 @@ impl Tag {
 
     /// Of a field whose values say their sizes.
     #[must_use]
+    #[inline]
     pub const fn sized(tlv: TlvType) -> Self {
         Self(tlv.0)
     }
@@ -361,6 +393,7 @@ impl Tag {
 
     /// The byte.
     #[must_use]
+    #[inline]
     pub const fn byte(self) -> u8 {
         self.0.get()
     }
@@ -598,6 +631,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_record_parsed_in_place_is_the_parsed_one(
+            mut bytes in vec(any::<u8>(), Record::CAPACITY),
+            size in 0..=Record::CAPACITY - 6,
+            ours: bool,
+        ) {
+            if ours {
+                let mut record = Record::new();
+                record.set(COOKIE, &bytes[..size]).unwrap();
+                bytes[..record.as_bytes().len()].copy_from_slice(record.as_bytes());
+            }
+            let mut in_place = Record::new();
+            in_place.set(COOKIE, &[0xff; Record::CAPACITY - 6]).unwrap();
+            let parsed = in_place.parse_in_place(|place| place.copy_from_slice(&bytes));
+            match Record::parse(&bytes) {
+                Ok(record) => prop_assert_eq!(in_place.bytes, record.bytes),
+                Err(error) => {
+                    prop_assert_eq!(parsed, Err(error));
+                    prop_assert_eq!(in_place.bytes, Record::new().bytes);
+                }
+            }
+        }
+
         #[test]
         fn no_bytes_make_the_parser_panic(mut bytes in vec(any::<u8>(), 0..256), ours: bool) {
             if ours && bytes.len() >= 4 {

@@ -4,10 +4,8 @@ use crate::{
     Error, PacketMeta,
     datagrams::{Datagrams, Inbound},
     message::Envelope,
-    meta::Arrived,
     sys,
 };
-use pktmeta_core::Registry;
 use std::{fmt, io, net::SocketAddr, os::fd::BorrowedFd};
 
 /// Room for several datagrams, to be used again and again with
@@ -19,8 +17,8 @@ pub struct Batch {
     envelopes: Vec<Envelope>,
     headers: Headers,
     received: Vec<Received>,
-    /// What came with them. Written where it stays: records are large.
-    arrived: Vec<Arrived>,
+    /// What was said about them. Written where it stays: records are large.
+    metas: Vec<PacketMeta>,
 }
 
 /// A datagram in a [`Batch`].
@@ -32,7 +30,7 @@ pub struct Datagram<'a> {
     /// Who sent it.
     pub from: SocketAddr,
     /// What was said about it.
-    pub meta: Result<PacketMeta, Error>,
+    pub meta: Result<&'a PacketMeta, Error>,
     /// True if the payload was longer than the batch has room for each; the rest is lost.
     pub truncated: bool,
 }
@@ -54,20 +52,17 @@ impl Batch {
                 messages: Vec::with_capacity(messages),
             },
             received: Vec::with_capacity(messages),
-            arrived: vec![Arrived::NOTHING; messages],
+            metas: vec![PacketMeta::none(); messages],
         }
     }
 
     /// The datagrams that the last call received, in the order in which they arrived.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
-        let received = self.received.iter().zip(&self.arrived).enumerate();
-        received.map(|(at, (received, arrived))| Datagram {
+        let received = self.received.iter().zip(&self.metas).enumerate();
+        received.map(|(at, (received, meta))| Datagram {
             data: &self.payload[at * self.each..][..received.length],
             from: received.from,
-            meta: match &received.names {
-                Ok(registry) => Ok(PacketMeta::new(*arrived, registry)),
-                Err(error) => Err(error.clone()),
-            },
+            meta: received.read.clone().map(|()| meta),
             truncated: received.truncated,
         })
     }
@@ -120,11 +115,11 @@ impl Batch {
                 from,
                 data: &self.payload[at * self.each..][..length],
             };
-            let names = datagrams.read(&datagram, &mut self.arrived[at]);
+            let read = datagrams.read(&datagram, &mut self.metas[at]);
             self.received.push(Received {
                 length,
                 from,
-                names,
+                read,
                 truncated: header.msg_flags & libc::MSG_TRUNC != 0,
             });
         }
@@ -142,8 +137,8 @@ impl fmt::Debug for Batch {
 struct Received {
     length: usize,
     from: SocketAddr,
-    /// Who has the names of its record's fields, or why that was not read.
-    names: Result<&'static Registry, Error>,
+    /// Why what was said about it was not read, if so.
+    read: Result<(), Error>,
     truncated: bool,
 }
 

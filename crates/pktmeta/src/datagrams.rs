@@ -6,12 +6,11 @@ use crate::{
     datapath::{self, Datapath, Guard, Socket},
     error::{Error, Reason},
     message::Tickets,
-    meta::Arrived,
     options,
     ring::Missed,
     sys,
 };
-use pktmeta_core::{Record, Registry, abi};
+use pktmeta_core::abi;
 use std::{io, net::SocketAddr, os::fd::BorrowedFd};
 
 /// Makes the datapath put tickets on a UDP socket's datagrams, and the kernel hand them over: in
@@ -47,18 +46,17 @@ impl<'s> Datagrams<'s> {
     }
 
     pub(crate) fn meta(&mut self, datagram: &Inbound<'_>) -> Result<PacketMeta, Error> {
-        let mut arrived = Arrived::NOTHING;
-        let registry = self.read(datagram, &mut arrived)?;
-        Ok(PacketMeta::new(arrived, registry))
+        let mut meta = PacketMeta::none();
+        self.read(datagram, &mut meta)?;
+        Ok(meta)
     }
 
-    /// Reads what came with a datagram `to` where it stays, because records are large; who has the
-    /// names of its fields.
+    /// Reads what was said about a datagram `to` where it stays, because records are large.
     pub(crate) fn read(
         &mut self,
         datagram: &Inbound<'_>,
-        to: &mut Arrived,
-    ) -> Result<&'static Registry, Error> {
+        to: &mut PacketMeta,
+    ) -> Result<(), Error> {
         let tickets = datagram.tickets(self.socket);
         if tickets.is_empty() {
             return Err(Reason::NotEnabled.into());
@@ -77,9 +75,8 @@ impl<'s> Datagrams<'s> {
         match read {
             Ok(()) => {
                 let record = to.record.as_ref();
-                let (registry, datapath) = datapath::finish(self.socket, datapath, record);
-                self.datapath = datapath;
-                Ok(registry)
+                (to.registry, self.datapath) = datapath::finish(self.socket, datapath, record);
+                Ok(())
             }
             Err(unread) => {
                 self.datapath = Some(datapath);
@@ -129,6 +126,16 @@ impl From<Unread> for Error {
     }
 }
 
+impl From<Missed> for Unread {
+    fn from(missed: Missed) -> Self {
+        match missed {
+            Missed::Overrun => Self::Because(Error::Overrun),
+            Missed::Foreign => Self::UnknownSocket,
+            Missed::Malformed(error) => Self::Because(error.into()),
+        }
+    }
+}
+
 impl From<Error> for Unread {
     fn from(error: Error) -> Self {
         Self::Because(error)
@@ -144,7 +151,7 @@ impl Datapath {
         &self,
         socket: BorrowedFd<'_>,
         tickets: Tickets,
-        to: &mut Arrived,
+        to: &mut PacketMeta,
     ) -> Result<(), Unread> {
         let known = self.socket(socket).ok_or(Unread::UnknownSocket)?;
         let read = self.read_of(known, socket, tickets, to);
@@ -160,7 +167,7 @@ impl Datapath {
         Socket { cookie, carrier }: Socket,
         socket: BorrowedFd<'_>,
         tickets: Tickets,
-        to: &mut Arrived,
+        to: &mut PacketMeta,
     ) -> Result<(), Unread> {
         let ticket = match tickets.of(carrier) {
             Some(ticket) if ticket != NOT_LOOKED_AT => ticket,
@@ -168,25 +175,15 @@ impl Datapath {
         };
         let Some(ring) = self.ring() else {
             // Also of none: it may be from before this datapath.
-            let record = options::record(socket, abi::SOL_PKTMETA_DGRAM, ticket as i32)?;
-            *to = record.into();
+            to.record = options::record(socket, abi::SOL_PKTMETA_DGRAM, ticket as i32)?;
+            to.displaced = None;
             return Ok(());
         };
         let displaced = if ticket == abi::TICKET_ABSENT {
             to.record = None;
             0
         } else {
-            let bytes = &mut [0; Record::CAPACITY];
-            let displaced = ring.read(ticket, cookie, bytes);
-            let displaced = displaced.map_err(|missed| match missed {
-                Missed::Overrun => Error::Overrun.into(),
-                Missed::Foreign => Unread::UnknownSocket,
-            })?;
-            to.record = match bytes {
-                [0, 0, 0, 0, ..] => None,
-                bytes => Some(Record::parse(bytes).map_err(Error::from)?),
-            };
-            displaced
+            ring.read(ticket, cookie, &mut to.record)?
         };
         // What no slot keeps is zero.
         to.displaced = (carrier != Carrier::Timestamp).then_some(displaced);
@@ -232,6 +229,7 @@ mod tests {
         ring::tests::Kernel,
         sys,
     };
+    use pktmeta_core::Record;
     use std::os::fd::AsFd;
 
     fn tickets(level: i32, kind: i32, ticket: u32) -> Tickets {
@@ -250,10 +248,10 @@ mod tests {
         datapath: &Datapath,
         socket: BorrowedFd<'_>,
         tickets: Tickets,
-    ) -> Result<Arrived, Unread> {
-        let mut arrived = Arrived::NOTHING;
-        datapath.read(socket, tickets, &mut arrived)?;
-        Ok(arrived)
+    ) -> Result<PacketMeta, Unread> {
+        let mut meta = PacketMeta::none();
+        datapath.read(socket, tickets, &mut meta)?;
+        Ok(meta)
     }
 
     #[test]
@@ -263,9 +261,9 @@ mod tests {
         let (datapath, kernel) = datapath(&socket);
         let fd = socket.as_fd();
         kernel.write(8 + 3, cookie, tenant(7).as_bytes());
-        let arrived = read(&datapath, fd, mark(8 + 3)).unwrap();
-        assert_eq!(arrived.record, Some(tenant(7)));
-        assert_eq!(arrived.displaced, Some(Kernel::displaced(8 + 3)));
+        let meta = read(&datapath, fd, mark(8 + 3)).unwrap();
+        assert_eq!(meta.record, Some(tenant(7)));
+        assert_eq!(meta.displaced, Some(Kernel::displaced(8 + 3)));
         let absent = read(&datapath, fd, mark(abi::TICKET_ABSENT)).unwrap();
         assert_eq!((absent.record, absent.displaced), (None, Some(0)));
         kernel.write(8 + 5, cookie, &[0; 4]);

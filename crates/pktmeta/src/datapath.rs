@@ -39,7 +39,7 @@ pub(crate) fn segment(socket: BorrowedFd<'_>, level: i32, name: i32) -> Result<P
         }
     }
     let (registry, _) = finish(socket, datapath, record.as_ref());
-    Ok(PacketMeta::new(record.into(), registry))
+    Ok(PacketMeta::new(record, registry))
 }
 
 /// The fields of a socket's host, as they are now.

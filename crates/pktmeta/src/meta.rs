@@ -1,5 +1,6 @@
 //! What an application reads of a packet.
 
+use crate::fields::Fields;
 use pktmeta_core::{Field, FieldInfo, FieldType, Record, Registry, Value};
 use std::fmt;
 
@@ -9,38 +10,26 @@ use std::fmt;
 /// datapath.
 #[derive(Clone, Copy)]
 pub struct PacketMeta {
-    arrived: Arrived,
-    registry: &'static Registry,
-}
-
-/// What came with a packet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Arrived {
+    /// Has the names of the record's fields.
+    pub(crate) registry: &'static Registry,
     pub(crate) record: Option<Record>,
     /// Where that is known.
     pub(crate) displaced: Option<u32>,
 }
 
-impl Arrived {
-    pub(crate) const NOTHING: Self = Self {
-        record: None,
-        displaced: None,
-    };
-}
+impl PacketMeta {
+    /// To be overwritten. No constant, because all of that is copied.
+    pub(crate) fn none() -> Self {
+        Self::new(None, Fields::NONE.registry())
+    }
 
-impl From<Option<Record>> for Arrived {
-    fn from(record: Option<Record>) -> Self {
+    #[inline]
+    pub(crate) fn new(record: Option<Record>, registry: &'static Registry) -> Self {
         Self {
+            registry,
             record,
             displaced: None,
         }
-    }
-}
-
-impl PacketMeta {
-    #[inline]
-    pub(crate) fn new(arrived: Arrived, registry: &'static Registry) -> Self {
-        Self { arrived, registry }
     }
 
     /// The value of a field; `None` if the packet does not carry it, or this host has no field of
@@ -55,7 +44,7 @@ impl PacketMeta {
     /// A record without fields is a record.
     #[must_use]
     pub fn is_absent(&self) -> bool {
-        self.arrived.record.is_none()
+        self.record.is_none()
     }
 
     /// The mark or priority that the datagram's ticket took the place of, by the socket's
@@ -65,13 +54,13 @@ impl PacketMeta {
     /// this process may not map the datapath's ring.
     #[must_use]
     pub fn displaced(&self) -> Option<u32> {
-        self.arrived.displaced
+        self.displaced
     }
 
     /// The record as it came, with TLV types instead of names; `None` if the packet had none.
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
-        self.arrived.record.as_ref()
+        self.record.as_ref()
     }
 
     /// Every field of the record that this host has a name for, in the record's order.
@@ -112,7 +101,7 @@ mod tests {
         let tlv = registry().by_name("tenant").unwrap().tlv;
         let mut record = Record::new();
         record.set_value(tlv, &7u32).unwrap();
-        let meta = PacketMeta::new(Some(record).into(), registry());
+        let meta = PacketMeta::new(Some(record), registry());
         assert!(!meta.is_absent());
         assert_eq!(meta.get(TENANT), Some(7));
         assert_eq!(meta.get(Field::<u64>::new("tenant")), None);
@@ -125,12 +114,12 @@ mod tests {
 
     #[test]
     fn absent_is_not_empty() {
-        let absent = PacketMeta::new(None.into(), registry());
+        let absent = PacketMeta::new(None, registry());
         assert!(absent.is_absent() && absent.record().is_none());
         assert_eq!(absent.get(TENANT), None);
         assert_eq!(absent.fields().count(), 0);
         assert_eq!(format!("{absent:?}"), "absent");
-        let empty = PacketMeta::new(Some(Record::new()).into(), registry());
+        let empty = PacketMeta::new(Some(Record::new()), registry());
         assert!(!empty.is_absent());
     }
 }

@@ -4,6 +4,7 @@ use crate::sys::{self, Mapping};
 use pktmeta_core::{
     Record,
     abi::{Info, RING_CLOSED, SLOT_DISPLACED, SLOT_RECORD, SLOT_SIZE},
+    record::ParseError,
 };
 use std::{
     env,
@@ -27,6 +28,9 @@ const DISPLACED: usize = SLOT_DISPLACED / 4;
 const COOKIE: usize = 2;
 const RECORD: usize = SLOT_RECORD / 4;
 
+/// What stands in place of a record's header if the datagram had none.
+const NO_RECORD: [u8; Record::HEADER] = [0; Record::HEADER];
+
 // Words of the header, which is the entry after the last slot.
 const INFO: usize = 0;
 const CLOSED: usize = RING_CLOSED / 4;
@@ -43,6 +47,8 @@ pub(crate) enum Missed {
     Overrun,
     /// The ticket is another socket's.
     Foreign,
+    /// What is there is no record.
+    Malformed(ParseError),
 }
 
 impl Ring {
@@ -89,14 +95,13 @@ impl Ring {
             .is_none_or(|header| header[CLOSED].load(Acquire) != 0)
     }
 
-    /// Reads what was put aside for a datagram of the socket with this cookie: the bytes of its
-    /// record go to `record`, a header of zeros if it had none. Returns the mark or priority that the ticket
-    /// took the place of.
+    /// Reads what was put aside for a datagram of the socket with this cookie: its `record`, if it had one,
+    /// where it stays. Returns the mark or priority that the ticket took the place of.
     pub(crate) fn read(
         &self,
         ticket: u32,
         cookie: u64,
-        record: &mut [u8; Record::CAPACITY],
+        record: &mut Option<Record>,
     ) -> Result<u32, Missed> {
         let slot = self.slot(ticket).ok_or(Missed::Overrun)?;
         // The writer clears the ticket, writes the rest, and sets the ticket, with full barriers
@@ -107,22 +112,21 @@ impl Ring {
         let displaced = slot[DISPLACED].load(Relaxed);
         let mut found_cookie = [0; 8];
         load(&slot[COOKIE..], &mut found_cookie);
-        let [header, values @ ..] = &slot[RECORD..] else {
-            return Err(Missed::Overrun);
-        };
-        let header = header.load(Relaxed).to_ne_bytes();
+        let header = slot[RECORD].load(Relaxed).to_ne_bytes();
         let length = usize::from(header[3]).clamp(Record::HEADER, Record::CAPACITY);
-        record[..Record::HEADER].copy_from_slice(&header);
-        load(
-            values,
-            &mut record[Record::HEADER..length.next_multiple_of(4)],
-        );
+        let parsed = record.get_or_insert_default().parse_in_place(|bytes| {
+            load(&slot[RECORD..], &mut bytes[..length.next_multiple_of(4)]);
+        });
         fence(Acquire);
         if slot[TICKET].load(Relaxed) != ticket {
             return Err(Missed::Overrun);
         }
         if u64::from_ne_bytes(found_cookie) != cookie {
             return Err(Missed::Foreign);
+        }
+        match header {
+            NO_RECORD => *record = None,
+            _ => parsed.map_err(Missed::Malformed)?,
         }
         Ok(displaced)
     }
@@ -143,7 +147,9 @@ fn load(words: &[AtomicU32], bytes: &mut [u8]) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use pktmeta_core::{Tag, TlvType};
     use std::{
+        ops::RangeInclusive,
         sync::{
             Arc,
             atomic::{AtomicBool, Ordering::SeqCst},
@@ -209,41 +215,45 @@ pub(crate) mod tests {
         }
     }
 
-    /// What was put aside: what the ticket took the place of, and the record's bytes.
-    fn read(
-        ring: &Ring,
-        ticket: u32,
-        cookie: u64,
-    ) -> Result<(u32, [u8; Record::CAPACITY]), Missed> {
-        let mut record = [0; Record::CAPACITY];
+    /// What was put aside: what the ticket took the place of, and the record.
+    fn read(ring: &Ring, ticket: u32, cookie: u64) -> Result<(u32, Option<Record>), Missed> {
+        let mut record = None;
         let displaced = ring.read(ticket, cookie, &mut record)?;
         Ok((displaced, record))
     }
 
-    /// A record of `length` bytes that are all `fill`, but for the header.
-    fn record(length: usize, fill: u8) -> Vec<u8> {
-        let mut bytes = vec![fill; length];
-        bytes[..4].copy_from_slice(&[b'P', b'M', 0x10, length as u8]);
-        bytes
+    /// Lengths of records with one field of any size.
+    const LENGTHS: RangeInclusive<usize> = Record::HEADER + 2..=Record::CAPACITY;
+
+    /// A record of `length` bytes, with one field whose bytes are all `fill`.
+    fn record(length: usize, fill: u8) -> Record {
+        let mut record = Record::new();
+        let field = Tag::sized(TlvType::new(9).unwrap());
+        let value = vec![fill; length - LENGTHS.start()];
+        record.set(field, &value).unwrap();
+        record
     }
 
     #[test]
     fn a_slot_is_read_up_to_the_records_length() {
         let (ring, kernel) = Kernel::new(4);
-        for length in 4..=Record::CAPACITY {
-            let bytes = record(length, 9);
-            kernel.write(4 + 2, 7, &bytes);
-            let (_, read) = read(&ring, 4 + 2, 7).unwrap();
-            assert_eq!(read[..length], bytes);
-            let words = length.next_multiple_of(4);
-            assert!(read[words..].iter().all(|&byte| byte == 0));
+        let mut read = None;
+        // Each over a longer one, in the slot and where it is read to.
+        for record in LENGTHS.rev().map(|length| record(length, 9)) {
+            kernel.write(4 + 2, 7, record.as_bytes());
+            ring.read(4 + 2, 7, &mut read).unwrap();
+            assert_eq!(read, Some(record));
         }
+        kernel.write(4 + 2, 7, &NO_RECORD);
+        ring.read(4 + 2, 7, &mut read).unwrap();
+        assert_eq!(read, None);
         // A length that cannot be leads nowhere else.
         for length in [0, 3, 217, 255] {
-            let mut bytes = record(Record::CAPACITY, 9);
+            let mut bytes = record(Record::CAPACITY, 9).as_bytes().to_vec();
             bytes[3] = length;
             kernel.write(4 + 2, 7, &bytes);
-            assert!(Record::parse(&read(&ring, 4 + 2, 7).unwrap().1).is_err());
+            let malformed = ring.read(4 + 2, 7, &mut read);
+            assert_eq!(malformed, Err(Missed::Malformed(ParseError::Length)));
         }
     }
 
@@ -251,11 +261,11 @@ pub(crate) mod tests {
     fn only_the_ticket_that_stands_there_reads_a_slot() {
         let (ring, kernel) = Kernel::new(4);
         assert_eq!(read(&ring, 4 + 1, 7), Err(Missed::Overrun), "never written");
-        kernel.write(4 + 1, 7, &record(8, 1));
+        kernel.write(4 + 1, 7, record(8, 1).as_bytes());
         assert!(read(&ring, 4 + 1, 7).is_ok());
         assert_eq!(read(&ring, 4 + 1, 8), Err(Missed::Foreign));
         assert_eq!(read(&ring, 8 + 1, 7), Err(Missed::Overrun));
-        kernel.write(8 + 1, 7, &record(8, 2));
+        kernel.write(8 + 1, 7, record(8, 2).as_bytes());
         assert_eq!(read(&ring, 4 + 1, 7), Err(Missed::Overrun));
         assert!(read(&ring, u32::MAX, 7).is_err());
     }
@@ -263,6 +273,13 @@ pub(crate) mod tests {
     #[test]
     fn a_racing_writer_never_mixes_records() {
         const COOKIE_OF: fn(u32) -> u64 = |ticket| u64::from(ticket) << 32 | u64::from(!ticket);
+        const RECORD_OF: fn(u32) -> Record = |ticket| {
+            let lengths = LENGTHS.count();
+            record(
+                LENGTHS.start() + ticket as usize * 7 % lengths,
+                ticket as u8,
+            )
+        };
         let (ring, kernel) = Kernel::new(2);
         let stop = Arc::new(AtomicBool::new(false));
         let written = Arc::new(AtomicU32::new(0));
@@ -271,8 +288,8 @@ pub(crate) mod tests {
             move || {
                 let mut ticket = 2;
                 while !stop.load(Relaxed) {
-                    let length = 4 + ticket as usize * 7 % (Record::CAPACITY - 3);
-                    kernel.write(ticket, COOKIE_OF(ticket), &record(length, ticket as u8));
+                    let record = RECORD_OF(ticket);
+                    kernel.write(ticket, COOKIE_OF(ticket), record.as_bytes());
                     written.store(ticket, SeqCst);
                     ticket += 1;
                 }
@@ -283,14 +300,13 @@ pub(crate) mod tests {
         while start.elapsed().as_millis() < 500 || whole == 0 {
             let ticket = written.load(SeqCst);
             match read(&ring, ticket, COOKIE_OF(ticket)) {
-                Ok((displaced, bytes)) => {
-                    let length = 4 + ticket as usize * 7 % (Record::CAPACITY - 3);
+                Ok((displaced, record)) => {
                     assert_eq!(displaced, Kernel::displaced(ticket));
-                    assert_eq!(bytes[..length], record(length, ticket as u8));
+                    assert_eq!(record, Some(RECORD_OF(ticket)));
                     whole += 1;
                 }
                 Err(Missed::Overrun) => overrun += 1,
-                Err(Missed::Foreign) => assert_eq!(ticket, 0, "a cookie of another ticket"),
+                Err(other) => assert_eq!(ticket, 0, "{other:?}: of another ticket"),
             }
         }
         stop.store(true, Relaxed);

@@ -81,7 +81,7 @@ async fn a_dropped_future_loses_no_datagram() {
             0 => soon(server.recv_from_meta(&mut [0; 8])).await.unwrap().2,
             _ => {
                 assert_eq!(soon(server.recv_batch_meta(&mut batch)).await.unwrap(), 1);
-                batch.iter().next().unwrap().meta
+                batch.iter().next().unwrap().meta.copied()
             }
         };
         assert_eq!(meta.unwrap().get(NUMBER), Some(number));

@@ -191,7 +191,7 @@ fn flood(
         let mut batch = Batch::new(32, Payload::SIZE);
         while server.recv_batch_meta(&mut batch).is_ok() || Instant::now() < until {
             for datagram in batch.iter() {
-                datagrams.count_datagram(datagram.data, datagram.meta);
+                datagrams.count_datagram(datagram.data, datagram.meta.copied());
             }
             thread::sleep(sleep);
         }
@@ -255,7 +255,7 @@ fn read_all(server: &UdpSocket, sent: u64, random: &mut Random) -> Tally {
                 break;
             }
             for datagram in batch.iter() {
-                tally.count_datagram(datagram.data, datagram.meta);
+                tally.count_datagram(datagram.data, datagram.meta.copied());
             }
         }
     }

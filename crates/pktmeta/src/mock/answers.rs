@@ -92,7 +92,7 @@ impl Shared {
             of_ticket.or(state.tx)
         });
         let registry = Fields::new(self.registry.clone()).registry();
-        let meta = PacketMeta::new(record.unwrap_or(None).into(), registry);
+        let meta = PacketMeta::new(record.unwrap_or(None), registry);
         lock(&self.sent).push(Sent { to, meta });
     }
 

@@ -44,7 +44,7 @@ fn a_merged_buffer_has_one_ticket_and_the_record_that_all_its_segments_had() {
             send_segments(&lab, &server, 2);
             let mut batch = Batch::new(2, SEGMENTS * SEGMENT);
             assert_eq!(server.recv_batch_meta(&mut batch).unwrap(), 1);
-            assert_labelled(&batch.iter().next().unwrap().meta.unwrap(), 2);
+            assert_labelled(batch.iter().next().unwrap().meta.unwrap(), 2);
         }
     });
 }

@@ -90,7 +90,7 @@ fn read_batches(server: &UdpSocket, packets: &Packets) -> Tally {
     let mut batch = Batch::new(8, Payload::SIZE);
     while server.recv_batch_meta(&mut batch).is_ok() {
         for datagram in batch.iter() {
-            let meta = datagram.meta;
+            let meta = datagram.meta.copied();
             packets.lock().unwrap().extend(packet_number(&meta));
             tally.count_datagram(datagram.data, meta);
         }

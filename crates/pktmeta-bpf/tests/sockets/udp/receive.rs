@@ -43,7 +43,7 @@ fn every_datagram_of_a_batch_has_its_own_record() {
             for (datagram, &tenant) in batch.iter().zip(&tenants) {
                 assert_eq!(datagram.data, [tenant as u8]);
                 let meta = datagram.meta.unwrap();
-                assert_labelled(&meta, tenant);
+                assert_labelled(meta, tenant);
                 let number = meta.get(builtin::PACKET_NUMBER);
                 assert!(number > last, "{number:?} after {last:?}");
                 last = number;
@@ -73,7 +73,7 @@ fn a_connected_socket_has_the_records_of_its_peer() {
                 .unwrap();
             let mut batch = Batch::new(4, 16);
             assert_eq!(server.recv_batch_meta(&mut batch).unwrap(), 1);
-            assert_labelled(&batch.iter().next().unwrap().meta.unwrap(), 3);
+            assert_labelled(batch.iter().next().unwrap().meta.unwrap(), 3);
         }
     });
 }
@@ -168,7 +168,7 @@ fn a_truncated_datagram_keeps_its_record() {
             assert_eq!(server.recv_batch_meta(&mut batch).unwrap(), 1);
             let datagram = batch.iter().next().unwrap();
             assert!(datagram.truncated);
-            assert_labelled(&datagram.meta.unwrap(), 4);
+            assert_labelled(datagram.meta.unwrap(), 4);
         }
     });
 }
@@ -221,8 +221,8 @@ fn datagrams_that_were_queued_before_tickets_were_asked_for_say_so() {
             let mut batch = Batch::new(4, 16);
             assert_eq!(server.recv_batch_meta(&mut batch).unwrap(), 2);
             let mut datagrams = batch.iter();
-            assert_not_enabled(datagrams.next().unwrap().meta);
-            assert_labelled(&datagrams.next().unwrap().meta.unwrap(), 3);
+            assert_not_enabled(datagrams.next().unwrap().meta.copied());
+            assert_labelled(datagrams.next().unwrap().meta.unwrap(), 3);
         }
     });
 }
