@@ -52,6 +52,7 @@ impl<'s> Datagrams<'s> {
     }
 
     /// Reads what was said about a datagram `to` where it stays, because records are large.
+    #[inline]
     pub(crate) fn read(
         &mut self,
         datagram: &Inbound<'_>,
@@ -61,28 +62,30 @@ impl<'s> Datagrams<'s> {
         if tickets.is_empty() {
             return Err(Reason::NotEnabled.into());
         }
-        let mut datapath = match self.datapath.take() {
-            Some(datapath) => datapath,
-            None => datapath::current(self.socket)?,
-        };
-        let mut read = datapath.read(self.socket, tickets, to);
+        let mut read = self.read_known(&tickets, to);
         if let Err(Unread::UnknownSocket) = read {
-            drop(datapath);
+            self.datapath = None;
             datapath::identify(self.socket)?;
-            datapath = datapath::current(self.socket)?;
-            read = datapath.read(self.socket, tickets, to);
+            read = self.read_known(&tickets, to);
         }
-        match read {
-            Ok(()) => {
-                let record = to.record.as_ref();
-                (to.registry, self.datapath) = datapath::finish(self.socket, datapath, record);
-                Ok(())
+        Ok(read?)
+    }
+
+    /// Reads it, if enough is known of the socket.
+    fn read_known(&mut self, tickets: &Tickets, to: &mut PacketMeta) -> Result<(), Unread> {
+        let datapath = match &self.datapath {
+            Some(datapath) => datapath,
+            None => self.datapath.insert(datapath::current(self.socket)?),
+        };
+        datapath.read(self.socket, tickets, to)?;
+        to.registry = match datapath.names_of(to.record.as_ref()) {
+            Ok(registry) => registry,
+            Err(old) => {
+                self.datapath = None;
+                old.learn_fields(self.socket)
             }
-            Err(unread) => {
-                self.datapath = Some(datapath);
-                Err(unread.into())
-            }
-        }
+        };
+        Ok(())
     }
 }
 
@@ -150,7 +153,7 @@ impl Datapath {
     fn read(
         &self,
         socket: BorrowedFd<'_>,
-        tickets: Tickets,
+        tickets: &Tickets,
         to: &mut PacketMeta,
     ) -> Result<(), Unread> {
         let known = self.socket(socket).ok_or(Unread::UnknownSocket)?;
@@ -166,7 +169,7 @@ impl Datapath {
         &self,
         Socket { cookie, carrier }: Socket,
         socket: BorrowedFd<'_>,
-        tickets: Tickets,
+        tickets: &Tickets,
         to: &mut PacketMeta,
     ) -> Result<(), Unread> {
         let ticket = match tickets.of(carrier) {
@@ -250,7 +253,7 @@ mod tests {
         tickets: Tickets,
     ) -> Result<PacketMeta, Unread> {
         let mut meta = PacketMeta::none();
-        datapath.read(socket, tickets, &mut meta)?;
+        datapath.read(socket, &tickets, &mut meta)?;
         Ok(meta)
     }
 

@@ -38,7 +38,13 @@ pub(crate) fn segment(socket: BorrowedFd<'_>, level: i32, name: i32) -> Result<P
             return Err(Reason::Closed.into());
         }
     }
-    let (registry, _) = finish(socket, datapath, record.as_ref());
+    let registry = match datapath.names_of(record.as_ref()) {
+        Ok(registry) => registry,
+        Err(old) => {
+            drop(datapath);
+            old.learn_fields(socket)
+        }
+    };
     Ok(PacketMeta::new(record, registry))
 }
 
@@ -166,6 +172,18 @@ impl Datapath {
         identity(&self.info) == identity(info)
     }
 
+    /// Who has the names of a record's fields, unless it may have one that was registered since.
+    pub(crate) fn names_of(&self, record: Option<&Record>) -> Result<&'static Registry, Old> {
+        let registry = self.fields.registry();
+        match record {
+            Some(record) if self.lacks_fields_of(record) => Err(Old {
+                info: self.info,
+                registry,
+            }),
+            _ => Ok(registry),
+        }
+    }
+
     /// True if a record may have a field that was registered since.
     fn lacks_fields_of(&self, record: &Record) -> bool {
         record.iter().any(|(tag, _)| !self.fields.know(tag))
@@ -247,28 +265,24 @@ pub(crate) fn remember(socket: BorrowedFd<'_>, info: &Info, carrier: Carrier) ->
     Ok(())
 }
 
-/// Who has the names of a record's fields that came from `datapath`, which is given back unless it
-/// had to be let go.
-pub(crate) fn finish(
-    socket: BorrowedFd<'_>,
-    datapath: Guard,
-    record: Option<&Record>,
-) -> (&'static Registry, Option<Guard>) {
-    let registry = datapath.fields.registry();
-    if record.is_none_or(|record| !datapath.lacks_fields_of(record)) {
-        return (registry, Some(datapath));
+/// What was known of a datapath that may have more fields by now.
+pub(crate) struct Old {
+    info: Info,
+    registry: &'static Registry,
+}
+
+impl Old {
+    /// Who has the names of the datapath's fields, which are asked for again. Nobody may be holding it.
+    pub(crate) fn learn_fields(self, socket: BorrowedFd<'_>) -> &'static Registry {
+        // Without news, the record is as good as what is known of its fields.
+        let _ = refresh(socket);
+        let datapath = read(socket);
+        if datapath.is(&self.info) {
+            datapath.fields.registry()
+        } else {
+            self.registry
+        }
     }
-    let info = datapath.info;
-    drop(datapath);
-    // Without news, the record is as good as what is known of its fields.
-    let _ = refresh(socket);
-    let datapath = read(socket);
-    let registry = if datapath.is(&info) {
-        datapath.fields.registry()
-    } else {
-        registry
-    };
-    (registry, None)
 }
 
 fn read(socket: BorrowedFd<'_>) -> Guard {

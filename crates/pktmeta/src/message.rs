@@ -131,7 +131,7 @@ impl Outbound {
 }
 
 /// What control messages say that may be a ticket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tickets {
     mark: Option<u32>,
     priority: Option<u32>,
@@ -171,12 +171,12 @@ impl Tickets {
     }
 
     /// True if there is nothing that could be a ticket.
-    pub(crate) fn is_empty(self) -> bool {
-        self == Self::default()
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 
     /// The ticket in `carrier`.
-    pub(crate) fn of(self, carrier: Carrier) -> Option<u32> {
+    pub(crate) fn of(&self, carrier: Carrier) -> Option<u32> {
         match carrier {
             Carrier::Mark => self.mark,
             Carrier::Priority => self.priority,
