@@ -166,7 +166,7 @@ fn cgroup_skb_lets_every_packet_pass() {
 const BUDGETS: [(&str, u32); 10] = [
     ("pktmeta_xdp_label", 95_000),
     ("pktmeta_tc_ingress", 29_000),
-    ("pktmeta_deliver", 2_400),
+    ("pktmeta_deliver", 6_000),
     ("pktmeta_establish", 9_000),
     ("pktmeta_getsockopt", 70_000),
     ("pktmeta_setsockopt", 180_000),
