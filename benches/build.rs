@@ -7,19 +7,24 @@ use std::{
     process::Command,
 };
 
-const SOURCES: [&str; 6] = [
+/// Of the tests of sockets, which count what is left behind too.
+const COUNT: &str = "../crates/pktmeta-bpf/tests/sockets/storage/count";
+
+const SOURCES: [&str; 7] = [
     "src/record/bpf/empty",
     "src/record/bpf/raw",
     "src/record/bpf/traits",
     "src/record/bpf/hash",
     "src/record/bpf/pktmeta",
     "src/sockets/bpf/observe",
+    COUNT,
 ];
 
 fn main() {
     for folder in ["src/record/bpf", "src/sockets/bpf"] {
         println!("cargo::rerun-if-changed={folder}");
     }
+    println!("cargo::rerun-if-changed={COUNT}.bpf.c");
     let variable = |name| env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"));
     // The programs use pktmeta's headers, which belong to another crate.
     let include = variable("DEP_PKTMETA_INCLUDE");

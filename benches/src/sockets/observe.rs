@@ -12,7 +12,8 @@ use std::{
 
 /// The programs that count.
 pub(super) struct Observer {
-    object: Object,
+    calls: Object,
+    storage: Object,
 }
 
 impl Observer {
@@ -23,8 +24,10 @@ impl Observer {
             globals: vec![("thread", thread.to_ne_bytes().into())],
             ..ObjectOptions::default()
         };
-        let object = Object::load("observe", OBSERVE, &options)?;
-        Ok(Self { object })
+        Ok(Self {
+            calls: Object::load("observe", OBSERVE, &options)?,
+            storage: Object::load("count", COUNT, &ObjectOptions::default())?,
+        })
     }
 
     /// How many system calls this thread makes in `work`, and what that returns.
@@ -32,12 +35,12 @@ impl Observer {
         &self,
         work: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<(u64, T)> {
-        let program = self.object.program("count_call")?;
+        let program = self.calls.program("count_call")?;
         let name = c"sys_enter".as_ptr();
         // SAFETY: the name ends with a NUL.
         let opened = unsafe { libbpf_sys::bpf_raw_tracepoint_open(name, program.as_raw_fd()) };
         let _attached = owned(opened).context("watch system calls")?;
-        let counter = self.object.map("system_calls")?;
+        let counter = self.calls.map("system_calls")?;
         let count = || {
             let value = counter.lookup(&0u32.to_ne_bytes(), MapFlags::ANY)?;
             let bytes = value.and_then(|value| value.try_into().ok());
@@ -51,7 +54,7 @@ impl Observer {
 
     /// How many sockets have something in a map of socket storage.
     pub(super) fn stored(&self, map: &MapHandle) -> anyhow::Result<u64> {
-        let program = self.object.program("count_storage")?;
+        let program = self.storage.program("count")?;
         let iterator = iterate(program, map.as_fd()).context("walk the socket storage")?;
         let mut found = Vec::new();
         File::from(iterator).read_to_end(&mut found)?;
@@ -60,6 +63,7 @@ impl Observer {
 }
 
 const OBSERVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/observe.bpf.o"));
+const COUNT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/count.bpf.o"));
 
 /// Opens an iteration of `program` over the elements of a map.
 fn iterate(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<OwnedFd> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-/* Counts what has no counter: a thread's system calls, and the sockets that have storage. */
+/* Counts a thread's system calls. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
@@ -24,29 +24,6 @@ int count_call(void *ctx __attribute__((unused)))
 	count = bpf_map_lookup_elem(&system_calls, &zero);
 	if (count)
 		++*count;
-	return 0;
-}
-
-/* The kernel's struct bpf_iter_meta and bpf_iter__bpf_sk_storage_map, as far as they matter here. */
-struct iter_meta {
-	struct seq_file *seq;
-};
-
-struct iter_storage {
-	struct iter_meta *meta;
-	struct bpf_map *map;
-	struct sock *sk;
-	void *value;
-};
-
-/* Reading the iterator gives a byte for each socket. */
-SEC("iter/bpf_sk_storage_map")
-int count_storage(struct iter_storage *ctx)
-{
-	char one = 1;
-
-	if (ctx->value)
-		bpf_seq_write(ctx->meta->seq, &one, sizeof(one));
 	return 0;
 }
 
