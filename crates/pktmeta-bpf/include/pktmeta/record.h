@@ -38,8 +38,8 @@
 #define PKTMETA_ESTALE 116
 
 /*
- * A record out of its carrier, zero behind its length. For the verifier there is more than the
- * longest one has: what a tag at its very end would have behind it.
+ * A record out of its carrier, behind whose length anything may stand. For the verifier there is more
+ * than the longest one has: what a tag at its very end would have behind it.
  */
 struct pktmeta_copy {
 	__u8 bytes[PKTMETA_RECORD_MAX + 8];

@@ -13,8 +13,8 @@ struct record_buffer {
 } __attribute__((aligned(8)));
 
 /*
- * A record whose header is not one, such as zeros, stands for none. Softirq writes while
- * applications read. The version stands for a lock: a bpf_spin_lock turns interrupts off and on, which
+ * A record whose header is not one, such as zeros, stands for none; behind its length stands what a
+ * longer one left. Softirq writes while applications read. The version stands for a lock: a bpf_spin_lock turns interrupts off and on, which
  * takes longer than all the rest that is done for a segment.
  */
 struct connection {
