@@ -5,6 +5,7 @@
 mod check;
 mod error;
 mod launch;
+mod mutants;
 mod setup;
 mod task;
 mod test;
@@ -35,6 +36,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Demo(arguments) => launch::demo(&arguments)?,
         Task::Bench(arguments) => launch::bench(&arguments)?,
         Task::Fuzz(arguments) => launch::fuzz(&arguments)?,
+        Task::Mutants(arguments) => return mutants::run(&arguments),
     }
     Ok(ExitCode::SUCCESS)
 }

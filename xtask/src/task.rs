@@ -11,6 +11,8 @@ cargo xtask COMMAND
   test  [-- ARGS]      run all tests, as root; ARGS go to cargo test
   bench [NAME] [ARGS]  build and run the benchmarks
   fuzz  [ARGS]         feed both codecs, C and Rust, the same until they differ
+  mutants c [TEXT]     change a line of C at a time: does a test notice? (hours)
+  mutants rust [ARGS]  the same of Rust; ARGS go to cargo-mutants, such as --shard 0/8
   check                formatting, lints, documentation, licences of dependencies, oldest Rust
   setup                only install what these need
   help                 this text
@@ -28,6 +30,7 @@ pub(crate) enum Task {
     Demo(Vec<OsString>),
     Bench(Vec<OsString>),
     Fuzz(Vec<OsString>),
+    Mutants(Vec<OsString>),
 }
 
 impl Task {
@@ -43,6 +46,7 @@ impl Task {
             Some("demo") => Ok(Self::Demo(arguments)),
             Some("bench") => Ok(Self::Bench(arguments)),
             Some("fuzz") => Ok(Self::Fuzz(arguments)),
+            Some("mutants") => Ok(Self::Mutants(arguments)),
             Some("check") => Self::Check.without(&arguments),
             Some("setup") => Self::Setup.without(&arguments),
             Some("help" | "--help" | "-h") => Ok(Self::Help),

@@ -6,12 +6,16 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::error::{Error, Result};
 
 /// The folder of the workspace.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(ROOT)
+}
 
 /// The cargo that runs this program, in the folder where the user is.
 pub(crate) fn cargo() -> Command {
@@ -30,17 +34,21 @@ pub(crate) fn in_workspace(mut command: Command) -> Command {
 
 /// Runs a command whose output is for people: all of it goes to stderr.
 pub(crate) fn run(command: &mut Command) -> Result {
-    let shown = shown(command);
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(io::stderr())
-        .status()
-        .map_err(|error| Error::new(format!("cannot start `{shown}`: {error}")))?;
+    let status = status(command)?;
     if status.success() {
         Ok(())
     } else {
-        Err(Error::new(format!("`{shown}` failed: {status}")))
+        Err(Error::new(format!("`{}` failed: {status}", shown(command))))
     }
+}
+
+/// The same of one that may fail.
+pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
+    command
+        .stdin(Stdio::null())
+        .stdout(io::stderr())
+        .status()
+        .map_err(|error| Error::new(format!("cannot start `{}`: {error}", shown(command))))
 }
 
 /// Whether a command can be started and is content. What it prints is dropped.

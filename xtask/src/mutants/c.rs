@@ -1,0 +1,52 @@
+//! Mutants of the BPF programs and headers, from a table: `xtask/mutants/c.txt`.
+//!
+//! They are tried in a copy of the workspace below `target`, one after another: build, run the
+//! tests that the table names, put the lines back.
+
+mod table;
+mod tree;
+
+use std::ffi::OsString;
+
+use super::Score;
+use crate::error::{Error, Result};
+use table::{Mutant, Table};
+use tree::{Outcome, Tree};
+
+/// The share of mutants that the tests have to catch, in percent.
+const WANTED: usize = 90;
+
+/// Tries each mutant whose file or lines contain the text that the argument is; all without one.
+pub(super) fn run(arguments: &[OsString]) -> Result<Score> {
+    let wanted = match arguments {
+        [] => String::new(),
+        [text] => text.to_string_lossy().into_owned(),
+        [_, other, ..] => {
+            return Err(Error::new(format!(
+                "one text chooses mutants, but there is also `{}`",
+                other.display()
+            )));
+        }
+    };
+    let table = Table::read()?;
+    let chosen: Vec<&Mutant> = table.mutants().filter(|it| it.contains(&wanted)).collect();
+    if chosen.is_empty() {
+        return Err(Error::new(format!("no mutant contains `{wanted}`")));
+    }
+    let tree = Tree::copy()?;
+    for tests in table.tests() {
+        tree.must_pass(tests)?;
+    }
+    let mut score = Score::new(WANTED);
+    for (index, mutant) in chosen.iter().enumerate() {
+        let outcome = tree.attempt(mutant)?;
+        eprintln!("{} of {}: {outcome}: {mutant}", index + 1, chosen.len());
+        match outcome {
+            Outcome::Caught | Outcome::TimedOut => score.caught += 1,
+            Outcome::Unviable => score.unviable += 1,
+            Outcome::Survived if mutant.reason().is_some() => score.explained += 1,
+            Outcome::Survived => score.unexplained.push(mutant.to_string()),
+        }
+    }
+    Ok(score)
+}
