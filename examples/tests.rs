@@ -5,6 +5,8 @@
 mod languages;
 #[path = "tests/rust.rs"]
 mod rust;
+#[path = "tests/seccomp.rs"]
+mod seccomp;
 
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{Datapath, HostRegistry, Object, ObjectOptions, UpOptions};

@@ -8,7 +8,7 @@ use pktmeta_core::{
 };
 use std::{
     env,
-    ffi::{CString, OsString},
+    ffi::{CString, OsStr, OsString},
     io,
     os::{fd::AsFd, unix::ffi::OsStringExt},
     path::PathBuf,
@@ -18,6 +18,9 @@ use std::{
 /// Where bpffs is, if not at [`BPFFS`].
 const BPFFS_VARIABLE: &str = "PKTMETA_BPFFS";
 const BPFFS: &str = "/sys/fs/bpf";
+
+/// `off` and `on` say whether to map the ring; without it, the ring is mapped where that is [safe](may_call_bpf).
+const RING_VARIABLE: &str = "PKTMETA_RING";
 
 const WORDS: usize = SLOT_SIZE / 4;
 type Slot = [AtomicU32; WORDS];
@@ -54,6 +57,12 @@ pub(crate) enum Missed {
 impl Ring {
     /// Maps the pinned ring of the datapath that described itself by `info`.
     pub(crate) fn open(info: &Info) -> io::Result<Self> {
+        if !may_call_bpf(
+            env::var_os(RING_VARIABLE).as_deref(),
+            sys::has_seccomp_filter,
+        ) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let bpffs = env::var_os(BPFFS_VARIABLE).unwrap_or_else(|| OsString::from(BPFFS));
         let pin = format!("pktmeta/cgroups/{}/ring", info.cgroup);
         Self::open_pin(PathBuf::from(bpffs).join(pin), info)
@@ -61,6 +70,7 @@ impl Ring {
 
     fn open_pin(path: PathBuf, info: &Info) -> io::Result<Self> {
         const BPF_MAP_TYPE_ARRAY: u32 = 2;
+        sys::probe_pin(&path)?;
         let map = sys::open_map(&CString::new(path.into_os_string().into_vec())?)?;
         let found = sys::map_info(map.as_fd())?;
         if found.map_type != BPF_MAP_TYPE_ARRAY || found.value_size as usize != SLOT_SIZE {
@@ -134,6 +144,17 @@ impl Ring {
     fn slot(&self, ticket: u32) -> Option<&Slot> {
         let (_, slots) = self.memory.split_last()?;
         slots.get(ticket as usize & (slots.len().checked_sub(1)?))
+    }
+}
+
+/// True unless bpf(2) is not wanted, or may be fatal: the filters of service managers kill a process that makes
+/// a call which they do not know (systemd's `SystemCallFilter=@system-service` has no bpf). What a filter
+/// does with a call cannot be asked for.
+fn may_call_bpf(wish: Option<&OsStr>, has_seccomp_filter: impl FnOnce() -> bool) -> bool {
+    match wish.and_then(OsStr::to_str) {
+        Some("off") => false,
+        Some("on") => true,
+        _ => !has_seccomp_filter(),
     }
 }
 
@@ -342,6 +363,23 @@ pub(crate) mod tests {
             kernel[5][word].store(value, SeqCst);
         }
         assert!(Ring::new(five, &Info { slots: 5, ..info }).is_none());
+    }
+
+    #[test]
+    fn under_a_seccomp_filter_only_a_wish_maps_the_ring() {
+        for (wish, filtered, may) in [
+            (None, false, true),
+            (None, true, false),
+            (Some("maybe"), true, false),
+            (Some("on"), true, true),
+            (Some("off"), false, false),
+        ] {
+            assert_eq!(
+                may_call_bpf(wish.map(OsStr::new), || filtered),
+                may,
+                "{wish:?}"
+            );
+        }
     }
 
     #[test]

@@ -4,9 +4,11 @@
 use std::net::SocketAddr;
 use std::{
     ffi::CStr,
+    fs::File,
     io,
     ops::Deref,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    path::Path,
     ptr::{self, NonNull},
     sync::atomic::AtomicU32,
 };
@@ -139,6 +141,24 @@ pub(crate) unsafe fn receive_many(
             ptr::null_mut(),
         ))
     })
+}
+
+/// True if system calls of this thread pass a seccomp filter.
+pub(crate) fn has_seccomp_filter() -> bool {
+    // SAFETY: PR_GET_SECCOMP takes no pointers.
+    let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) };
+    // Without seccomp in the kernel, EINVAL.
+    mode > 0
+}
+
+/// Fails as [`open_map`] would for a path or permission, but without bpf(2).
+pub(crate) fn probe_pin(path: &Path) -> io::Result<()> {
+    let opened = File::options().read(true).write(true).open(path);
+    match opened {
+        // What bpffs says of an object that it cannot show as text (`bpffs_obj_open`).
+        Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(()),
+        opened => opened.map(drop),
+    }
 }
 
 /// Opens a pinned map, to be mapped. That takes permission to write, though nothing is written:
