@@ -1,5 +1,7 @@
-//! What must hold for every commit and is no test: formatting, lints, documentation, the licences
-//! and sources of the dependencies, and the Rust that applications need.
+//! What must hold for every commit and is no test: formatting, lints, documentation and its links,
+//! the licences and sources of the dependencies, and the Rust that applications need.
+
+mod links;
 
 use std::process::Command;
 
@@ -19,6 +21,7 @@ pub(crate) fn run() -> Result {
     cargo("fmt --all --check")?;
     cargo("clippy --workspace --all-targets --all-features -- -D warnings")?;
     documentation()?;
+    links::check()?;
     dependencies()?;
     // Last, so that nobody misses that it could not be checked.
     oldest_rust()
