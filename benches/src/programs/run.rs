@@ -258,14 +258,15 @@ fn registry() -> anyhow::Result<Registry> {
 
 /// `struct pktmeta_label_key` of one IPv4 address.
 fn label_key(address: Ipv4Addr) -> Vec<u8> {
-    let bits: u32 = 128;
-    let mapped = address.to_ipv6_mapped().octets();
-    [bits.to_ne_bytes().as_slice(), &mapped].concat()
+    let bits: u32 = 32 + 32;
+    let version: u32 = 4;
+    let (bits, version) = (bits.to_ne_bytes(), version.to_be_bytes());
+    [&bits[..], &version, &address.octets(), &[0; 12]].concat()
 }
 
 /// `struct pktmeta_labels` with one value.
 fn label(field: &FieldInfo, value: u32) -> Vec<u8> {
-    const LABELS_SIZE: usize = 4 * 24;
+    const LABELS_SIZE: usize = 4 * 24 + 8;
     let mut bytes = vec![
         field.tag().byte(),
         size_of_val(&value) as u8,

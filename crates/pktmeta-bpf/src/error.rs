@@ -25,6 +25,12 @@ impl Error {
         self
     }
 
+    /// Says at which place of the user's text it was tried.
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        self.tried = format!("{place}: {}", self.tried);
+        self
+    }
+
     /// What was being done.
     #[must_use]
     pub fn tried(&self) -> &str {

@@ -6,7 +6,7 @@ use crate::{
     hooks::Hook,
     sys,
 };
-use libbpf_rs::{MapCore, ObjectBuilder};
+use libbpf_rs::{MapCore, ObjectBuilder, ProgramType};
 use pktmeta_core::Registry;
 use std::{
     ffi::OsStr,
@@ -27,6 +27,8 @@ pub struct ObjectOptions<'a> {
     pub globals: Vec<(&'static str, Vec<u8>)>,
     /// Numbers of entries that differ from those in the source.
     pub max_entries: Vec<(&'static str, u32)>,
+    /// Whether XDP programs take packets with fragments.
+    pub frags: bool,
     /// Where maps are pinned, or taken from if they are there already.
     pub pins: Vec<(&'static str, PathBuf)>,
 }
@@ -72,6 +74,11 @@ impl Object {
                     .find(|(name, _)| named(OsStr::new(name)));
                 if let Some((_, pin)) = pin {
                     map.set_pin_path(pin).context(tried)?;
+                }
+            }
+            for mut program in object.progs_mut() {
+                if options.frags && program.prog_type() == ProgramType::Xdp {
+                    program.set_flags(libbpf_sys::BPF_F_XDP_HAS_FRAGS);
                 }
             }
             let object = object.load().map_err(|error| {
@@ -125,12 +132,25 @@ impl Object {
         pin: &Path,
     ) -> Result<OwnedFd, Error> {
         let program = self.program(name)?;
-        let link = sys::link_create(program, target, attach_type, flags)
-            .context(|| format!("attach {name}"))?;
+        let link = sys::link_create(program, target, attach_type, flags).map_err(|error| {
+            let refused = Error::new(format!("attach {name}"), &error);
+            let in_driver =
+                attach_type == libbpf_sys::BPF_XDP && flags & libbpf_sys::XDP_FLAGS_SKB_MODE == 0;
+            match error.raw_os_error() {
+                Some(errno) if in_driver && DRIVER_REFUSES.contains(&errno) => refused.remedy(
+                    "the interface's driver refuses: add --mode generic to attach after it (its \
+                     reason is in the kernel's log, if it has one; a large MTU is one)",
+                ),
+                _ => refused,
+            }
+        })?;
         sys::pin(link.as_fd(), pin).context(|| format!("pin {}", pin.display()))?;
         Ok(link)
     }
 }
+
+/// What drivers answer that have no XDP, or not with this interface's MTU, queues or offloads.
+const DRIVER_REFUSES: [i32; 4] = [libc::EOPNOTSUPP, libc::EINVAL, libc::ERANGE, libc::ENOMEM];
 
 /// What libbpf printed while an object was loaded: the verifier's reasons are nowhere else.
 struct LibbpfSays {

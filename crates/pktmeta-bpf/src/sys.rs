@@ -148,12 +148,7 @@ impl StatsEnabled {
 
 /// The id of the XDP program on an interface, if there is one.
 pub(crate) fn xdp_program(ifindex: u32) -> io::Result<Option<u32>> {
-    let mut options = libbpf_sys::bpf_xdp_query_opts {
-        sz: size_of::<libbpf_sys::bpf_xdp_query_opts>() as _,
-        ..Default::default()
-    };
-    // SAFETY: options is a bpf_xdp_query_opts of the size it says and outlives the call.
-    checked(unsafe { libbpf_sys::bpf_xdp_query(ifindex as i32, 0, &mut options) })?;
+    let options = xdp_query(ifindex)?;
     let ids = [
         options.prog_id,
         options.drv_prog_id,
@@ -161,6 +156,23 @@ pub(crate) fn xdp_program(ifindex: u32) -> io::Result<Option<u32>> {
         options.hw_prog_id,
     ];
     Ok(ids.into_iter().find(|&id| id != 0))
+}
+
+/// Whether an interface's driver says that it runs XDP programs.
+pub(crate) fn xdp_in_driver(ifindex: u32) -> io::Result<bool> {
+    /// linux/netdev.h
+    const NETDEV_XDP_ACT_BASIC: u64 = 1;
+    Ok(xdp_query(ifindex)?.feature_flags & NETDEV_XDP_ACT_BASIC != 0)
+}
+
+fn xdp_query(ifindex: u32) -> io::Result<libbpf_sys::bpf_xdp_query_opts> {
+    let mut options = libbpf_sys::bpf_xdp_query_opts {
+        sz: size_of::<libbpf_sys::bpf_xdp_query_opts>() as _,
+        ..Default::default()
+    };
+    // SAFETY: options is a bpf_xdp_query_opts of the size it says and outlives the call.
+    checked(unsafe { libbpf_sys::bpf_xdp_query(ifindex as i32, 0, &mut options) })?;
+    Ok(options)
 }
 
 /// The magic number of the file system that holds `path`.
@@ -221,6 +233,25 @@ pub(crate) fn interface_name(index: u32) -> Option<String> {
     let end = name.iter().position(|&byte| byte == 0)?;
     (!found.is_null()).then(|| String::from_utf8_lossy(&name[..end]).into_owned())
 }
+
+/// What the packets of the interface with this index in this network namespace begin with: an
+/// `ARPHRD_*` number, `net_device.type`.
+pub(crate) fn interface_type(index: u32) -> io::Result<u16> {
+    // SAFETY: zeros are a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: ifr_name has the IF_NAMESIZE bytes that the call may write.
+    if unsafe { libc::if_indextoname(index, request.ifr_name.as_mut_ptr()) }.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: takes no memory of ours.
+    let socket = owned(unsafe { libc::socket(libc::AF_UNIX, SOCKET_FLAGS, 0) })?;
+    // SAFETY: request is an ifreq with a name, which the kernel fills and nobody else sees.
+    checked(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) })?;
+    // SAFETY: the kernel wrote the address (dev_get_mac_address); any bytes are a valid sockaddr.
+    Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
+}
+
+const SOCKET_FLAGS: i32 = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
 
 /// # Safety
 /// `info` points to `size` bytes that the kernel may write, whose pointers, if any, are null.

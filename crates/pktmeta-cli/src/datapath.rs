@@ -1,16 +1,21 @@
 //! `pktmeta up`, `down` and `status`
 
 use crate::{
+    decode::value_json,
     output::{self, number, table},
     registry,
 };
 use anyhow::anyhow;
 use pktmeta_bpf::{
-    AttachMode, Datapath, HookStatus, Part, Senders, UpOptions, hooks::xdp::labels::Label,
+    AttachMode, Datapath, HookStatus, InterfaceStatus, Part, Senders, UpOptions,
+    hooks::xdp::labels::{Label, LabelStatus},
 };
 use pktmeta_core::{FieldInfo, builtin, schema::Schema};
 use serde_json::{Value, json};
 use std::{
+    cmp::Reverse,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -39,6 +44,9 @@ pub(crate) struct Up {
     /// Value for packets whose source address is in a prefix; may be given more than once
     #[arg(long, value_name = "PREFIX=FIELD:VALUE")]
     label: Vec<Label>,
+    /// File with such values, one a line, - for the standard input; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    labels: Vec<PathBuf>,
     /// Built-in fields to write: all, none, or their names with commas between. rx_timestamp and
     /// packet_number keep GRO from merging packets, flow_hash takes a program at TC
     #[arg(long, value_name = "FIELDS", default_value_t = UpOptions::PRODUCE.join(","))]
@@ -67,10 +75,15 @@ impl Up {
             send,
             schema,
             label,
+            labels,
             produce,
             mode,
             slots,
         } = self;
+        let mut all_labels = label;
+        for file in &labels {
+            all_labels.extend(read_labels(file)?);
+        }
         let options = UpOptions {
             interface: iface,
             cgroup,
@@ -79,7 +92,7 @@ impl Up {
                 .iter()
                 .map(|file| read_schema(file))
                 .collect::<Result<_, _>>()?,
-            labels: label,
+            labels: all_labels,
             produce: fields(&produce),
             mode: match mode {
                 None => AttachMode::Default,
@@ -210,6 +223,32 @@ pub(crate) fn read_schema(file: &Path) -> anyhow::Result<Schema> {
     Ok(Schema::parse(&file.display().to_string(), &text)?)
 }
 
+/// Reads the value of `--labels`.
+fn read_labels(file: &Path) -> anyhow::Result<Vec<Label>> {
+    /// Some two million labels; a device would not end.
+    const MAX: u64 = 64 << 20;
+    let (name, read) = match file.to_str() {
+        Some("-") => ("standard input".into(), read_text(io::stdin().lock(), MAX)),
+        _ => (
+            file.display().to_string(),
+            File::open(file).and_then(|file| read_text(file, MAX)),
+        ),
+    };
+    let text = read.map_err(|error| {
+        anyhow!("read the labels of {name}: {error}\n  = write PREFIX=FIELD:VALUE, one a line")
+    })?;
+    Ok(Label::parse_file(&name, &text)?)
+}
+
+fn read_text(from: impl Read, max: u64) -> io::Result<String> {
+    let mut text = String::new();
+    from.take(max + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > max {
+        true => Err(io::Error::other(format!("it is larger than {max} bytes"))),
+        false => Ok(text),
+    }
+}
+
 fn print(status: &pktmeta_bpf::Status) {
     let interfaces = status
         .interfaces
@@ -227,6 +266,9 @@ fn print(status: &pktmeta_bpf::Status) {
     }
     output::print(&hops);
     println!();
+    for interface in &status.interfaces {
+        print_labels(interface);
+    }
     let mut fields = table(["field", "type", "owner", "number"]);
     for field in &status.fields {
         fields.add_row([
@@ -237,6 +279,45 @@ fn print(status: &pktmeta_bpf::Status) {
         ]);
     }
     output::print(&fields);
+}
+
+/// The labels that most packets got: there may be too many to read.
+fn print_labels(interface: &InterfaceStatus) {
+    const SHOWN: usize = 20;
+    if interface.labels.is_empty() {
+        return;
+    }
+    let mut most: Vec<_> = interface.labels.iter().collect();
+    most.sort_by_key(|label| Reverse(label.packets));
+    let mut labels = table(["where", "prefix", "label", "packets"]);
+    for label in most.iter().take(SHOWN) {
+        let values = label.values.iter();
+        let values = values.map(|(field, value)| format!("{}:{value}", field.name));
+        labels.add_row([
+            interface.label().into(),
+            label.prefix.clone().into(),
+            values.collect::<Vec<_>>().join(" ").into(),
+            number(label.packets),
+        ]);
+    }
+    output::print(&labels);
+    if let Some(more @ 1..) = most.len().checked_sub(SHOWN) {
+        println!("and {more} more: `pktmeta status --json` has them all");
+    }
+    println!();
+}
+
+fn label_json(label: &LabelStatus) -> Value {
+    let values = label.values.iter();
+    let values = values.map(|(field, value)| {
+        let value = value_json(field.kind, value);
+        (field.name.to_string(), value)
+    });
+    json!({
+        "prefix": label.prefix,
+        "fields": values.collect::<serde_json::Map<_, _>>(),
+        "packets": label.packets,
+    })
 }
 
 /// Losses only if there are any; the rest always.
@@ -273,6 +354,7 @@ fn to_json(status: &pktmeta_bpf::Status) -> Value {
             "netns": interface.netns,
             "attached": interface.attached,
             "hops": hops_json(&interface.hooks),
+            "labels": interface.labels.iter().map(label_json).collect::<Vec<_>>(),
         })
     });
     let cgroups = status.deliveries.iter().map(|status| {

@@ -168,7 +168,7 @@ fn entry_json(entry: &Entry) -> serde_json::Value {
 }
 
 /// Integers as numbers, unless they have 128 bits: JSON's readers know none of these.
-fn value_json(kind: Kind, value: &Value) -> serde_json::Value {
+pub(crate) fn value_json(kind: Kind, value: &Value) -> serde_json::Value {
     let is_wide = kind.size() > 8;
     match value {
         Value::Flag => json!(true),

@@ -167,8 +167,6 @@ impl Cgroup {
         ];
         globals.extend(options.send.globals());
         let options = ObjectOptions {
-            registry: None,
-            unbound: &[],
             globals,
             max_entries: vec![("ring", slots + 1)],
             pins: here
@@ -176,6 +174,7 @@ impl Cgroup {
                 .chain(SHARED.map(|name| (name, shared.join(name))))
                 .chain([("registry", registry.into())])
                 .collect(),
+            ..ObjectOptions::default()
         };
         // All maps have to be ready before the first program runs.
         let mut objects = Vec::new();

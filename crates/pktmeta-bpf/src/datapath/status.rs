@@ -3,7 +3,10 @@
 use super::{Datapath, delivery::Delivery, ring};
 use crate::{
     error::Error,
-    hooks::{self, Hook},
+    hooks::{
+        self, Hook,
+        xdp::labels::{self, LabelStatus},
+    },
     host,
     pins::{self, InterfaceId, Pins},
     sys::{self, ProgramStats},
@@ -54,6 +57,8 @@ pub struct InterfaceStatus {
     pub attached: bool,
     /// Its hooks.
     pub hooks: Vec<HookStatus>,
+    /// Its labels.
+    pub labels: Vec<LabelStatus>,
 }
 
 impl InterfaceStatus {
@@ -111,7 +116,10 @@ pub(super) fn status(datapath: &Datapath) -> Result<Option<Status>, Error> {
     Ok(Some(Status {
         interfaces: ids
             .into_iter()
-            .map(|id| interface(&pins, id, here))
+            .map(|id| InterfaceStatus {
+                labels: labels::read(&pins.interface(id).directory, &registry).unwrap_or_default(),
+                ..interface(&pins, id, here)
+            })
             .collect(),
         deliveries: Delivery::all(&pins)
             .into_iter()
@@ -121,7 +129,7 @@ pub(super) fn status(datapath: &Datapath) -> Result<Option<Status>, Error> {
     }))
 }
 
-/// An interface that has pins; `here` is the network namespace of the calling thread.
+/// An interface that has pins, without its labels; `here` is the network namespace of the calling thread.
 pub(super) fn interface(pins: &Pins, id: InterfaceId, here: u64) -> InterfaceStatus {
     let own = pins.interface(id);
     let program = hooks::xdp::HOOK
@@ -146,6 +154,7 @@ pub(super) fn interface(pins: &Pins, id: InterfaceId, here: u64) -> InterfaceSta
             .filter(|hook| own.directory.join(hook.counters_map).exists())
             .map(|hook| hook_status(hook, &own.directory))
             .collect(),
+        labels: Vec::new(),
     }
 }
 

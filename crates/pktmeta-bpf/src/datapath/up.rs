@@ -11,7 +11,10 @@ use crate::{
     error::{Context, Error},
     hooks::{
         self, Hook,
-        xdp::labels::{self, Label},
+        xdp::{
+            Link,
+            labels::{self, Label},
+        },
     },
     host,
     object::{Object, ObjectOptions},
@@ -19,7 +22,6 @@ use crate::{
     registry::HostRegistry,
     sys::{self, ProgramStats},
 };
-use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_core::{FieldInfo, builtin, schema::Schema};
 use std::{
     os::fd::AsFd,
@@ -309,8 +311,18 @@ fn label(
     registration: &Registration,
 ) -> Result<bool, Error> {
     let entries = labels::entries(&options.labels, &registration.after, &options.schemas)?;
+    let link = match entries.is_empty() {
+        true => Link::Ethernet, // nothing is looked for in packets
+        false => Link::of(name, id.ifindex)?,
+    };
+    let in_driver = match options.mode {
+        AttachMode::Native => true,
+        AttachMode::Generic => false,
+        AttachMode::Default => sys::xdp_in_driver(id.ifindex)
+            .map_err(|error| Error::new(format!("look for the XDP of {name}'s driver"), error))?,
+    };
     pins::create(&pins.directory)?;
-    let maps = ["xdp_labels", "xdp_numbers"].into_iter();
+    let maps = labels::MAPS.into_iter().chain(["xdp_numbers"]);
     let needed = hooks::INTERFACE
         .into_iter()
         .filter(|hook| registration.needs(hook));
@@ -318,23 +330,28 @@ fn label(
     let object_options = ObjectOptions {
         registry: Some(&registration.after),
         unbound: &registration.unproduced,
-        globals: vec![("labels_used", vec![u8::from(!entries.is_empty())])],
-        max_entries: vec![("xdp_labels", entries.len().max(1) as u32)],
+        globals: vec![
+            ("labels_used", vec![u8::from(!entries.is_empty())]),
+            ("raw_ip", vec![u8::from(link == Link::Ip)]),
+        ],
+        max_entries: labels::MAPS
+            .map(|name| (name, entries.len().max(1) as u32))
+            .into(),
+        // Behind the driver, packets are made linear instead. For a program that takes fragments
+        // the kernel copies each packet and forgets mac_len (skb_pp_cow_data): every program at TC,
+        // of others too, would then miss the packet's Ethernet header.
+        frags: in_driver,
         pins: maps.map(|name| (name, pins.directory.join(name))).collect(),
     };
     for hook in needed.rev() {
         let object = load(hook, &object_options)?;
         if hook.name == hooks::xdp::HOOK.name {
-            let map = object.map("xdp_labels")?;
-            for (key, value) in &entries {
-                map.update(key, value, MapFlags::ANY)
-                    .context(|| "store the labels".into())?;
-            }
+            labels::store(&object, &entries)?;
         }
         for program in hook.programs {
-            let flags = match (program.attach_type, options.mode) {
-                (libbpf_sys::BPF_XDP, AttachMode::Native) => libbpf_sys::XDP_FLAGS_DRV_MODE,
-                (libbpf_sys::BPF_XDP, AttachMode::Generic) => libbpf_sys::XDP_FLAGS_SKB_MODE,
+            let flags = match program.attach_type {
+                libbpf_sys::BPF_XDP if in_driver => libbpf_sys::XDP_FLAGS_DRV_MODE,
+                libbpf_sys::BPF_XDP => libbpf_sys::XDP_FLAGS_SKB_MODE,
                 _ => 0,
             };
             let pin = pins.directory.join(program.name);
@@ -343,7 +360,7 @@ fn label(
                 .attach(program.name, target, program.attach_type, flags, &pin)
                 .map_err(|error| {
                     Error::new(format!("{} of {name}", error.tried()), error.why())
-                        .remedy(ASK_THE_DOCTOR)
+                        .remedy(error.remedy_text().unwrap_or(ASK_THE_DOCTOR))
                 })?;
         }
     }
@@ -373,7 +390,7 @@ fn wait_for_label(interface: &str, mut counters: impl FnMut() -> Vec<u64>) -> Re
                 .and_then(|at| counters.get(at).copied())
                 .unwrap_or(0)
         };
-        if count("labelled") > 0 {
+        if count("records") > 0 {
             return Ok(true);
         }
         if count("no_area") > 0 {
@@ -408,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_driver_that_reserves_no_area_is_an_error_with_a_remedy() {
-        let error = wait_for_label("eth0", || vec![3, 0, 0, 3, 0])
+        let error = wait_for_label("eth0", || vec![3, 0, 0, 0, 0, 0, 3, 0])
             .unwrap_err()
             .to_string();
         assert!(
@@ -422,7 +439,7 @@ mod tests {
         let mut calls = 0;
         let seen = wait_for_label("eth0", || {
             calls += 1;
-            vec![calls / 3, calls / 3, 0, 0, 0]
+            vec![calls / 3, calls / 3, 0, 0, 0, 0, 0, 0]
         });
         assert!(seen.unwrap());
         assert!(!wait_for_label("eth0", Vec::new).unwrap());

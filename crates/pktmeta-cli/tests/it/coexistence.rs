@@ -212,7 +212,7 @@ fn xdp_leaves_metadata_of_others_alone() {
             let at = names.iter().position(|found| *found == name).unwrap();
             counts.chunks(names.len()).map(|cpu| cpu[at]).sum::<u64>()
         };
-        assert_eq!(["packets", "foreign", "labelled"].map(count), [1, 1, 0]);
+        assert_eq!(["packets", "foreign", "records"].map(count), [1, 1, 0]);
     });
 }
 

@@ -16,6 +16,7 @@ mod errors;
 mod exec;
 mod guide;
 mod lab;
+mod links;
 mod registry;
 mod restart;
 mod sockets;

@@ -82,8 +82,9 @@ fn an_interface_of_another_namespace_is_shown_by_its_number() {
 #[test]
 fn counters_move_with_traffic() {
     in_sandbox(|sandbox| {
-        const COUNTERS: [(&str, &str); 8] = [
+        const COUNTERS: [(&str, &str); 9] = [
             ("xdp", "packets"),
+            ("xdp", "records"),
             ("xdp", "labelled"),
             ("tc ingress", "packets"),
             ("tc ingress", "records"),

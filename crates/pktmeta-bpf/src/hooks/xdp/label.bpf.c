@@ -14,6 +14,9 @@
 #define ETH_P_8021AD 0x88a8
 #define VLAN_HLEN 4
 #define VLAN_TAGS_MAX 2
+/* Where the source address is in a header. */
+#define IPV4_SOURCE 12
+#define IPV6_SOURCE 8
 
 PKTMETA_FIELD(rx_timestamp, __u64);
 PKTMETA_FIELD(rx_ifindex, __u32);
@@ -23,6 +26,9 @@ PKTMETA_FIELD(packet_number, __u64);
 /* Set by the loader when the user gave labels: without any, the lookup is not even loaded. */
 const volatile __u8 labels_used = 0;
 
+/* Set by the loader for interfaces whose packets begin with the IP header, not with Ethernet's. */
+const volatile __u8 raw_ip = 0;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -30,6 +36,14 @@ struct {
 	__type(key, struct pktmeta_label_key);
 	__type(value, struct pktmeta_labels);
 } xdp_labels SEC(".maps");
+
+/* Packets that got the labels of a prefix, by the number that its labels have. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} xdp_label_hits SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -46,38 +60,57 @@ struct {
 	__type(value, __u64);
 } xdp_numbers SEC(".maps");
 
-/* The source address of an IP packet; an IPv4 one as ::ffff:a.b.c.d. 0 if it is not an IP packet. */
-static __always_inline int source_address(struct xdp_md *ctx, struct pktmeta_label_key *key)
+/* The EtherType behind Ethernet's addresses and up to two VLAN tags; 0 if the packet ends there. */
+static __always_inline const __be16 *ether_type(const void *data, const void *end)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__be16 *protocol = data + ETH_HLEN - sizeof(*protocol);
+	const __be16 *type = data + ETH_HLEN - sizeof(*type);
 	int i;
 
 	for (i = 0; i < VLAN_TAGS_MAX; i++) {
-		if ((void *)(protocol + 1) > end)
-			return 0;
-		if (*protocol != bpf_htons(ETH_P_8021Q) && *protocol != bpf_htons(ETH_P_8021AD))
+		if ((void *)(type + 1) > end)
+			return (void *)0;
+		if (*type != bpf_htons(ETH_P_8021Q) && *type != bpf_htons(ETH_P_8021AD))
 			break;
-		protocol = (void *)protocol + VLAN_HLEN;
+		type = (void *)type + VLAN_HLEN;
 	}
-	if ((void *)(protocol + 1) > end)
-		return 0;
-	key->prefix_length = 8 * sizeof(key->address);
-	if (*protocol == bpf_htons(ETH_P_IP)) {
-		void *source = (void *)(protocol + 1) + 12;
+	return (void *)(type + 1) > end ? (void *)0 : type;
+}
 
-		if (source + 4 > end)
+/*
+ * The source address of an IP packet; 0 if it is not one. Behind Ethernet, EtherType and header must
+ * both say which version it is: the stack drops a packet in which they differ.
+ */
+static __always_inline int source_address(struct xdp_md *ctx, struct pktmeta_label_key *key)
+{
+	const void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	const __u8 *ip = data;
+	__be16 type = 0;
+	__u8 version;
+
+	if (!raw_ip) {
+		const __be16 *at = ether_type(data, end);
+
+		if (!at)
 			return 0;
-		key->address[2] = bpf_htonl(0xffff);
-		__builtin_memcpy(&key->address[3], source, 4);
+		type = *at;
+		ip = (const void *)(at + 1);
+	}
+	if ((void *)(ip + 1) > end)
+		return 0;
+	version = *ip >> 4;
+	key->version = bpf_htonl(version);
+	if (version == 4 && (raw_ip || type == bpf_htons(ETH_P_IP))) {
+		if ((void *)(ip + IPV4_SOURCE + 4) > end)
+			return 0;
+		key->prefix_length = 8 * (sizeof(key->version) + 4);
+		__builtin_memcpy(key->address, ip + IPV4_SOURCE, 4);
 		return 1;
 	}
-	if (*protocol == bpf_htons(ETH_P_IPV6)) {
-		void *source = (void *)(protocol + 1) + 8;
-
-		if (source + 16 > end)
+	if (version == 6 && (raw_ip || type == bpf_htons(ETH_P_IPV6))) {
+		if ((void *)(ip + IPV6_SOURCE + 16) > end)
 			return 0;
-		__builtin_memcpy(key->address, source, 16);
+		key->prefix_length = 8 * (sizeof(key->version) + 16);
+		__builtin_memcpy(key->address, ip + IPV6_SOURCE, 16);
 		return 1;
 	}
 	return 0;
@@ -123,24 +156,35 @@ __noinline long set_label(struct xdp_md *ctx, const struct pktmeta_label *label)
 				 sizeof(label->value));
 }
 
-static __always_inline long set_labels(struct xdp_md *ctx)
+static __always_inline long set_labels(struct xdp_md *ctx, struct pktmeta_xdp_counters *counters)
 {
 	struct pktmeta_label_key key = {};
 	struct pktmeta_labels *labels;
-	long err = 0;
+	__u64 *hits;
+	long err;
 	int i;
 
-	if (!source_address(ctx, &key))
+	if (!source_address(ctx, &key)) {
+		counters->not_ip++;
 		return 0;
+	}
 	labels = bpf_map_lookup_elem(&xdp_labels, &key);
-	if (!labels)
+	if (!labels) {
+		counters->unmatched++;
 		return 0;
-	for (i = 0; i < PKTMETA_LABELS_MAX && !err; i++) {
+	}
+	for (i = 0; i < PKTMETA_LABELS_MAX; i++) {
 		if (!labels->label[i].tag)
 			break;
 		err = set_label(ctx, &labels->label[i]);
+		if (err)
+			return err;
 	}
-	return err;
+	hits = bpf_map_lookup_elem(&xdp_label_hits, &labels->number);
+	if (hits)
+		++*hits;
+	counters->labelled++;
+	return 0;
 }
 
 /* Writes a field that the loader gave a tag; others are not produced on this interface. */
@@ -162,6 +206,10 @@ static __always_inline long write_fields(struct xdp_md *ctx)
 	return err ?: produce(ctx, packet_number, __sync_fetch_and_add(last_number, 1) + 1);
 }
 
+/*
+ * In the driver it is loaded for packets with fragments, as with a large MTU, of which it needs to see
+ * the headers only.
+ */
 SEC("xdp")
 int pktmeta_xdp_label(struct xdp_md *ctx)
 {
@@ -184,11 +232,11 @@ int pktmeta_xdp_label(struct xdp_md *ctx)
 	}
 	err = write_fields(ctx);
 	if (labels_used)
-		err = err ?: set_labels(ctx);
+		err = err ?: set_labels(ctx, counters);
 	if (err)
 		counters->no_room++;
 	else
-		counters->labelled++;
+		counters->records++;
 	return XDP_PASS;
 }
 

@@ -1,8 +1,18 @@
 //! Labels: values that packets get by their source address, `PREFIX=FIELD:VALUE`.
 
-use crate::error::Error;
-use pktmeta_core::{Registry, Tag, TlvType, Value, schema::Schema};
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use crate::{
+    error::{Context, Error},
+    object::Object,
+    pins,
+};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use pktmeta_core::{FieldInfo, Registry, Tag, TlvType, Value, schema::Schema};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
+};
 
 /// A value for packets whose source address is in a prefix.
 ///
@@ -16,6 +26,24 @@ pub struct Label {
     prefix: Prefix,
     field: String,
     value: String,
+}
+
+impl Label {
+    /// Reads the labels of a file, one a line; `file` is its name in messages. Empty lines and those
+    /// that begin with `#` say nothing.
+    ///
+    /// # Errors
+    /// A line is no label.
+    pub fn parse_file(file: &str, text: &str) -> Result<Vec<Self>, Error> {
+        let lines = text.lines().map(str::trim).enumerate();
+        let labels = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        labels
+            .map(|(at, line)| {
+                line.parse()
+                    .map_err(|error: Error| error.at(&format!("{file}:{}", at + 1)))
+            })
+            .collect()
+    }
 }
 
 impl std::str::FromStr for Label {
@@ -43,6 +71,71 @@ impl fmt::Display for Label {
     }
 }
 
+/// The labels of a prefix as they are in the kernel.
+#[derive(Clone, Debug)]
+pub struct LabelStatus {
+    /// The prefix, such as `192.0.2.0/24`.
+    pub prefix: String,
+    /// What packets from it get, also by shorter prefixes around it.
+    pub values: Vec<(FieldInfo, Value)>,
+    /// Packets that got this, and so had no longer prefix.
+    pub packets: u64,
+}
+
+/// The maps of the XDP program that hold labels.
+pub(crate) const MAPS: [&str; 2] = ["xdp_labels", "xdp_label_hits"];
+
+/// Puts labels into a loaded program's maps.
+pub(crate) fn store(object: &Object, entries: &[Entry]) -> Result<(), Error> {
+    let tried = || "store the labels".to_owned();
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<u8> = entries.iter().flat_map(|(key, _)| *key).collect();
+    let values: Vec<u8> = entries.iter().flat_map(|(_, value)| *value).collect();
+    let count = u32::try_from(entries.len()).context(tried)?;
+    object
+        .map(MAPS[0])?
+        .update_batch(&keys, &values, count, MapFlags::ANY, MapFlags::ANY)
+        .context(tried)
+}
+
+/// The labels of the program whose maps are pinned in `directory`, in the order of their prefixes.
+pub(crate) fn read(directory: &Path, registry: &Registry) -> Result<Vec<LabelStatus>, Error> {
+    let [labels, hits] = MAPS.map(|name| pins::open_map(&directory.join(name)));
+    let (labels, hits) = (labels?, hits?);
+    let mut entries: Vec<_> = labels
+        .keys()
+        .filter_map(|key| {
+            let value = labels.lookup(&key, MapFlags::ANY).ok()??;
+            Some((Prefix::from_key(&key)?, value))
+        })
+        .collect();
+    entries.sort_by_key(|&(prefix, _)| prefix);
+    Ok(entries
+        .into_iter()
+        .map(|(prefix, value)| LabelStatus {
+            prefix: prefix.to_string(),
+            packets: read_hits(&hits, &value).unwrap_or(0),
+            values: value
+                .chunks_exact(LABEL_SIZE)
+                .filter_map(|label| {
+                    let field = registry.by_type(Tag::from_byte(label[0])?.tlv()?)?;
+                    let bytes = label[LABEL_VALUE_AT..].get(..label[1].into())?;
+                    Some((*field, Value::decode(field.kind, bytes)?))
+                })
+                .collect(),
+        })
+        .collect())
+}
+
+fn read_hits(hits: &MapHandle, labels: &[u8]) -> Option<u64> {
+    let number = labels.get(NUMBER_AT..NUMBER_AT + size_of::<u32>())?;
+    let counts = hits.lookup_percpu(number, MapFlags::ANY).ok()??;
+    let counts = counts.iter().filter_map(|count| count.first_chunk());
+    Some(counts.map(|count| u64::from_ne_bytes(*count)).sum())
+}
+
 /// Key and value, as the map has them.
 pub(crate) type Entry = ([u8; KEY_SIZE], [u8; VALUE_SIZE]);
 
@@ -53,7 +146,7 @@ pub(crate) fn entries(
     registry: &Registry,
     schemas: &[Schema],
 ) -> Result<Vec<Entry>, Error> {
-    let mut given: BTreeMap<Prefix, BTreeMap<TlvType, Vec<u8>>> = BTreeMap::new();
+    let mut given: BTreeMap<Prefix, Values> = BTreeMap::new();
     for label in labels {
         let (tlv, value) = resolve(label, registry, schemas)?;
         if let Some(other) = given
@@ -66,18 +159,17 @@ pub(crate) fn entries(
             return Err(Error::new(format!("label \"{label}\""), why).remedy("keep one of the two"));
         }
     }
-    let mut entries = Vec::new();
-    for prefix in given.keys() {
-        // In the order of the prefixes' lengths, so that the longest one's value stays.
-        let mut values = BTreeMap::new();
-        let mut around: Vec<_> = given
-            .iter()
-            .filter(|(other, _)| other.contains(prefix))
-            .collect();
-        around.sort_by_key(|(other, _)| other.length);
-        around.into_iter().for_each(|(_, inherited)| {
-            values.extend(inherited.iter().map(|(tlv, value)| (*tlv, value)))
-        });
+    let mut entries = Vec::with_capacity(given.len());
+    // The prefixes around the one at hand, the longest last: in their order, a prefix comes right
+    // before those in it.
+    let mut around: Vec<(Prefix, Values)> = Vec::new();
+    for (number, (prefix, own)) in (0u32..).zip(given) {
+        while around
+            .pop_if(|(other, _)| !other.contains(&prefix))
+            .is_some()
+        {}
+        let mut values = around.last().map_or_else(Values::new, |it| it.1.clone());
+        values.extend(own);
         if values.len() > LABELS_MAX {
             let why = format!("{} fields are too many for one packet", values.len());
             return Err(
@@ -87,7 +179,7 @@ pub(crate) fn entries(
             );
         }
         let mut bytes = [0; VALUE_SIZE];
-        for (label, (tlv, value)) in bytes.chunks_exact_mut(LABEL_SIZE).zip(values) {
+        for (label, (&tlv, value)) in bytes.chunks_exact_mut(LABEL_SIZE).zip(&values) {
             if let Some(field) = registry.by_type(tlv) {
                 label[0] = field.tag().byte();
                 label[1] = value.len() as u8; // at most LABEL_VALUE_MAX
@@ -95,7 +187,9 @@ pub(crate) fn entries(
                 label[LABEL_VALUE_AT..LABEL_VALUE_AT + value.len()].copy_from_slice(value);
             }
         }
+        bytes[NUMBER_AT..NUMBER_AT + size_of::<u32>()].copy_from_slice(&number.to_ne_bytes());
         entries.push((prefix.key(), bytes));
+        around.push((prefix, values));
     }
     Ok(entries)
 }
@@ -108,10 +202,13 @@ pub(crate) fn fields(value: &[u8]) -> Vec<TlvType> {
         .collect()
 }
 
+type Values = BTreeMap<TlvType, Vec<u8>>;
+
 /// `struct pktmeta_label_key`
-const KEY_SIZE: usize = 20;
+const KEY_SIZE: usize = 24;
 /// `struct pktmeta_labels`
-const VALUE_SIZE: usize = LABELS_MAX * LABEL_SIZE;
+const VALUE_SIZE: usize = NUMBER_AT + 8;
+const NUMBER_AT: usize = LABELS_MAX * LABEL_SIZE;
 const LABELS_MAX: usize = 4;
 const LABEL_SIZE: usize = 24;
 const LABEL_VALUE_AT: usize = 8;
@@ -166,61 +263,92 @@ fn resolve(
     Ok((field.tlv, bytes))
 }
 
-/// A prefix of IPv6 addresses; one of IPv4 addresses lies in `::ffff:0:0/96`.
+/// A prefix of the addresses of one version of IP. In their order, a prefix comes right before those
+/// that are in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Prefix {
+    version: Version,
+    /// Its first bit is the highest, of both versions.
     address: u128,
     length: u8,
 }
 
-impl Prefix {
-    const IPV4_LENGTH: u8 = 96;
-    const IPV4: Self = Self {
-        address: 0xffff << 32,
-        length: Self::IPV4_LENGTH,
-    };
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Version {
+    V4 = 4,
+    V6 = 6,
+}
 
+impl Version {
+    const fn bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+}
+
+impl Prefix {
     fn parse(text: &str) -> Result<Self, &'static str> {
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| "the prefix is no IP address")?;
-        let (bits, offset) = match address {
-            IpAddr::V4(_) => (32, Self::IPV4_LENGTH),
-            IpAddr::V6(_) => (128, 0),
+        let (version, address) = match address {
+            IpAddr::V4(address) => (Version::V4, u128::from(u32::from(address)) << 96),
+            IpAddr::V6(address) => (Version::V6, u128::from(address)),
         };
         let length: u8 = match length {
             Some(length) => length
                 .parse()
                 .map_err(|_| "the prefix length is no number")?,
-            None => bits,
+            None => version.bits(),
         };
-        if length > bits {
+        if length > version.bits() {
             return Err("the prefix is longer than the address");
         }
-        let address = match address {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => address,
-        };
-        let length = length + offset;
-        let address = u128::from(address);
         if address & !Self::mask(length) != 0 {
             return Err("the address has bits beyond the prefix length");
         }
-        Ok(Self { address, length })
+        Ok(Self {
+            version,
+            address,
+            length,
+        })
     }
 
     fn contains(&self, other: &Self) -> bool {
-        self.length <= other.length && other.address & Self::mask(self.length) == self.address
+        self.version == other.version
+            && self.length <= other.length
+            && other.address & Self::mask(self.length) == self.address
     }
 
     fn key(&self) -> [u8; KEY_SIZE] {
         let mut key = [0; KEY_SIZE];
-        key[..4].copy_from_slice(&u32::from(self.length).to_ne_bytes());
-        key[4..].copy_from_slice(&self.address.to_be_bytes());
+        key[..4].copy_from_slice(&(Self::VERSION_BITS + u32::from(self.length)).to_ne_bytes());
+        key[4..8].copy_from_slice(&(self.version as u32).to_be_bytes());
+        key[8..].copy_from_slice(&self.address.to_be_bytes());
         key
     }
+
+    fn from_key(key: &[u8]) -> Option<Self> {
+        let (length, rest) = key.split_first_chunk()?;
+        let (version, rest) = rest.split_first_chunk()?;
+        let length = u32::from_ne_bytes(*length).checked_sub(Self::VERSION_BITS)?;
+        Some(Self {
+            version: match u32::from_be_bytes(*version) {
+                4 => Version::V4,
+                6 => Version::V6,
+                _ => return None,
+            },
+            address: u128::from_be_bytes(*rest.first_chunk()?),
+            length: length.try_into().ok()?,
+        })
+    }
+
+    /// Of the key, in front of the address.
+    const VERSION_BITS: u32 = u32::BITS;
 
     fn mask(length: u8) -> u128 {
         u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)
@@ -229,17 +357,11 @@ impl Prefix {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if Self::IPV4.contains(self) {
-            let address = std::net::Ipv4Addr::from(self.address as u32);
-            write!(f, "{address}/{}", self.length - Self::IPV4_LENGTH)
-        } else {
-            write!(
-                f,
-                "{}/{}",
-                std::net::Ipv6Addr::from(self.address),
-                self.length
-            )
-        }
+        let address: IpAddr = match self.version {
+            Version::V4 => Ipv4Addr::from((self.address >> 96) as u32).into(),
+            Version::V6 => Ipv6Addr::from(self.address).into(),
+        };
+        write!(f, "{address}/{}", self.length)
     }
 }
 
@@ -254,6 +376,7 @@ mod tests {
              [[field]]\nname = \"tenant\"\ntype = \"u32\"\n\
              [[field]]\nname = \"zone\"\ntype = \"u8\"\n\
              [[field]]\nname = \"odd\"\ntype = \"bytes[17]\"\n\
+             [[field]]\nname = \"odd8\"\ntype = \"u8\"\n\
              [[field]]\nname = \"app_only\"\ntype = \"u8\"\nwriters = [\"app\"]\n";
         for field in Schema::parse("edge.toml", schema).unwrap().fields() {
             registry.register(&field.wanted).unwrap();
@@ -274,21 +397,83 @@ mod tests {
             "192.0.2.128/25=zone:2",
         ])
         .unwrap();
-        let (key, value) = entries.iter().find(|(key, _)| key[0] == 96 + 25).unwrap();
-        assert_eq!(
-            key[4..],
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 128]
-        );
+        let (key, value) = entries.iter().find(|(key, _)| key[0] == 32 + 25).unwrap();
+        assert_eq!(key[4..12], [0, 0, 0, 4, 192, 0, 2, 128]);
+        assert_eq!(key[12..], [0; 12]);
         assert_eq!(value[..12], [0x81, 4, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0]);
         assert_eq!(value[24..33], [2, 1, 0, 0, 0, 0, 0, 0, 2]);
-        assert_eq!(value[48..], [0; 48]);
+        assert_eq!(value[48..96], [0; 48]);
+        assert_eq!(value[96], 1, "the second in the order of prefixes");
     }
 
     #[test]
-    fn an_ipv6_default_route_does_not_shadow_ipv4_but_covers_it() {
-        let entries = all(&["::/0=tenant:9", "192.0.2.0/24=zone:1"]).unwrap();
-        let (_, value) = entries.iter().find(|(key, _)| key[0] == 120).unwrap();
-        assert_eq!((value[0], value[24]), (0x81, 2));
+    fn a_prefix_of_one_version_of_ip_gives_nothing_to_the_other() {
+        let entries = all(&["::/0=tenant:9", "0.0.0.0/0=odd8:1", "192.0.2.0/24=zone:1"]).unwrap();
+        let versions: Vec<_> = entries.iter().map(|(key, _)| (key[0], key[7])).collect();
+        assert_eq!(versions, [(32, 4), (56, 4), (32, 6)]);
+        let tags: Vec<_> = entries
+            .iter()
+            .map(|(_, value)| (fields(value).len(), value[0]))
+            .collect();
+        assert_eq!(tags, [(1, 4), (2, 2), (1, 0x81)]);
+    }
+
+    #[test]
+    fn a_prefix_inherits_from_those_around_it_and_from_no_neighbour() {
+        let entries = all(&[
+            "10.0.0.0/8=tenant:1",
+            "10.1.0.0/16=zone:1",
+            "10.1.1.0/24=tenant:2",
+            "10.2.0.0/16=zone:2",
+            "11.0.0.0/8=zone:3",
+        ])
+        .unwrap();
+        let (tenant, zone) = (0x81, 2);
+        let values = entries.iter().map(|(_, value)| {
+            let labels = value.chunks_exact(LABEL_SIZE);
+            let found = |tag| labels.clone().find(|label| label[0] == tag).map(|it| it[8]);
+            (found(tenant), found(zone))
+        });
+        assert_eq!(
+            values.collect::<Vec<_>>(),
+            [
+                (Some(1), None),
+                (Some(1), Some(1)),
+                (Some(2), Some(1)),
+                (Some(1), Some(2)),
+                (None, Some(3)),
+            ]
+        );
+    }
+
+    #[test]
+    fn many_labels_take_a_moment_only() {
+        let labels: Vec<Label> = (0..60_000u32)
+            .map(|at| {
+                format!("{}=tenant:{at}", Ipv4Addr::from(at << 8))
+                    .parse()
+                    .unwrap()
+            })
+            .collect();
+        let started = std::time::Instant::now();
+        assert_eq!(entries(&labels, &registry(), &[]).unwrap().len(), 60_000);
+        // It was minutes when each prefix was compared with every other.
+        assert!(started.elapsed() < std::time::Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_file_has_a_label_a_line_and_errors_name_the_line() {
+        let text = "# tenants\n\n192.0.2.0/24=tenant:7\r\n  2001:db8::/32=tenant:8";
+        let labels = Label::parse_file("labels", text).unwrap();
+        let texts: Vec<_> = labels.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["192.0.2.0/24=tenant:7", "2001:db8::/32=tenant:8"]);
+        let error = Label::parse_file("labels", "# one\n192.0.2.0/24").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("labels:2: label \"192.0.2.0/24\"")
+        );
+        assert!(error.to_string().contains("PREFIX=FIELD:VALUE"), "{error}");
     }
 
     #[test]
