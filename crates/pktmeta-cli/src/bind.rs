@@ -2,6 +2,7 @@
 
 use crate::{
     datapath::{field_json, read_schema},
+    files::{self, NewFile},
     output::{self, table},
     registry::known,
 };
@@ -13,7 +14,6 @@ use pktmeta_bpf::{
 use pktmeta_core::Registry;
 use serde_json::{Value, json};
 use std::{
-    fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -50,67 +50,30 @@ pub(crate) struct Bind {
     json: bool,
 }
 
+/// More than any object of BPF programs has, with the debug information of a whole kernel's types.
+const OBJECT_MAX: u64 = 64 << 20;
+
 impl Bind {
     pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
         let name = self.input.display().to_string();
-        let object = fs::read(&self.input).map_err(|error| {
+        let object = files::read(&self.input, OBJECT_MAX).map_err(|error| {
             anyhow!("read {name}: {error}\n  = name an object that clang -target bpf -c has made")
         })?;
         let mut image = Image::parse(&name, object)?;
         let schemas = self.schema.iter().map(|file| read_schema(file));
         let schemas = schemas.collect::<Result<Vec<_>, _>>()?;
         // Before anything is registered: it is what fails most easily.
-        let output = NewFile::create(&self.output, &self.input)?;
+        let mut output = NewFile::create(&self.output, &self.input)?;
         let registry = HostRegistry::new(bpffs).bind(&mut image, &schemas, self.allow_unbound)?;
         let fields = image.fields();
-        output.write(&image.into_bytes())?;
+        output.fill(&image.into_bytes())?;
+        output.publish()?;
         match self.json {
             true => println!("{:#}", to_json(&self.output, &fields, &registry)),
             false => print(&fields, &registry),
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// A file that appears whole under its name, or not at all.
-struct NewFile<'a> {
-    path: &'a Path,
-    aside: PathBuf,
-}
-
-impl<'a> NewFile<'a> {
-    /// With the permissions of another file.
-    fn create(path: &'a Path, like: &Path) -> anyhow::Result<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let aside = path.with_file_name(format!(".{name}.{}", std::process::id()));
-        let create = || {
-            if path.is_dir() {
-                return Err(io::ErrorKind::IsADirectory.into());
-            }
-            fs::File::create_new(&aside)?.set_permissions(fs::metadata(like)?.permissions())
-        };
-        let created = create().map_err(|error| cannot_write(path, &error));
-        let file = Self { path, aside };
-        created.map(|()| file)
-    }
-
-    fn write(self, bytes: &[u8]) -> anyhow::Result<()> {
-        let written =
-            fs::write(&self.aside, bytes).and_then(|()| fs::rename(&self.aside, self.path));
-        written.map_err(|error| cannot_write(self.path, &error))
-    }
-}
-
-impl Drop for NewFile<'_> {
-    fn drop(&mut self) {
-        // Gone already if all went well.
-        let _ = fs::remove_file(&self.aside);
-    }
-}
-
-fn cannot_write(path: &Path, error: &io::Error) -> anyhow::Error {
-    let path = path.display();
-    anyhow!("write {path}: {error}\n  = name a file in a directory that you may write to")
 }
 
 fn print(fields: &[Binding], registry: &Registry) {

@@ -2,6 +2,7 @@
 
 use crate::{
     decode::value_json,
+    files,
     output::{self, number, table},
     registry,
 };
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use std::{
     cmp::Reverse,
     fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -216,7 +217,8 @@ fn fields(text: &str) -> Vec<String> {
 
 /// Reads a schema file.
 pub(crate) fn read_schema(file: &Path) -> anyhow::Result<Schema> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let read = File::open(file).and_then(|file| files::text(file, Schema::FILE_MAX as u64));
+    let text = read.map_err(|error| {
         let file = file.display();
         anyhow!("read the schema {file}: {error}\n  = docs/schema.md says what such a file holds")
     })?;
@@ -228,25 +230,16 @@ fn read_labels(file: &Path) -> anyhow::Result<Vec<Label>> {
     /// Some two million labels; a device would not end.
     const MAX: u64 = 64 << 20;
     let (name, read) = match file.to_str() {
-        Some("-") => ("standard input".into(), read_text(io::stdin().lock(), MAX)),
+        Some("-") => ("standard input".into(), files::text(io::stdin().lock(), MAX)),
         _ => (
             file.display().to_string(),
-            File::open(file).and_then(|file| read_text(file, MAX)),
+            File::open(file).and_then(|file| files::text(file, MAX)),
         ),
     };
     let text = read.map_err(|error| {
         anyhow!("read the labels of {name}: {error}\n  = write PREFIX=FIELD:VALUE, one a line")
     })?;
     Ok(Label::parse_file(&name, &text)?)
-}
-
-fn read_text(from: impl Read, max: u64) -> io::Result<String> {
-    let mut text = String::new();
-    from.take(max + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > max {
-        true => Err(io::Error::other(format!("it is larger than {max} bytes"))),
-        false => Ok(text),
-    }
 }
 
 fn print(status: &pktmeta_bpf::Status) {

@@ -1,6 +1,9 @@
 //! `pktmeta gen`
 
-use crate::datapath::read_schema;
+use crate::{
+    datapath::read_schema,
+    files::{self, NewFile},
+};
 use anyhow::{Context, bail};
 use pktmeta_bpf::Datapath;
 use pktmeta_codegen::{GeneratedFile, Input, Language, generate, is_generated};
@@ -123,11 +126,11 @@ fn print(files: &[GeneratedFile]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes all files or, if one of them is somebody's own, none.
+/// Writes all files or, if one of them is somebody's own or has no room, none.
 fn write(directory: &Path, files: &[GeneratedFile]) -> anyhow::Result<()> {
     fs::create_dir_all(directory)
         .with_context(|| format!("make the directory {}", directory.display()))?;
-    let mut changed = Vec::new();
+    let mut ready = Vec::new();
     for file in files {
         let path = directory.join(&file.name);
         let old = read(&path)?;
@@ -138,24 +141,32 @@ fn write(directory: &Path, files: &[GeneratedFile]) -> anyhow::Result<()> {
                 path = path.display()
             );
         }
-        changed.push(old.as_deref() != Some(file.text.as_str()));
+        let mut new = None;
+        if old.as_deref() != Some(file.text.as_str()) {
+            let file_to_be = new.insert(NewFile::create(&path, &path)?);
+            file_to_be.fill(file.text.as_bytes())?;
+        }
+        ready.push((path, new));
     }
-    for (file, changed) in files.iter().zip(changed) {
-        let path = directory.join(&file.name);
+    for (path, new) in ready {
         let shown = path.display();
-        if changed {
-            fs::write(&path, &file.text).with_context(|| format!("write {shown}"))?;
-            println!("{shown}: written");
-        } else {
-            println!("{shown}: unchanged");
+        match new {
+            Some(new) => {
+                new.publish()?;
+                println!("{shown}: written");
+            }
+            None => println!("{shown}: unchanged"),
         }
     }
     Ok(())
 }
 
+/// More than any schema of `Schema::FILE_MAX` bytes becomes.
+const GENERATED_MAX: u64 = 64 << 20;
+
 /// What a file has; nothing if it is not there. What is no text is not ours either.
 fn read(path: &Path) -> anyhow::Result<Option<String>> {
-    match fs::read(path) {
+    match files::read(path, GENERATED_MAX) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("read {}", path.display())),

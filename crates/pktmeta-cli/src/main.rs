@@ -7,6 +7,7 @@ mod decode;
 mod demo;
 mod doctor;
 mod encode;
+mod files;
 mod r#gen;
 mod output;
 mod registry;

@@ -43,6 +43,81 @@ fn without_root_the_demo_says_what_it_needs() {
     in_sandbox(|_| without_root(&["demo"]).fails(&["start the demo", "CAP_NET_ADMIN", "as root"]));
 }
 
+#[test]
+fn what_has_no_end_is_read_as_far_as_makes_sense() {
+    let schema = ["check", "/dev/zero"];
+    let bind = ["bind", "/dev/zero", "-o", "/dev/null"];
+    for (arguments, bound) in [(&schema[..], "1048576"), (&bind, "67108864")] {
+        let mut command = Command::new(PKTMETA);
+        // No memory for more than the largest of the bounds, and what doubling takes.
+        limit_memory(&mut command, 1 << 30);
+        command
+            .args(arguments)
+            .ran()
+            .fails(&["read ", "/dev/zero: it has more than", bound]);
+    }
+}
+
+fn limit_memory(command: &mut Command, bytes: u64) {
+    let limit = move || {
+        let limit = libc::rlimit {
+            rlim_cur: bytes,
+            rlim_max: bytes,
+        };
+        // SAFETY: limit is an rlimit that outlives the call.
+        checked(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) })
+    };
+    // SAFETY: between fork and exec it makes a system call only.
+    unsafe { command.pre_exec(limit) };
+}
+
+#[test]
+fn on_a_full_disk_gen_leaves_what_was_there() {
+    in_sandbox(|_| {
+        let scratch = Scratch::new();
+        let path = CString::new(text(scratch.path())).unwrap();
+        // SAFETY: all are C strings that outlive the call.
+        checked(unsafe {
+            libc::mount(
+                c"tmpfs".as_ptr(),
+                path.as_ptr(),
+                c"tmpfs".as_ptr(),
+                0,
+                c"size=256k".as_ptr().cast(),
+            )
+        })
+        .unwrap();
+        let generate = |language: &str, schemas: &[&str]| {
+            let mut command = Command::new(PKTMETA);
+            command.args(["gen", language, "-o", &text(scratch.path())]);
+            command.args(schemas).ran()
+        };
+        let schema = fs::read_to_string(SCHEMA).unwrap();
+        let edge = scratch.file("edge.toml", &schema);
+        generate("python", &[&edge]).succeeds();
+        let files = || {
+            let mut files: Vec<_> = fs::read_dir(scratch.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .map(|path| (path.clone(), fs::read(path).unwrap()))
+                .collect();
+            files.sort();
+            files
+        };
+        let other = scratch.file("edge.toml", schema.replace("u32", "u64"));
+        let filler = scratch.path().join("filler");
+        let full = fs::write(&filler, vec![0; 256 << 10]).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        let before = files();
+        let ran = generate("python", &[&other]);
+        ran.fails(&["write ", "No space left", "make room"]);
+        assert!(files() == before, "something was left or cut");
+        fs::remove_file(filler).unwrap();
+        generate("python", &[&other]).succeeds();
+        assert!(files() != before);
+    });
+}
+
 /// Runs a command with mounts of its own, which `change` changes before it starts. Only system
 /// calls are allowed there.
 fn with_own_mounts(

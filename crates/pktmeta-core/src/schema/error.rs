@@ -8,8 +8,7 @@ pub struct SchemaError {
     file: String,
     line: usize,
     column: usize,
-    excerpt: String,
-    marked: usize,
+    excerpt: Excerpt,
     message: String,
     remedy: String,
 }
@@ -24,22 +23,16 @@ impl SchemaError {
     ) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let excerpt = text[line_start..].lines().next().unwrap_or_default();
+        let line = text[line_start..].lines().next().unwrap_or_default();
+        let marked = text.get(span).unwrap_or_default().lines().next();
         let column = before[line_start..].chars().count() + 1;
-        let marked = text
-            .get(span)
-            .unwrap_or_default()
-            .lines()
-            .next()
-            .unwrap_or_default();
         Self {
             file: file.into(),
             line: before.matches('\n').count() + 1,
             column,
-            excerpt: excerpt.into(),
-            marked: marked.chars().count().max(1),
-            message,
-            remedy,
+            excerpt: Excerpt::new(line, column - 1, marked.unwrap_or_default()),
+            message: without_middle(message),
+            remedy: without_middle(remedy),
         }
     }
 
@@ -63,24 +56,62 @@ impl fmt::Display for SchemaError {
             line,
             column,
             excerpt,
-            marked,
             message,
             remedy,
         } = self;
         let margin = line.to_string().len();
         writeln!(f, "{file}:{line}:{column}: {message}")?;
         writeln!(f, "{:margin$} |", "")?;
-        writeln!(f, "{line} | {excerpt}")?;
-        writeln!(
-            f,
-            "{:margin$} | {:indent$}{:^<marked$}",
-            "",
-            "",
-            "",
-            indent = column - 1
-        )?;
+        writeln!(f, "{line} | {}", excerpt.text)?;
+        writeln!(f, "{:margin$} | {}", "", excerpt.marks())?;
         write!(f, "{:margin$} = {remedy}", "")
     }
 }
 
 impl std::error::Error for SchemaError {}
+
+/// What is shown of the line with the mistake, which may be longer than anybody reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Excerpt {
+    text: String,
+    /// Characters of it before the mistake, and those of the mistake.
+    before: u8,
+    marked: u8,
+}
+
+impl Excerpt {
+    /// Most characters before the mistake, and from there on.
+    const BEFORE: usize = 60;
+    const FROM: usize = 100;
+
+    /// `at` is how many characters of the line stand before the mistake.
+    fn new(line: &str, at: usize, marked: &str) -> Self {
+        let skipped = at.saturating_sub(Self::BEFORE);
+        let cut = |is: bool| if is { "..." } else { "" };
+        let mut rest = line.chars().skip(skipped);
+        let shown: String = rest.by_ref().take(at - skipped + Self::FROM).collect();
+        let start = cut(skipped > 0);
+        Self {
+            text: format!("{start}{shown}{}", cut(rest.next().is_some())),
+            before: (start.len() + at - skipped) as u8, // <= 3 + BEFORE
+            marked: marked.chars().take(Self::FROM).count().max(1) as u8, // <= FROM
+        }
+    }
+
+    /// Marks below the mistake.
+    fn marks(&self) -> String {
+        " ".repeat(self.before.into()) + &"^".repeat(self.marked.into())
+    }
+}
+
+/// A message that quotes what somebody wrote has as much of it as one reads.
+fn without_middle(message: String) -> String {
+    const END: usize = 150;
+    let characters: Vec<char> = message.chars().collect();
+    if characters.len() <= 3 * END {
+        return message;
+    }
+    let start: String = characters[..END].iter().collect();
+    let end: String = characters[characters.len() - END..].iter().collect();
+    format!("{start}...{end}")
+}

@@ -16,6 +16,7 @@ pub use size::{Saving, Size};
 pub use text::{Dictionary, Entry, Known, TextError, nearest, parse_record};
 
 use crate::{
+    abi,
     field::{FieldName, Kind, Value},
     record::Record,
     registry::{GroMerge, Policy, Registry, Wanted, Writers},
@@ -46,11 +47,26 @@ pub struct Schema {
 }
 
 impl Schema {
+    /// Most bytes that a schema file may have.
+    pub const FILE_MAX: usize = 1 << 20;
+
+    /// Most fields that a schema may have: a host has no more numbers.
+    pub const FIELDS_MAX: usize = abi::FIELDS_MAX - 1;
+
     /// Reads the text of a schema; `file` names it in errors.
     ///
     /// # Errors
     /// The first thing that is wrong: where, what, and what to write instead.
     pub fn parse(file: &str, text: &str) -> Result<Self, SchemaError> {
+        if text.len() > Self::FILE_MAX {
+            let message = format!(
+                "the file has {} bytes, a schema at most {}",
+                text.len(),
+                Self::FILE_MAX
+            );
+            let remedy = "is it a schema? docs/schema.md lists the keys and their values";
+            return Err(SchemaError::new(file, text, 0..0, message, remedy.into()));
+        }
         let source: Source = toml::from_str(text).map_err(|error| {
             let remedy = "docs/schema.md lists the keys and their values";
             let span = error.span().unwrap_or(0..0);
@@ -125,6 +141,15 @@ impl Schema {
         };
         for retired in &source.retired {
             schema.retired.push(name(retired, "a field")?);
+        }
+        if let Some(field) = source.field.get(Self::FIELDS_MAX) {
+            let message = format!(
+                "the schema has {} fields, at most {} have a number on a host",
+                source.field.len(),
+                Self::FIELDS_MAX
+            );
+            let remedy = "leave fields out, or make bits of one field of them";
+            return Err(Mistake(field.name.span(), message, remedy.into()));
         }
         for field in &source.field {
             let checked = SchemaField::check(owner, field)?;
@@ -499,6 +524,56 @@ encrypted = 9
         let message = error(&text).to_string();
         for part in ["264 bytes", "48 more", "blob3, bytes[64]"] {
             assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_schema_that_is_too_large_is_refused_with_the_bound_and_at_once() {
+        let field = |n: usize| format!("[[field]]\nname = \"f{n}\"\ntype = \"flag\"\n");
+        let fields = |count: usize| -> String {
+            let fields: String = (0..count).map(field).collect();
+            format!("owner = \"edge\"\n{fields}")
+        };
+        assert!(Schema::parse("edge.toml", &fields(63)).is_ok());
+        let names = |count: usize| -> String {
+            let names: String = (0..count).map(|n| format!("n{n} = {n}\n")).collect();
+            let field = "[[field]]\nname = \"a\"\ntype = \"enum32\"\n[field.names]\n";
+            format!("owner = \"edge\"\n{field}{names}")
+        };
+        let started = std::time::Instant::now();
+        assert!(Schema::parse("edge.toml", &names(50_000)).is_ok());
+        for (text, line, message) in [
+            (fields(64), 63 * 3 + 3, "has 64 fields, at most 63"),
+            (fields(20_000), 63 * 3 + 3, "has 20000 fields, at most 63"),
+            (fields(100_000), 1, "bytes, a schema at most 1048576"),
+        ] {
+            let error = error(&text);
+            assert_eq!(error.line(), line, "{error}");
+            assert!(error.to_string().contains(message), "{error}");
+        }
+        // Seconds on the slowest machine; it was minutes when each name was compared with all.
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn of_a_long_line_what_is_around_the_mistake_is_shown() {
+        for long in [0, 55, 56, 70, 70_000] {
+            let doc = "é".repeat(long);
+            let text = format!("owner = \"{doc}\"\n");
+            let shown = error(&text).to_string();
+            assert!(
+                shown.lines().all(|line| line.chars().count() < 400),
+                "{shown}"
+            );
+            let text = format!("doc = \"{doc}\" owner = \"edge\"");
+            let error = error(&text);
+            assert_eq!(error.column(), 7 + long + 3, "{error}");
+            let shown = error.to_string();
+            let lines: Vec<_> = shown.lines().collect();
+            let marks = lines[3].chars().position(|c| c == '^');
+            let marked: String = lines[2].chars().skip(marks.unwrap_or(0)).collect();
+            assert!(marked.starts_with("owner"), "{shown}");
+            assert_eq!(lines[2].starts_with("1 | ..."), long > 51, "{shown}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Mistake, name, source::FieldSource};
 use crate::field::Kind;
+use std::collections::BTreeMap;
 
 /// Names of numbers, or of bits by their numbers, in the order of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +34,10 @@ impl Names {
     /// The name of a number.
     #[must_use]
     pub fn name(&self, number: u64) -> Option<&str> {
-        self.iter()
-            .find_map(|(name, other)| (other == number).then_some(name))
+        let at = self
+            .names
+            .binary_search_by_key(&number, |(_, other)| *other);
+        at.ok().map(|at| self.names[at].0.as_str())
     }
 
     pub(super) fn check(kind: Kind, source: &FieldSource) -> Result<Self, Mistake> {
@@ -66,7 +69,7 @@ impl Names {
             let remedy = "add names = { one_name = 0, another = 1 }";
             return Err(Mistake(span, message, remedy.into()));
         };
-        let mut names: Vec<(String, u64)> = Vec::new();
+        let mut names: BTreeMap<u64, &str> = BTreeMap::new();
         for (key, number) in given.get_ref() {
             name(key, "a value")?;
             let value = *number.get_ref();
@@ -78,15 +81,18 @@ impl Names {
                 };
                 return Err(Mistake(number.span(), message, remedy));
             }
-            if let Some((other, _)) = names.iter().find(|(_, other)| *other == value) {
+            if let Some(other) = names.insert(value, key.get_ref()) {
                 let message = format!("{other} and {} are both {value}", key.get_ref());
                 let remedy = "give each name a number of its own";
                 return Err(Mistake(number.span(), message, remedy.into()));
             }
-            names.push((key.get_ref().clone(), value));
         }
-        names.sort_by_key(|(_, number)| *number);
-        Ok(Self { names })
+        let by_number = names.into_iter();
+        Ok(Self {
+            names: by_number
+                .map(|(number, name)| (name.to_owned(), number))
+                .collect(),
+        })
     }
 
     /// The number of which `text` is the name; for bits, of those whose names it joins with `|`.
