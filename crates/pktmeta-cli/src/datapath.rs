@@ -230,7 +230,10 @@ fn read_labels(file: &Path) -> anyhow::Result<Vec<Label>> {
     /// Some two million labels; a device would not end.
     const MAX: u64 = 64 << 20;
     let (name, read) = match file.to_str() {
-        Some("-") => ("standard input".into(), files::text(io::stdin().lock(), MAX)),
+        Some("-") => (
+            "standard input".into(),
+            files::text(io::stdin().lock(), MAX),
+        ),
         _ => (
             file.display().to_string(),
             File::open(file).and_then(|file| files::text(file, MAX)),

@@ -25,8 +25,8 @@ impl Encode {
         let dictionary = self.fields.dictionary(bpffs)?;
         let record = dictionary.encode(self.assignments.iter().map(String::as_str))?;
         match self.json {
-            true => println!("{:#}", to_json(&record, &dictionary.decode(&record)?)),
-            false => println!("{}", hex(&record)),
+            true => println!("{:#}", to_json(&record, &dictionary.decode(&record))),
+            false => println!("{}", hex(record.as_bytes())),
         }
         Ok(ExitCode::SUCCESS)
     }

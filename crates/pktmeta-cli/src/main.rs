@@ -12,6 +12,9 @@ mod r#gen;
 mod output;
 mod registry;
 mod sockets;
+#[cfg(test)]
+#[path = "../../pktmeta-core/vectors/mod.rs"]
+mod vectors;
 mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand};

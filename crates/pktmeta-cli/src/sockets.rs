@@ -8,7 +8,7 @@ use pktmeta_bpf::{
     Datapath, HostRegistry,
     sockets::{Process, Protocol, SocketScope, SocketStatus},
 };
-use pktmeta_core::{Record, record::Tag, schema::Dictionary};
+use pktmeta_core::{FieldInfo, Record, Value as FieldValue, schema::Dictionary};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -76,29 +76,33 @@ impl Sockets {
     }
 }
 
-/// A field that a record must have, with this value if there is one.
+/// A field that a record must have, with this value if there is one. One that is shown as odd is not there.
 struct FieldFilter {
-    tag: Tag,
-    value: Option<Vec<u8>>,
+    field: FieldInfo,
+    value: Option<FieldValue>,
 }
 
 impl FieldFilter {
     fn parse(dictionary: &Dictionary, text: &str) -> anyhow::Result<Self> {
         let name = text.split_once('=').map_or(text, |(name, _)| name);
-        let tag = dictionary.info(name)?.tag();
+        let field = *dictionary.info(name)?;
         let value = match text == name {
             true => None,
-            false => dictionary.encode([text])?.get(tag).map(<[u8]>::to_vec),
+            false => field.value_in(&dictionary.encode([text])?),
         };
-        Ok(Self { tag, value })
+        Ok(Self { field, value })
     }
 
     fn matches(&self, socket: &SocketStatus) -> bool {
-        let has = |(_, record): (_, &Record)| match (record.get(self.tag), &self.value) {
-            (Some(found), Some(wanted)) => found == wanted,
+        let mut records = records(socket).into_iter();
+        records.any(|(_, record)| self.is_in(record))
+    }
+
+    fn is_in(&self, record: &Record) -> bool {
+        match (self.field.value_in(record), &self.value) {
+            (Some(found), Some(wanted)) => found == *wanted,
             (found, _) => found.is_some(),
-        };
-        records(socket).into_iter().any(has)
+        }
     }
 }
 
@@ -203,5 +207,42 @@ fn processes(processes: &[Process]) -> String {
     match pids.len() - 1 {
         0 => format!("{}({})", first.command, first.pid),
         more => format!("{}({}) +{more}", first.command, first.pid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors;
+
+    #[test]
+    fn a_field_is_filtered_for_as_it_is_shown() {
+        let dictionary = Dictionary::new(vectors::registry(), &vectors::schemas());
+        let filter = |text: &str| FieldFilter::parse(&dictionary, text).unwrap();
+        let cases = vectors::cases().into_iter().map(|case| case.bytes);
+        for bytes in cases.chain(vectors::random(13, 300)) {
+            let Ok(record) = Record::parse(&bytes) else {
+                continue;
+            };
+            let line = decode::line(&dictionary, &record);
+            for field in dictionary.registry().fields() {
+                let name = field.name.as_str();
+                let start = format!("{name}=");
+                let shown = line.split(' ').find(|shown| shown.starts_with(&start));
+                let shown = shown.filter(|shown| !shown.contains('?'));
+                assert_eq!(
+                    filter(name).is_in(&record),
+                    shown.is_some(),
+                    "{name}: {line}"
+                );
+                if let Some(shown) = shown {
+                    assert!(filter(shown).is_in(&record), "{shown}: {line}");
+                }
+            }
+            for wanted in ["match=true", "match=false", "tenant=7", "linux=2"] {
+                let is_shown = line.split(' ').any(|shown| shown == wanted);
+                assert_eq!(filter(wanted).is_in(&record), is_shown, "{wanted}: {line}");
+            }
+        }
     }
 }

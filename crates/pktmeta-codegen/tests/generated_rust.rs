@@ -8,6 +8,8 @@ extern crate pktmeta_core as pktmeta;
 
 #[path = "it/sample.rs"]
 mod sample;
+#[path = "../../pktmeta-core/vectors/mod.rs"]
+mod vectors;
 
 use pktmeta_core::{Field, FieldType, Kind, MacAddr, Timestamp, ToRecord, Value, VarBytes};
 use std::net::SocketAddr;

@@ -23,5 +23,7 @@ mod carrier;
 pub mod engine;
 mod harness;
 mod input;
+#[path = "../../pktmeta-core/vectors/mod.rs"]
+mod vectors;
 
 pub use harness::{HARNESSES, Harness, decodes_per_second};

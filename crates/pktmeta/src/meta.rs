@@ -74,8 +74,7 @@ impl PacketMeta {
     /// packet does not carry it.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<Value> {
-        let info = self.registry.by_name(name)?;
-        Value::decode(info.kind, self.record()?.get(info.tag())?)
+        self.registry.by_name(name)?.value_in(self.record()?)
     }
 }
 

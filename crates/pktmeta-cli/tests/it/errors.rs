@@ -58,6 +58,20 @@ fn what_has_no_end_is_read_as_far_as_makes_sense() {
     }
 }
 
+#[test]
+fn decode_reads_no_endless_input() {
+    let mut decode = Command::new(PKTMETA);
+    limit_memory(&mut decode, 1 << 30);
+    let zeros = fs::File::open("/dev/zero").unwrap();
+    let ran: Ran = decode
+        .args(["decode", "-"])
+        .stdin(zeros)
+        .output()
+        .unwrap()
+        .into();
+    ran.fails(&["read the standard input", "more than 65536 bytes"]);
+}
+
 fn limit_memory(command: &mut Command, bytes: u64) {
     let limit = move || {
         let limit = libc::rlimit {

@@ -36,8 +36,12 @@ class Field(Generic[T]):
         raise NotImplementedError
 
     def decode(self, data: bytes) -> T:
-        """The value that has these bytes; ValueError if none has."""
+        """The value that has these bytes in a record; ValueError if none has."""
         raise NotImplementedError
+
+    def answered(self, data: bytes) -> T:
+        """The value in the answer of PKTMETA_RX_FIELD and its likes; ValueError as of decode()."""
+        return self.decode(data)
 
     def _sized(self, data: bytes) -> bytes:
         if len(data) != self.size:
@@ -94,12 +98,13 @@ class Boolean(Field[bool]):
         return bytes([value])
 
     def decode(self, data: bytes) -> bool:
-        # Asked for alone, a flag is answered with a byte.
-        if self.kind == PKTMETA_KIND_FLAG and data in (b"", b"\1"):
-            return True
-        if self._sized(data) not in (b"\0", b"\1"):
+        if self._sized(data) not in (b"", b"\0", b"\1"):
             raise ValueError(f"{self.name}: neither true nor false: {data!r}")
-        return data == b"\1"
+        return data != b"\0"
+
+    def answered(self, data: bytes) -> bool:
+        # The kernel hands over no answer of no bytes.
+        return self.decode(b"" if self.kind == PKTMETA_KIND_FLAG and data == b"\1" else data)
 
 
 class Ipv4(Field[IPv4Address]):

@@ -17,6 +17,8 @@ local version = own("uint8", "version", "Version", base.DEC, nil, 0xf0)
 local flags = own("uint8", "flags", "Flags", base.HEX, nil, 0x0f)
 local record_length = own("uint8", "length", "Length")
 local unknown = own("bytes", "unknown", "Unknown field")
+local odd = own("bytes", "odd", "No value of the field")
+local again = own("bytes", "again", "Again, of a field that another stands for")
 local void = own("bytes", "void", "Void")
 local rest = own("bytes", "rest", "Behind the record")
 
@@ -147,13 +149,7 @@ local KINDS = {
     proto = function(field, abbreviation)
       return ProtoField.bool(abbreviation, field.name, base.NONE, nil, nil, field.title)
     end,
-    add = function(tree, field, range)
-      local item = tree:add(field.proto, range)
-      if range:uint() > 1 then
-        item:add_proto_expert_info(experts.bad_value, "A bool is 0 or 1")
-      end
-      return item
-    end,
+    add = as_it_stands,
   },
   uint8 = integer("uint8"),
   uint16 = integer("uint16"),
@@ -227,40 +223,45 @@ end
 pktmeta.fields = protofields
 pktmeta.experts = experts
 
--- Shows the value of the field with a tag. range is the value; whole has its tag and size too.
-local function show(tree, tag, range, whole, seen)
+local function fits(field, range)
+  local size = range:len()
+  if field.kind == "variable" then
+    return size <= field.size
+  end
+  return size == field.size and (field.kind ~= "bool" or range:uint() <= 1)
+end
+
+-- Shows a field as readers see it: what they do not see is under no name that filters know.
+local function show(tree, entry, stands)
+  local tag, range = entry.tag, entry.value
   local number = tag % 64
   local field = FIELDS[number]
   if number == 0 then
-    tree:add(void, whole):set_text(string.format("Void, %d bytes", whole:len()))
-    return
-  end
-  if not field or field.tag ~= tag then
-    local item = tree:add(unknown, range)
+    tree:add(void, entry.whole):set_text(string.format("Void, %d bytes", entry.whole:len()))
+  elseif not stands then
+    local item = tree:add(again, range)
     item:prepend_text(string.format("[%d] ", number))
-    if field then
-      item:add_proto_expert_info(experts.bad_value,
-        string.format("Field %d is %s, whose values have another size", number, field.name))
-    end
-    return
-  end
-  local size = range and range:len() or 0
-  local fits = field.kind == "variable" and size <= field.size or size == field.size
-  if not fits then
-    tree:add(unknown, range):add_proto_expert_info(experts.bad_value,
-      string.format("%s has %d bytes, not %d", field.name, field.size, size))
-    return
-  end
-  local item = KINDS[field.kind].add(tree, field, range)
-  if seen[tag] then
     item:add_proto_expert_info(experts.twice)
+  elseif not field then
+    tree:add(unknown, range):prepend_text(string.format("[%d] ", number))
+  elseif field.tag == tag and fits(field, range) then
+    KINDS[field.kind].add(tree, field, range)
+  else
+    local said = string.format("%s has %d bytes, not %d", field.name, field.size, range:len())
+    if field.tag ~= tag then
+      said = string.format("Field %d is %s, whose values have another size", number, field.name)
+    elseif range:len() == field.size then
+      said = "A bool is 0 or 1"
+    end
+    local item = tree:add(odd, range)
+    item:prepend_text(string.format("[%s] ", field.name))
+    item:add_proto_expert_info(experts.bad_value, said)
   end
-  seen[tag] = true
 end
 
--- Shows the fields of a record that lies whole in tvb. Returns how many there are.
-local function walk(tvb, length, tree)
-  local at, count, seen = HEADER, 0, {}
+-- The TLVs of a record that lies whole in tvb; or nothing, and where one starts that runs past the end.
+local function walk(tvb, length)
+  local at, entries = HEADER, {}
   while at < length do
     local tag = tvb(at, 1):uint()
     local start, size = at + 1, SIZES[math.floor(tag / 64)]
@@ -269,15 +270,34 @@ local function walk(tvb, length, tree)
       start = start + 1
     end
     if not size or start + size > length then
-      tree:add_proto_expert_info(experts.overrun,
-        string.format("The field at byte %d runs past the record's end", at))
-      return count
+      return nil, at
     end
-    show(tree, tag, tvb(start, size), tvb(at, start + size - at), seen)
-    count = count + (tag % 64 == 0 and 0 or 1)
+    table.insert(entries, { tag = tag, value = tvb(start, size), whole = tvb(at, start + size - at) })
     at = start + size
   end
-  return count
+  return entries
+end
+
+-- Which TLVs stand for their fields: the first with a field's tag and, if there is none, with its number;
+-- of fields that are not known, the first with each tag.
+local function standing(entries)
+  local first, stands = {}, {}
+  local function take(key, entry)
+    first[key] = first[key] or entry
+  end
+  for _, entry in ipairs(entries) do
+    local field = FIELDS[entry.tag % 64]
+    take(entry.tag, entry)
+    if field and field.tag ~= entry.tag then
+      take(field.name, entry)
+    end
+  end
+  for _, entry in ipairs(entries) do
+    local field = FIELDS[entry.tag % 64]
+    local of_field = field and (first[field.tag] or first[field.name])
+    stands[entry] = entry == (of_field or first[entry.tag])
+  end
+  return stands
 end
 
 function pktmeta.dissector(tvb, pinfo, tree)
@@ -307,7 +327,17 @@ function pktmeta.dissector(tvb, pinfo, tree)
     length_item:add_proto_expert_info(experts.too_long)
     return held
   end
-  local count = walk(tvb, length, item)
+  local entries, torn = walk(tvb, length)
+  if not entries then
+    item:add_proto_expert_info(experts.overrun,
+      string.format("The field at byte %d runs past the record's end", torn))
+    return held
+  end
+  local count, stands = 0, standing(entries)
+  for _, entry in ipairs(entries) do
+    show(item, entry, stands[entry])
+    count = count + (entry.tag % 64 == 0 and 0 or 1)
+  end
   local summary = string.format("%d bytes, %d %s", length, count, count == 1 and "field" or "fields")
   item:append_text(": " .. summary)
   item:set_len(length)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Reads records from stdin, a line of hexadecimal digits each, and prints what the generated
- * functions find in them, then the record that they make of that. Arguments are the numbers of the
+ * functions find in them, then the record that they make of that, and the one given once they have set
+ * what they found in it. Arguments are the numbers of the
  * fields, in the order below: those that an application has from getsockopt().
  */
 #include "edge.pktmeta.h"
@@ -19,7 +20,7 @@ static void print_hex(const void *value, size_t size)
 		printf("%02x", *bytes++);
 }
 
-static __u8 again[PKTMETA_SCHEMA_RECORD_MAX];
+static __u8 again[PKTMETA_SCHEMA_RECORD_MAX], kept[PKTMETA_SCHEMA_RECORD_MAX];
 static const __u8 *record;
 static size_t length;
 static char **numbers;
@@ -57,6 +58,7 @@ static void put(int result)
 			how;                                                                       \
 			put(field##_put(again, type, other));                                      \
 			put(field##_put(again, type, value));                                      \
+			put(field##_put(kept, type, value));                                       \
 		}                                                                                  \
 		printf("\n");                                                                      \
 	} while (0)
@@ -68,6 +70,7 @@ static void put(int result)
 		if (said(#field, field##_get(record, length, type))) {                             \
 			printf("set");                                                             \
 			put(field##_put(again, type));                                             \
+			put(field##_put(kept, type));                                              \
 		}                                                                                  \
 		printf("\n");                                                                      \
 	} while (0)
@@ -106,6 +109,7 @@ static void print_fields(void)
 int main(int argc, char **argv)
 {
 	char line[1024];
+	int whole;
 
 	while (argc > 1 && fgets(line, sizeof(line), stdin)) {
 		__u8 *copy;
@@ -126,12 +130,20 @@ int main(int argc, char **argv)
 		record = copy;
 		numbers = argv + 1;
 		pktmeta_schema_begin(again);
+		whole = pktmeta_schema_find(record, length, 0, 0, NULL) != -ENODATA;
+		if (whole)
+			memcpy(kept, record, record[3]);
 		print_fields();
 		printf("again ");
-		if (pktmeta_schema_find(record, length, 0, 0, NULL) == -ENODATA)
-			printf("none");
-		else
+		if (whole)
 			print_hex(again, again[3]);
+		else
+			printf("none");
+		printf("\nkept ");
+		if (whole)
+			print_hex(kept, kept[3]);
+		else
+			printf("none");
 		printf("\n");
 		free(copy);
 	}

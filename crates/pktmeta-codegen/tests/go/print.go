@@ -11,8 +11,8 @@ import (
 )
 
 // Reads records from stdin, a line of hexadecimal digits each, and prints what the generated package
-// finds in them, then the record that it makes of that. Arguments are the numbers of the fields. It is
-// in the package itself, because that has its numbers from no one else than the kernel.
+// finds in them, then the record that it makes of that, and the one given once it has set what it found
+// in it. Arguments are the numbers of the fields. It is in the package itself, because that has its numbers from no one else than the kernel.
 func main() {
 	host := &Registry{map[identity]byte{}}
 	lines := bufio.NewScanner(os.Stdin)
@@ -23,15 +23,23 @@ func main() {
 		}
 		record, err := host.Parse(data)
 		again := host.Record()
-		visit(&printer{record: record, again: again})
-		made, tooLong := again.Bytes()
-		switch {
-		case err != nil:
-			fmt.Println("again none")
-		case tooLong == nil:
-			fmt.Println("again", hex.EncodeToString(made))
+		kept, _ := host.Parse(data)
+		visit(&printer{record: record, again: again, kept: kept})
+		if err != nil {
+			fmt.Println("again none\nkept none")
+			continue
 		}
+		fmt.Println("again", encoded(again))
+		fmt.Println("kept", encoded(kept))
 	}
+}
+
+func encoded(record *Record) string {
+	data, err := record.Bytes()
+	if err != nil {
+		panic(err)
+	}
+	return hex.EncodeToString(data)
 }
 
 func visit(p *printer) {
@@ -65,8 +73,8 @@ func visit(p *printer) {
 }
 
 type printer struct {
-	record, again *Record
-	register      func(name string, kind, size uint8)
+	record, again, kept *Record
+	register            func(name string, kind, size uint8)
 }
 
 func show[T any](p *printer, name string, field Field[T]) {
@@ -83,8 +91,10 @@ func show[T any](p *printer, name string, field Field[T]) {
 		fmt.Println(name, "absent")
 		return
 	}
-	if err := field.Set(p.again, value); err != nil {
-		panic(err)
+	for _, record := range []*Record{p.again, p.kept} {
+		if err := field.Set(record, value); err != nil {
+			panic(err)
+		}
 	}
 	data, err := field.Encode(value)
 	if err != nil {

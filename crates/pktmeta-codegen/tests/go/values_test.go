@@ -32,8 +32,11 @@ func TestValuesHaveTheNamesOfTheSchema(t *testing.T) {
 }
 
 func TestAFlagIsAnsweredWithAByteAlone(t *testing.T) {
-	if set, err := EdgeSampled.Decode([]byte{1}); err != nil || !set {
+	if set, err := EdgeSampled.answered([]byte{1}); err != nil || !set {
 		t.Error(set, err)
+	}
+	if set, err := EdgeSampled.Decode([]byte{1}); err == nil {
+		t.Error("in a record", set)
 	}
 }
 

@@ -86,8 +86,8 @@ fn it_takes_the_types_and_names_that_the_parser_takes() {
 fn it_takes_the_files_that_the_parser_takes() {
     let field = |rest: &str| format!("owner = \"a\"\n[[field]]\nname = \"a\"\n{rest}\n");
     let good = [
-        include_str!("../schemas/edge.toml").to_owned(),
-        include_str!("../schemas/lab.toml").to_owned(),
+        include_str!("../../../pktmeta-core/vectors/edge.toml").to_owned(),
+        include_str!("../../../pktmeta-core/vectors/lab.toml").to_owned(),
         pktmeta_core::builtin::SCHEMA.to_owned(),
         "owner = \"a\"".into(),
         field("type = \"u8\"\npresent = 1"),

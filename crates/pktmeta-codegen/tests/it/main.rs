@@ -11,6 +11,8 @@ mod rust;
 mod sample;
 mod snapshots;
 mod tool;
+#[path = "../../../pktmeta-core/vectors/mod.rs"]
+mod vectors;
 mod wireshark;
 
 fn input() -> pktmeta_codegen::Input {

@@ -1,21 +1,19 @@
 //! What programs with generated code print of records, and what Rust says of the same.
 //!
 //! They read a record from each line of their input, in hexadecimal digits, and print a line for each
-//! field, then the record that they make of the values that they found.
+//! field, then the record that they make of the values that they found, and what becomes of the record that
+//! was given when they set these values in it.
 
-use crate::sample;
-use pktmeta_core::{Kind, Record, Registry, Value, schema::SchemaField};
+use crate::{sample, vectors};
+use pktmeta_core::{
+    Kind, Record, Registry, Value,
+    schema::{SchemaField, parse_record},
+};
 
-/// Bytes that are records, and others that are not; the last two have all fields.
+/// The shared cases, and many random ones; the last two have all fields.
 pub(crate) fn carriers() -> Vec<Vec<u8>> {
-    let mut carriers = broken();
-    let whole = carriers
-        .iter()
-        .filter(|carrier| Record::parse(carrier).is_ok());
-    assert!(
-        (500..3500).contains(&whole.count()),
-        "some are records, some are not"
-    );
+    let cases = vectors::cases().into_iter().map(|case| case.bytes);
+    let mut carriers: Vec<_> = cases.chain(vectors::random(7, 4000)).collect();
     carriers.extend(["edge", "lab"].map(|owner| sample::record(owner).as_bytes().to_vec()));
     carriers
 }
@@ -67,6 +65,8 @@ pub(crate) fn compare(printed: &str, carriers: &[Vec<u8>]) {
         };
         let line = format!("again {again}");
         assert_eq!(printed.next(), Some(line.as_str()), "{carrier:02x?}");
+        let kept = printed.next().and_then(|line| line.strip_prefix("kept "));
+        check_kept(kept.unwrap(), record.as_ref(), &registry);
         let last = &carriers[carriers.len() - 2..];
         if last.contains(carrier) {
             let owners: Vec<_> = fields.iter().map(|field| field.wanted.owner).collect();
@@ -77,36 +77,24 @@ pub(crate) fn compare(printed: &str, carriers: &[Vec<u8>]) {
     assert_eq!(printed.next(), None);
 }
 
-/// Records with bytes changed, cut and added: some are still records, some are not.
-fn broken() -> Vec<Vec<u8>> {
-    let mut state = 1u64;
-    let mut random = move |below: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 33) as usize % below
+/// `kept` has what `record` has, each field that has a value once.
+#[track_caller]
+fn check_kept(kept: &str, record: Option<&Record>, registry: &Registry) {
+    let Some(record) = record else {
+        return assert_eq!(kept, "none");
     };
-    let whole = ["edge", "lab"].map(|owner| sample::record(owner).as_bytes().to_vec());
-    let mut broken = vec![Vec::new()];
-    for record in &whole {
-        broken.extend((0..record.len()).map(|length| record[..length].to_vec()));
-        for _ in 0..2000 {
-            let mut record = record.clone();
-            for _ in 0..=random(3) {
-                let at = random(record.len());
-                record[at] = random(256) as u8;
-            }
-            match random(4) {
-                0 => record.truncate(random(record.len())),
-                1 => record.extend([0, 0, 7]),
-                // Shorter by its own account.
-                2 => record[3] = random(usize::from(record[3]).max(1)) as u8,
-                _ => {}
-            }
-            broken.push(record);
-        }
+    let (again, behind) = parse_record(kept).unwrap();
+    assert_eq!(behind, 0, "{kept}");
+    let read = |record| {
+        let mut found: Vec<_> = registry.read(record).collect();
+        found.sort_by_key(|(info, _)| info.tlv);
+        found
+    };
+    assert_eq!(read(record), read(&again), "{record:?} became {again:?}");
+    for (info, _) in registry.values(record) {
+        let same = again.iter().filter(|(tag, _)| *tag == info.tag());
+        assert_eq!(same.count(), 1, "{record:?} became {again:?}");
     }
-    broken
 }
 
 /// A field of a record as the programs print it, and its bytes if there is a value.

@@ -1,19 +1,7 @@
 //! Two schemas that together use every kind and every policy, and records of their fields.
 
-use pktmeta_core::{
-    Record, Registry,
-    schema::{Schema, SchemaField},
-};
-
-pub(crate) fn schemas() -> Vec<Schema> {
-    let edge = Schema::parse("edge.toml", include_str!("../schemas/edge.toml")).unwrap();
-    let lab = Schema::parse("lab.toml", include_str!("../schemas/lab.toml")).unwrap();
-    vec![edge, lab]
-}
-
-pub(crate) fn registry() -> Registry {
-    Schema::registry(&schemas()).unwrap()
-}
+pub(crate) use crate::vectors::{registry, schemas};
+use pktmeta_core::{Record, schema::SchemaField};
 
 pub(crate) fn fields() -> Vec<SchemaField> {
     schemas()

@@ -1,8 +1,8 @@
 //! The generated dissector, loaded by tshark.
 
-use crate::{sample, tool};
+use crate::{sample, tool, vectors};
 use pktmeta_codegen::{Input, Language, generate};
-use pktmeta_core::{Record, Registry, schema::Schema};
+use pktmeta_core::{Kind, Record, Registry, Value as FieldValue, registry::Found, schema::Schema};
 use serde_json::Value;
 use std::{
     fs,
@@ -95,6 +95,63 @@ fn every_field_has_its_value_and_can_be_filtered_for() {
     ] {
         let packets = dissect(&directory, &capture(USER0, &records), &["-Y", filter]);
         assert_eq!(packets.len(), count, "{filter}");
+    }
+}
+
+#[test]
+fn the_dissector_shows_and_filters_know_what_readers_find() {
+    let directory = dissector("wireshark-readers", &crate::input());
+    let cases = vectors::cases().into_iter().map(|case| case.bytes);
+    let carriers: Vec<_> = cases.chain(vectors::random(9, 1500)).collect();
+    let packets = dissect(&directory, &capture(USER0, &carriers), &[]);
+    assert_eq!(packets.len(), carriers.len());
+    let registry = sample::registry();
+    for (carrier, packet) in carriers.iter().zip(&packets) {
+        let record = Record::parse(carrier).ok();
+        for field in registry.fields() {
+            let value = record.as_ref().and_then(|record| field.value_in(record));
+            let shown = find(packet, &format!("pktmeta.{}", field.name));
+            let same = match (&value, &shown) {
+                (Some(value), Some(shown)) => is_shown_as(field.kind, value, shown),
+                (value, shown) => value.is_none() && shown.is_none(),
+            };
+            assert!(
+                same,
+                "{}: {value:?} as {shown:?} of {carrier:02x?}",
+                field.name
+            );
+        }
+        let is = |found: &Found<'_>| matches!(found, Found::Odd(_));
+        let odd = record.is_some_and(|record| registry.read(&record).any(|(_, found)| is(&found)));
+        assert_eq!(
+            find(packet, "pktmeta._odd").is_some(),
+            odd,
+            "{carrier:02x?}"
+        );
+    }
+}
+
+/// True if tshark writes a value so.
+fn is_shown_as(kind: Kind, value: &FieldValue, shown: &str) -> bool {
+    let octets = |text: String| {
+        let digits: Vec<_> = text
+            .as_bytes()
+            .chunks(2)
+            .map(String::from_utf8_lossy)
+            .collect();
+        digits.join(":")
+    };
+    match (value, kind) {
+        (FieldValue::Flag, _) => true,
+        (FieldValue::Bool(value), _) => shown == u8::from(*value).to_string(),
+        (FieldValue::Unsigned(value), Kind::Bits { size }) => {
+            shown == format!("0x{value:0digits$x}", digits = 2 * usize::from(size))
+        }
+        // There are several ways to write one address.
+        (FieldValue::Ipv6(value), _) => shown.parse() == Ok(*value),
+        (FieldValue::Socket(value), _) => shown.parse() == Ok(*value),
+        (FieldValue::Bytes(_), _) => shown == octets(value.to_string()),
+        _ => shown == value.to_string(),
     }
 }
 

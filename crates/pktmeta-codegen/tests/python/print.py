@@ -1,5 +1,6 @@
 """Reads records from stdin, a line of hexadecimal digits each, and prints what the generated package
-finds in them, then the record that it makes of that. Arguments are the numbers of the fields.
+finds in them, then the record that it makes of that, and the one given once it has set what it found in
+it. Arguments are the numbers of the fields.
 """
 import sys
 from errno import ENODATA
@@ -52,9 +53,12 @@ for line in sys.stdin:
     except ValueError:
         record = None
     again = registry.record()
+    kept = registry.record(bytes.fromhex(line)) if record else None
     for name, field in FIELDS:
         value = record and record.get(field)
         if value is not None:
             again.set(field, value)
+            kept.set(field, value)
         print(name, "none" if record is None else "absent" if value is None else shown(field, value))
     print("again", "none" if record is None else bytes(again).hex())
+    print("kept", "none" if record is None else bytes(kept).hex())

@@ -74,9 +74,37 @@ static inline int pktmeta_schema_number(int fd, const char *name, __u8 kind, __u
 	return -ENOENT;
 }
 
+/* Length of the record at the start of so many bytes; 0 if none is there. */
+static inline size_t pktmeta_schema_length(const __u8 *bytes, size_t length)
+{
+	if (length < 4 || bytes[0] != 'P' || bytes[1] != 'M' || bytes[2] >> 4 != 1)
+		return 0;
+	if (bytes[3] < 4 || bytes[3] > PKTMETA_SCHEMA_RECORD_MAX || bytes[3] > length)
+		return 0;
+	return bytes[3];
+}
+
 /*
- * Finds the value of the field with a number and a size code: 1, 2 or 3 if all its values have 2, 4
- * or 8 bytes, else 0. Returns the value's size, or
+ * What follows the field that starts at an offset of a record of this length, and where its value
+ * starts; 0 if it runs past the end.
+ */
+static inline size_t pktmeta_schema_next(const __u8 *bytes, size_t length, size_t at, size_t *value)
+{
+	__u8 tag = bytes[at++];
+	size_t size = (size_t)1 << (tag >> 6);
+
+	if (tag >> 6 == 0) {
+		if (at == length)
+			return 0;
+		size = bytes[at++];
+	}
+	*value = at;
+	return size > length - at ? 0 : at + size;
+}
+
+/*
+ * Finds the value of the first field with a number and a size code: 1, 2 or 3 if all its values have
+ * 2, 4 or 8 bytes, else 0. Returns the value's size, or
  *   -ENODATA  the bytes are not a whole record, and nothing of them may be used
  *   -ENOENT   the record does not have the field
  */
@@ -84,31 +112,21 @@ static inline int pktmeta_schema_find(const void *record, size_t length, __u8 ty
 				      const __u8 **value)
 {
 	const __u8 *bytes = (const __u8 *)record;
+	size_t at = 4, next, start = 0;
 	int found = -ENOENT;
-	size_t at = 4;
 
-	if (length < 4 || bytes[0] != 'P' || bytes[1] != 'M' || bytes[2] >> 4 != 1)
+	length = pktmeta_schema_length(bytes, length);
+	if (!length)
 		return -ENODATA;
-	if (bytes[3] < 4 || bytes[3] > 216 || bytes[3] > length)
-		return -ENODATA;
-	length = bytes[3];
 	/* To the end even if the field is found: one that is broken spoils them all. */
-	while (at < length) {
-		__u8 tag = bytes[at++];
-		size_t size = (size_t)1 << (tag >> 6);
-
-		if (tag >> 6 == 0) {
-			if (at == length)
-				return -ENODATA;
-			size = bytes[at++];
-		}
-		if (size > length - at)
+	for (; at < length; at = next) {
+		next = pktmeta_schema_next(bytes, length, at, &start);
+		if (!next)
 			return -ENODATA;
-		if (found < 0 && type && type < 64 && tag == (type | size_code << 6)) {
-			*value = bytes + at;
-			found = (int)size;
+		if (found < 0 && type && type < 64 && bytes[at] == (type | size_code << 6)) {
+			*value = bytes + start;
+			found = (int)(next - start);
 		}
-		at += size;
 	}
 	return found;
 }
@@ -138,34 +156,39 @@ static inline void pktmeta_schema_begin(void *record)
 	memcpy(record, "PM\x10\x04", 4);
 }
 
-/* Sets a field of a record that has room for PKTMETA_SCHEMA_RECORD_MAX bytes. */
+/*
+ * Sets a field of a record that has room for PKTMETA_SCHEMA_RECORD_MAX bytes. Of one that is there
+ * twice all go: the other would count.
+ */
 static inline int pktmeta_schema_put(void *record, __u8 type, __u8 size_code, const __u8 *value,
 				     size_t size)
 {
-	__u8 *bytes = (__u8 *)record;
-	size_t header = size_code ? 1 : 2, length, old_size = 0;
+	__u8 *bytes = (__u8 *)record, tag = (__u8)(type | size_code << 6);
+	size_t header = size_code ? 1 : 2, length, kept = 4, at, next, start = 0;
+	__u8 others[PKTMETA_SCHEMA_RECORD_MAX];
 	const __u8 *old = 0;
-	int found = pktmeta_schema_find(record, PKTMETA_SCHEMA_RECORD_MAX, type, size_code, &old);
 
-	if (found == -ENODATA || !type || type > 63)
+	if (!type || type > 63 ||
+	    pktmeta_schema_find(record, PKTMETA_SCHEMA_RECORD_MAX, type, size_code, &old) == -ENODATA)
 		return -EINVAL;
-	if (found >= 0)
-		old_size = header + (size_t)found;
-	length = bytes[3] - old_size;
-	if (length + header + size > PKTMETA_SCHEMA_RECORD_MAX)
-		return -ENOSPC;
-	if (found >= 0) {
-		__u8 *start = bytes + (old - bytes) - header;
-
-		memmove(start, start + old_size, (size_t)(bytes + length - start));
+	length = bytes[3];
+	for (at = 4; at < length; at = next) {
+		next = pktmeta_schema_next(bytes, length, at, &start);
+		if (bytes[at] == tag)
+			continue;
+		memcpy(others + kept, bytes + at, next - at);
+		kept += next - at;
 	}
-	bytes[length] = (__u8)(type | size_code << 6);
+	if (kept + header + size > PKTMETA_SCHEMA_RECORD_MAX)
+		return -ENOSPC;
+	memcpy(bytes + 4, others + 4, kept - 4);
+	bytes[kept] = tag;
 	if (!size_code)
-		bytes[length + 1] = (__u8)size;
+		bytes[kept + 1] = (__u8)size;
 	if (size)
-		memcpy(bytes + length + header, value, size);
+		memcpy(bytes + kept + header, value, size);
 	bytes[2] = 0x10; /* what stands where may have changed */
-	bytes[3] = (__u8)(length + header + size);
+	bytes[3] = (__u8)(kept + header + size);
 	return 0;
 }
 #endif

@@ -108,18 +108,30 @@ func (f Field[T]) Encode(value T) ([]byte, error) {
 	return data, nil
 }
 
-// Decode gives the value that has these bytes, or an error if none has.
+// Decode gives the value that has these bytes in a record, or an error if none has.
 func (f Field[T]) Decode(data []byte) (T, error) {
-	if f.Kind == PKTMETA_KIND_FLAG && len(data) == 1 && data[0] == 1 {
-		data = nil // Asked for alone, a flag is answered with a byte.
+	value, ok := f.value(data)
+	if !ok {
+		return value, fmt.Errorf("%s cannot have the bytes %x", f.Name, data)
 	}
+	return value, nil
+}
+
+// answered gives the value in the answer of PKTMETA_RX_FIELD and its likes.
+func (f Field[T]) answered(data []byte) (T, error) {
+	if f.Kind == PKTMETA_KIND_FLAG && len(data) == 1 && data[0] == 1 {
+		data = nil // The kernel hands over no answer of no bytes.
+	}
+	return f.Decode(data)
+}
+
+// value is what these bytes are in a record, and whether they are a value.
+func (f Field[T]) value(data []byte) (T, bool) {
 	if len(data) == int(f.Size) || f.Kind == PKTMETA_KIND_VARIABLE && len(data) < int(f.Size) {
-		if value, ok := f.decode(data); ok {
-			return value, nil
-		}
+		return f.decode(data)
 	}
 	var none T
-	return none, fmt.Errorf("%s cannot have the bytes %x", f.Name, data)
+	return none, false
 }
 
 // Number is what the host calls the field, to be added to options such as PKTMETA_RX_FIELD. It is an
@@ -136,13 +148,11 @@ func (f Field[T]) Get(record *Record) (T, bool) {
 	if err != nil {
 		return none, false
 	}
-	for _, field := range record.fields {
-		if field.tag == tag {
-			value, err := f.Decode(field.value)
-			return value, err == nil
-		}
+	found := record.find(tag)
+	if found == nil {
+		return none, false
 	}
-	return none, false
+	return f.value(found.value)
 }
 
 // Set sets the field in a record. The errors are those of Encode and Number.
@@ -155,11 +165,9 @@ func (f Field[T]) Set(record *Record, value T) error {
 	if err != nil {
 		return err
 	}
-	for i, field := range record.fields {
-		if field.tag == tag {
-			record.fields[i].value = data
-			return nil
-		}
+	if found := record.find(tag); found != nil {
+		found.value = data
+		return nil
 	}
 	record.fields = append(record.fields, tlv{tag, data})
 	return nil
@@ -177,7 +185,7 @@ func (f Field[T]) Getsockopt(host *Registry, conn syscall.RawConn, option int) (
 	if err != nil {
 		return none, err
 	}
-	return f.Decode(data)
+	return f.answered(data)
 }
 
 // Setsockopt sets this field alone: PKTMETA_TX_FIELD.
@@ -264,7 +272,8 @@ func (host *Registry) Parse(data []byte) (*Record, error) {
 		if header+size > len(data) {
 			return nil, errors.New("not a record: a field runs past its end")
 		}
-		if tag&PKTMETA_TAG_TYPE != 0 {
+		// Of a field that is there twice the first counts.
+		if tag&PKTMETA_TAG_TYPE != 0 && record.find(tag) == nil {
 			value := append([]byte{}, data[header:header+size]...)
 			record.fields = append(record.fields, tlv{tag, value})
 		}
@@ -321,6 +330,16 @@ type Record struct {
 type tlv struct {
 	tag   byte
 	value []byte
+}
+
+// find gives the field with a tag, nil if there is none.
+func (record *Record) find(tag byte) *tlv {
+	for i := range record.fields {
+		if record.fields[i].tag == tag {
+			return &record.fields[i]
+		}
+	}
+	return nil
 }
 
 // Bytes is what PKTMETA_TX takes. It is an error if it is longer than a record can be.

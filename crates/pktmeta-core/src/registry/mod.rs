@@ -1,14 +1,18 @@
 //! The registry: which name has which TLV type on this host.
 
+mod giving;
 mod layout;
 mod policy;
+mod reading;
 
+pub use giving::Refusal;
 pub use layout::Layout;
 pub use policy::{GroMerge, Policy, Writers};
+pub use reading::Found;
 
 use crate::{
     abi,
-    field::{Field, FieldName, FieldType, Kind, NameKey, Value},
+    field::{Field, FieldName, FieldType, Kind, NameKey},
     record::{Record, Tag, TlvType},
 };
 use alloc::{string::String, vec::Vec};
@@ -126,17 +130,6 @@ impl Registry {
             .by_key(field.key())
             .filter(|info| info.kind == T::KIND)?;
         T::decode(record.get(T::KIND.tag(info.tlv))?)
-    }
-
-    /// Every value of `record` whose field is registered, with that.
-    pub fn values<'a>(
-        &'a self,
-        record: &'a Record,
-    ) -> impl Iterator<Item = (&'a FieldInfo, Value)> + 'a {
-        record.iter().filter_map(|(tag, bytes)| {
-            let info = self.by_type(tag.tlv()?).filter(|info| info.tag() == tag)?;
-            Some((info, Value::decode(info.kind, bytes)?))
-        })
     }
 
     /// Gives a field a TLV type, the one it has if it is registered with the same meaning; its
@@ -376,6 +369,7 @@ impl core::error::Error for RegisterError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::Value;
     use proptest::prelude::*;
 
     fn wanted(owner: &str, name: &str, kind: &str) -> Wanted {

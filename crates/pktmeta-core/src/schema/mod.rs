@@ -13,7 +13,7 @@ pub use evolution::{Breaking, Change};
 pub use lint::{Lint, conflicts, lints};
 pub use names::Names;
 pub use size::{Saving, Size};
-pub use text::{Dictionary, Entry, Known, TextError, nearest, parse_record};
+pub use text::{Dictionary, Entry, Known, Meaning, TextError, nearest, parse_record};
 
 use crate::{
     abi,

@@ -118,13 +118,13 @@ fn fields(input: &mut Input<'_>) -> Vec<u8> {
 
 fn read(registry: &Registry, record: &Record) {
     for (info, value) in registry.values(record) {
-        // Of a field that is there twice, the first or another.
         let bytes = value.encode(info.kind);
-        assert!(
-            record
-                .iter()
-                .any(|(tag, other)| tag == info.tag() && Some(other) == bytes.as_deref())
-        );
+        assert_eq!(record.get(info.tag()), bytes.as_deref());
+        assert_eq!(info.value_in(record), Some(value));
+    }
+    for field in registry.fields() {
+        let of_field = registry.read(record).filter(|(info, _)| *info == field);
+        assert!(of_field.count() <= 1, "{field:?}");
     }
     let tenant = registry.get(record, Field::<u32>::new("tenant"));
     let same = registry.by_name("tenant").and_then(|info| {

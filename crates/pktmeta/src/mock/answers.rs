@@ -4,7 +4,7 @@ use super::{Label, Packet, PacketKind, Sent, Shared, lock};
 use crate::{
     PacketMeta, carrier::Carrier, fields::Fields, message::Tickets, sys, tickets::TxTicket,
 };
-use pktmeta_core::{FieldInfo, Record, TlvType, abi};
+use pktmeta_core::{FieldInfo, Kind, Record, TlvType, abi, registry::Refusal};
 use std::{collections::BTreeMap, io, net::SocketAddr, os::fd::BorrowedFd};
 
 /// What the mock remembers of sockets.
@@ -172,10 +172,16 @@ impl Shared {
             }
             (abi::SOL_PKTMETA, _) => {
                 if let Some(tlv) = type_of(name, abi::PKTMETA_TX_FIELD) {
-                    let tag = self.writable_field(tlv)?.tag();
+                    let field = self.writable_field(tlv)?;
+                    // A flag is its presence; a byte that says 1 is welcome.
+                    let value = match field.kind {
+                        Kind::Flag if value == [1] => &[],
+                        _ => value,
+                    };
+                    field.check_given(value).map_err(refused)?;
                     return self.with(socket, |state| {
                         let record = state.tx.get_or_insert_default();
-                        record.set(tag, value).map_err(|_| libc::ENOSPC)
+                        record.set(field.tag(), value).map_err(|_| libc::ENOSPC)
                     })?;
                 }
                 let tlv = type_of(name, abi::PKTMETA_TX_DELETE).ok_or(libc::ENOPROTOOPT)?;
@@ -248,21 +254,11 @@ impl Shared {
 
     /// A record of fields that applications may write; `None` if it has no fields.
     fn writable(&self, bytes: &[u8]) -> Answer<Option<Record>> {
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        let record = Record::parse(bytes).map_err(|_| libc::EINVAL)?;
-        for (tag, _) in record.iter() {
-            self.writable_field(tag.tlv().ok_or(libc::EINVAL)?)?;
-        }
-        Ok(Some(record).filter(|record| !record.is_empty()))
+        self.registry.given(bytes).map_err(refused)
     }
 
     fn writable_field(&self, tlv: TlvType) -> Answer<&FieldInfo> {
-        let field = self.registry.by_type(tlv);
-        field
-            .filter(|field| field.policy.writers.app)
-            .ok_or(libc::EPERM)
+        self.registry.writable(tlv).map_err(refused)
     }
 
     /// Does something with what is remembered of a socket.
@@ -298,6 +294,13 @@ fn type_of(name: i32, option: i32) -> Option<TlvType> {
 fn must_be(socket: BorrowedFd<'_>, wanted: i32) -> Answer<()> {
     let kind = sys::get_number(socket, libc::SOL_SOCKET, libc::SO_TYPE).map_err(errno)?;
     (kind == wanted).then_some(()).ok_or(libc::EPROTOTYPE)
+}
+
+fn refused(refusal: Refusal) -> Errno {
+    match refusal {
+        Refusal::NotPermitted(_) => libc::EPERM,
+        _ => libc::EINVAL,
+    }
 }
 
 fn errno(error: io::Error) -> Errno {

@@ -1,0 +1,97 @@
+//! What applications may give to be sent: what the kernel takes, and the mock that stands for it.
+
+use super::{FieldInfo, Registry};
+use crate::{
+    field::Value,
+    record::{ParseError, Record, TlvType},
+};
+use core::fmt;
+
+impl Registry {
+    /// The record that an application gave as `bytes`; `None` if it has no fields, or there are no bytes,
+    /// which both end sending.
+    ///
+    /// # Errors
+    /// They are more or fewer bytes than a record has, or applications may not send what it says. The
+    /// first thing that is wrong.
+    pub fn given(&self, bytes: &[u8]) -> Result<Option<Record>, Refusal> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let record = Record::parse(bytes).map_err(Refusal::Record)?;
+        if record.as_bytes().len() < bytes.len() {
+            return Err(Refusal::Rest);
+        }
+        let mut seen = 0u64;
+        for (tag, value) in record.iter() {
+            let Some(tlv) = tag.tlv() else {
+                continue; // iter() leaves voids out
+            };
+            let info = self.writable(tlv)?;
+            if info.tag() != tag {
+                return Err(Refusal::Value(tlv));
+            }
+            info.check_given(value)?;
+            let number = 1 << tlv.get(); // <= TlvType::MAX
+            if seen & number != 0 {
+                return Err(Refusal::Twice(tlv));
+            }
+            seen |= number;
+        }
+        Ok(Some(record).filter(|record| !record.is_empty()))
+    }
+
+    /// The field with a number, if applications may send it.
+    ///
+    /// # Errors
+    /// [`Refusal::NotPermitted`].
+    pub fn writable(&self, tlv: TlvType) -> Result<&FieldInfo, Refusal> {
+        let field = self.by_type(tlv);
+        field
+            .filter(|field| field.policy.writers.app)
+            .ok_or(Refusal::NotPermitted(tlv))
+    }
+}
+
+impl FieldInfo {
+    /// Whether an application may give the field this value.
+    ///
+    /// # Errors
+    /// [`Refusal::Value`].
+    pub fn check_given(&self, value: &[u8]) -> Result<(), Refusal> {
+        match Value::decode(self.kind, value) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::Value(self.tlv)),
+        }
+    }
+}
+
+/// Why what an application gave is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The bytes are not a record, or not a whole one.
+    Record(ParseError),
+    /// There are more bytes than the record says it has.
+    Rest,
+    /// No field has this number, or not one that applications may write.
+    NotPermitted(TlvType),
+    /// The field with this number has no such value, or another tag.
+    Value(TlvType),
+    /// The field with this number is there twice.
+    Twice(TlvType),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record(error) => error.fmt(f),
+            Self::Rest => f.write_str("behind the record there are more bytes"),
+            Self::NotPermitted(tlv) => write!(f, "applications may not send field {tlv}"),
+            Self::Value(tlv) => write!(f, "field {tlv} has no such value"),
+            Self::Twice(tlv) => write!(f, "field {tlv} is there twice"),
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}

@@ -1,0 +1,56 @@
+//! What readers find in records that others made.
+
+use super::{FieldInfo, Registry};
+use crate::{field::Value, record::Record};
+
+/// What a record has for a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// A value of its type.
+    Value(Value),
+    /// Other bytes, or bytes under the tag of another size. To who asks for the field it is not there; the
+    /// rest of the record is as good as ever.
+    Odd(&'a [u8]),
+}
+
+impl FieldInfo {
+    /// Its value in `record`: of the first that has its tag. `None` if none has, or if that has no value of
+    /// its type.
+    #[must_use]
+    pub fn value_in(&self, record: &Record) -> Option<Value> {
+        Value::decode(self.kind, record.get(self.tag())?)
+    }
+}
+
+impl Registry {
+    /// What `record` has for registered fields, in its order, once for each: the first with the field's tag
+    /// counts, and if there is none, the first with its number.
+    pub fn read<'a>(
+        &'a self,
+        record: &'a Record,
+    ) -> impl Iterator<Item = (&'a FieldInfo, Found<'a>)> + 'a {
+        let mut seen = 0u64;
+        record.iter().filter_map(move |(tag, bytes)| {
+            let info = self.by_type(tag.tlv()?)?;
+            let number = 1 << info.tlv.get(); // <= TlvType::MAX
+            let is_ours = info.tag() == tag;
+            if seen & number != 0 || !is_ours && record.get(info.tag()).is_some() {
+                return None;
+            }
+            seen |= number;
+            let value = Value::decode(info.kind, bytes).filter(|_| is_ours);
+            Some((info, value.map_or(Found::Odd(bytes), Found::Value)))
+        })
+    }
+
+    /// Every value of `record` whose field is registered, with that.
+    pub fn values<'a>(
+        &'a self,
+        record: &'a Record,
+    ) -> impl Iterator<Item = (&'a FieldInfo, Value)> + 'a {
+        self.read(record).filter_map(|(info, found)| match found {
+            Found::Value(value) => Some((info, value)),
+            Found::Odd(_) => None,
+        })
+    }
+}
