@@ -10,7 +10,7 @@ mod seccomp;
 
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{Datapath, HostRegistry, Object, ObjectOptions, UpOptions};
-use pktmeta_core::{Record, abi, builtin, schema::Schema};
+use pktmeta_core::{abi, builtin, schema::Schema};
 use pktmeta_testkit::{
     link::TwoHosts,
     packet,
@@ -97,7 +97,7 @@ fn the_bpf_programs_set_and_get_a_field_by_its_name() {
         assert_eq!(run.verdict, XdpVerdict::Pass);
         assert_eq!(run.packet, frame);
         let tenant = registry.by_name("tenant").unwrap().tag();
-        let record = Record::parse(&run.metadata).unwrap();
+        let record = registry.secret().unwrap().open(&run.metadata).unwrap();
         assert_eq!(record.get(tenant), Some(&7u32.to_le_bytes()[..]));
 
         // TC, behind the programs of `up` on the same interface: the socket sees the priority.

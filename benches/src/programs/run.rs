@@ -9,12 +9,12 @@ use crate::{
 };
 use anyhow::{Context, ensure};
 use libbpf_rs::{MapCore, MapFlags};
-use pktmeta::{FieldInfo, Record, Registry, builtin};
+use pktmeta::{FieldInfo, Registry, builtin};
 use pktmeta_bpf::{
     Object, ObjectOptions,
     hooks::{tc, xdp},
 };
-use pktmeta_core::{FieldName, schema::Schema};
+use pktmeta_core::{FieldName, schema::Schema, seal::Secret};
 use pktmeta_testkit::{
     packet,
     prog_run::{SkbRun, XdpRun, XdpVerdict},
@@ -253,8 +253,14 @@ fn registry() -> anyhow::Result<Registry> {
             })?;
         }
     }
-    Ok(registry)
+    Ok(registry.with_secret(SECRET))
 }
+
+/// What proves records here.
+const SECRET: Secret = match Secret::new(0x1234_5678_9abc) {
+    Some(secret) => secret,
+    None => panic!("one that is no secret"),
+};
 
 /// `struct pktmeta_label_key` of one IPv4 address.
 fn label_key(address: Ipv4Addr) -> Vec<u8> {
@@ -304,7 +310,8 @@ fn run_xdp(program: BorrowedFd<'_>, expected: Metadata) -> anyhow::Result<f64> {
         Metadata::None => metadata.is_empty(),
         Metadata::RawStruct => metadata.len() == RAW_STRUCT_SIZE,
         Metadata::Record(fields) => {
-            Record::parse(&metadata).is_ok_and(|record| record.iter().count() == fields)
+            let record = SECRET.open(&metadata);
+            record.is_some_and(|record| record.iter().count() == fields)
         }
     };
     ensure!(right, "the program left the wrong metadata: {metadata:x?}");

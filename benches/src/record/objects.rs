@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use pktmeta::{Record, Registry};
 use pktmeta_bpf::{Object, ObjectOptions};
-use pktmeta_core::schema::Schema;
+use pktmeta_core::{schema::Schema, seal::Secret};
 use std::{
     fmt::Write,
     io,
@@ -64,6 +64,11 @@ impl Objects {
         Ok(self.object(family)?.program(name)?)
     }
 
+    /// A record in the area in front of a packet.
+    pub(super) fn enclose(&self, record: &Record) -> Vec<u8> {
+        SECRET.enclose(record, self.registry.layout().area)
+    }
+
     /// The map in which a family's TC programs sum up what they took.
     pub(super) fn spent(&self, family: Family) -> anyhow::Result<MapHandle> {
         Ok(self.object(family)?.map("spent")?)
@@ -92,6 +97,12 @@ impl Objects {
         Ok(())
     }
 }
+
+/// What proves records here.
+const SECRET: Secret = match Secret::new(0x1234_5678_9abc) {
+    Some(secret) => secret,
+    None => panic!("one that is no secret"),
+};
 
 const EMPTY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/empty.bpf.o"));
 const RAW: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/raw.bpf.o"));
@@ -162,7 +173,7 @@ fn registry(fields: &[FieldSpec]) -> anyhow::Result<Registry> {
             bail!("register the fields: {}", error.describe(&field.wanted));
         }
     }
-    Ok(registry)
+    Ok(registry.with_secret(SECRET))
 }
 
 /// A record with the fields whose names start so, in the order of their numbers. Hot ones stand at

@@ -136,8 +136,8 @@ impl Contents {
         let hot = [4; 4].as_slice();
         let cold = [8; 8].as_slice();
         let area = |prefixes: &[&str]| {
-            let bytes = record(objects, prefixes)?;
-            Ok::<_, anyhow::Error>(padded(bytes.as_bytes().to_vec()))
+            let record = record(objects, prefixes)?;
+            Ok::<_, anyhow::Error>(objects.enclose(&record))
         };
         Ok(Self {
             raw: padded([values(hot), values(cold)].concat()),

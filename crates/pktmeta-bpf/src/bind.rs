@@ -1,11 +1,14 @@
 //! Binding: a program's source names its fields, the registry numbers them, and this writes the
 //! numbers into the compiled object. Any loader can load the result.
 
-use crate::error::Error;
+use crate::{error::Error, registry::new_secret};
 use object::{
     Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, elf, read::elf::ElfFile64,
 };
-use pktmeta_core::{FieldInfo, FieldName, Record, Registry, Tag, TlvType};
+use pktmeta_core::{
+    FieldInfo, FieldName, Registry, Tag, TlvType,
+    seal::{self, Secret},
+};
 
 /// A BPF object whose constants can be set: an ELF file before it is loaded.
 #[derive(Clone, Debug)]
@@ -26,11 +29,18 @@ impl Image {
             Error::new(format!("read {name}"), why)
                 .remedy("compile it with clang -target bpf -g -O2 -c")
         })?;
-        let field = |constant: &&Constant| {
-            let bytes = bytes.get(constant.range());
-            constant.is_field() && bytes.and_then(Binding::from_bytes).is_none()
+        let unknown = |constant: &&Constant| {
+            let bytes = bytes.get(constant.range()).unwrap_or_default();
+            match constant {
+                constant if constant.is_field() => {
+                    !Binding::from_bytes(bytes).is_some_and(|binding| binding.is_current())
+                }
+                constant if constant.name == LAYOUT => !Layout::is_current(bytes),
+                constant if constant.name == SECRET => bytes.len() != size_of::<Secret>(),
+                _ => false,
+            }
         };
-        if let Some(unknown) = constants.iter().find(field) {
+        if let Some(unknown) = constants.iter().find(unknown) {
             let why = format!("{} has another form than this command knows", unknown.name);
             return Err(Error::new(format!("read {name}"), why)
                 .remedy("compile it with the headers of this version of pktmeta"));
@@ -59,23 +69,50 @@ impl Image {
         fields
     }
 
+    /// [`Registry::id`] of the registry whose records it makes and believes; `None` until it is bound.
+    #[must_use]
+    pub fn registry(&self) -> Option<u32> {
+        let mut layouts = self
+            .constants
+            .iter()
+            .filter(|constant| constant.name == LAYOUT);
+        let bytes = self.bytes.get(layouts.next()?.range())?;
+        Layout::registry(bytes).filter(|&id| id != 0)
+    }
+
     /// Gives each field that is in the registry its number there, and the programs the layout of
-    /// the host's records. Others, and those of `unbound`, stay unbound: the programs neither read
-    /// nor write them.
+    /// the host's records and what proves them. Others, and those of `unbound`, stay unbound: the
+    /// programs neither read nor write them. What no host has, a registry without an id, gets a
+    /// secret that nobody else knows if it has none.
     ///
     /// # Errors
-    /// A field is registered with another size than it has in the programs; both are shown.
+    /// A field is registered with another size than it has in the programs; both are shown. Or the
+    /// host's secret is not known.
     pub fn bind(&mut self, registry: &Registry, unbound: &[String]) -> Result<(), Error> {
         let fail = |name: &str, why: String| {
             Err(Error::new(format!("bind the fields of {name}"), why)
                 .remedy("give the field the same type in the program and in its schema"))
+        };
+        let secret = match registry.secret() {
+            Some(secret) => secret,
+            None if registry.id() == 0 => new_secret()?,
+            None => {
+                let tried = format!("bind {} to this host's registry", self.name);
+                let why = "its secret cannot be read, or another version of pktmeta made it";
+                return Err(Error::new(tried, why).remedy(
+                    "run it as root; if that does not help, make the registry anew: `pktmeta down`, \
+                     `pktmeta registry remove --all`, then register and `up` again",
+                ));
+            }
         };
         for constant in &self.constants {
             let Some(place) = self.bytes.get_mut(constant.range()) else {
                 continue;
             };
             if constant.name == LAYOUT {
-                write_layout(place, registry);
+                Layout::write(place, registry, secret);
+            } else if constant.name == SECRET {
+                place.copy_from_slice(&secret.bits().to_le_bytes());
             } else if constant.is_field()
                 && let Some(mut binding) = Binding::from_bytes(place)
             {
@@ -155,6 +192,7 @@ pub struct Binding {
     pub size: u8,
     /// [`Registry::id`] of the registry that gave it the tag.
     pub registry: u32,
+    version: u8,
     until: u8,
     flags: u8,
 }
@@ -164,7 +202,11 @@ impl Binding {
     pub const SIZE: usize = 12 + FieldName::CAPACITY;
 
     /// Its first bytes, by which bindings are found in loaded programs.
-    pub const MAGIC: [u8; 4] = *b"PMfd";
+    pub const MAGIC: [u8; 3] = *b"PMf";
+
+    /// What follows them: `PKTMETA_BINDING_VERSION`. Programs of other versions neither believe the
+    /// records of this one nor make any that it believes.
+    pub const VERSION: u8 = 2;
 
     const VARIABLE: u8 = 1 << 7;
 
@@ -172,7 +214,8 @@ impl Binding {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (header, name) = bytes.split_at_checked(12)?;
-        let (magic, &[tag, size, until, flags, r0, r1, r2, r3]) = header.split_at(4) else {
+        let (magic, &[version, tag, size, until, flags, r0, r1, r2, r3]) = header.split_at(3)
+        else {
             return None;
         };
         let known = magic == Self::MAGIC && bytes.len() == Self::SIZE;
@@ -182,6 +225,7 @@ impl Binding {
             tag,
             size,
             registry: u32::from_le_bytes([r0, r1, r2, r3]),
+            version,
             until,
             flags,
         })
@@ -189,11 +233,18 @@ impl Binding {
 
     fn to_bytes(self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
-        bytes[..4].copy_from_slice(&Self::MAGIC);
+        bytes[..3].copy_from_slice(&Self::MAGIC);
+        bytes[3] = self.version;
         bytes[4..8].copy_from_slice(&[self.tag, self.size, self.until, self.flags]);
         bytes[8..12].copy_from_slice(&self.registry.to_le_bytes());
         bytes[12..].copy_from_slice(self.name.as_padded());
         bytes
+    }
+
+    /// True if its program was compiled with headers of this version.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.version == Self::VERSION
     }
 
     /// Its number in the registry that it is bound to.
@@ -244,15 +295,36 @@ const FIELD_PREFIX: &str = "pktmeta_field_";
 /// The global that says how records are laid out on this host: `struct pktmeta_layout`.
 const LAYOUT: &str = "pktmeta_layout";
 
-/// Area, three bytes that are reserved, the template of a new record.
-fn write_layout(place: &mut [u8], registry: &Registry) {
-    let layout = registry.layout();
-    if let Some((header, template)) = place.split_at_mut_checked(4) {
-        let area = layout.area.min(Record::CAPACITY);
-        header.copy_from_slice(&[area as u8, 0, 0, 0]);
-        for (to, from) in template.iter_mut().zip(layout.template.as_bytes()) {
-            *to = *from;
-        }
+/// The global by which programs above TC know the host's records.
+const SECRET: &str = "pktmeta_secret";
+
+/// `struct pktmeta_layout`: area, version, two reserved bytes, registry, secret, seal, template.
+struct Layout;
+
+impl Layout {
+    const TEMPLATE_AT: usize = 24;
+    const SIZE: usize = Self::TEMPLATE_AT + seal::AREA_MAX;
+
+    fn is_current(bytes: &[u8]) -> bool {
+        bytes.len() == Self::SIZE && bytes[1] == Binding::VERSION
+    }
+
+    fn registry(bytes: &[u8]) -> Option<u32> {
+        bytes[4..].first_chunk().copied().map(u32::from_le_bytes)
+    }
+
+    /// Writes one, whose size is known to be right.
+    fn write(place: &mut [u8], registry: &Registry, secret: Secret) {
+        let layout = registry.layout();
+        let template = secret.enclose(&layout.template, layout.area.min(seal::AREA_MAX));
+        let (numbers, rest) = place.split_at_mut(Self::TEMPLATE_AT);
+        numbers[..4].copy_from_slice(&[template.len() as u8, Binding::VERSION, 0, 0]);
+        numbers[4..8].copy_from_slice(&registry.id().to_le_bytes());
+        numbers[8..16].copy_from_slice(&secret.bits().to_le_bytes());
+        numbers[16..].copy_from_slice(&secret.seal(template.len()));
+        rest.fill(0);
+        // A template has at most as many bytes as an area.
+        rest[..template.len()].copy_from_slice(&template);
     }
 }
 

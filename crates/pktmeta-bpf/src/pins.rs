@@ -6,6 +6,7 @@
 //! BPFFS/pktmeta/interfaces/NETNS-IFINDEX/   links and maps of one interface
 //! BPFFS/pktmeta-new/...                     what an `up` under way has made so far
 //! BPFFS/pktmeta-registry                    the fields, see registry.rs
+//! BPFFS/pktmeta-secret                      what proves records, for root alone
 //! ```
 
 use crate::{

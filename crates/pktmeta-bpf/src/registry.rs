@@ -1,5 +1,6 @@
 //! The registry of the host: an array map pinned in bpffs, a field's entry at its number. Entry 0,
-//! which is no field's, begins with a hash of all fields and ends with the registry's id.
+//! which is no field's, begins with a hash of all fields and ends with the registry's id. Its secret
+//! has a map of its own: whoever may read the fields need not be able to forge records.
 
 use crate::{
     bind::{Binding, Image},
@@ -14,9 +15,10 @@ use libbpf_rs::{
     query::{ProgInfoIter, ProgInfoQueryOptions},
 };
 use pktmeta_core::{
-    FieldInfo, Record, Registry, TlvType, abi,
+    FieldInfo, Registry, TlvType, abi,
     registry::Wanted,
     schema::{Schema, nearest},
+    seal::{self, Secret},
 };
 use std::{
     collections::BTreeMap,
@@ -57,14 +59,19 @@ impl HostRegistry {
         self.bpffs.join("pktmeta-registry")
     }
 
-    /// The fields and their numbers. None if nobody has registered any: what becomes the registry
-    /// when somebody does.
+    /// Where its secret is pinned, for root alone.
+    fn secret_path(&self) -> PathBuf {
+        self.bpffs.join("pktmeta-secret")
+    }
+
+    /// The fields, their numbers, and the secret for who may know it. None if nobody has registered
+    /// any: what becomes the registry when somebody does.
     ///
     /// # Errors
     /// The pin cannot be read.
     pub fn read(&self) -> Result<Registry, Error> {
         if !self.path().exists() {
-            return Ok(Registry::new().with_id(new_id()));
+            return Ok(Registry::new().with_id(new_id()).with_secret(new_secret()?));
         }
         let map = pins::open_map(&self.path())?;
         let entry = |number: u32| {
@@ -77,7 +84,18 @@ impl HostRegistry {
             bytes.extend(entry(number)?);
         }
         let id = entry(0)?.last_chunk().copied().unwrap_or_default();
-        Ok(Registry::from_bytes(&bytes).with_id(u32::from_le_bytes(id)))
+        let registry = Registry::from_bytes(&bytes).with_id(u32::from_le_bytes(id));
+        Ok(match self.read_secret() {
+            Some(secret) => registry.with_secret(secret),
+            None => registry,
+        })
+    }
+
+    /// None for who may not read it, and of a registry that another version made.
+    fn read_secret(&self) -> Option<Secret> {
+        let map = MapHandle::from_pinned_path(self.secret_path()).ok()?;
+        let bits = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok()??;
+        Secret::new(u64::from_ne_bytes(bits.try_into().ok()?))
     }
 
     /// Registers the fields of `schemas`, to stay until they are removed; all of them or, on error,
@@ -209,7 +227,7 @@ impl HostRegistry {
         }
         let registry = self.read()?.id();
         let mut users = bound_programs()?;
-        users.retain(|user| user.registry == registry);
+        users.retain(|user| user.registry == Some(registry));
         let mut users: Vec<_> = users.into_iter().map(|bound| bound.user).collect();
         let pins = Pins::datapath(&self.bpffs);
         for id in pins.interface_ids() {
@@ -226,14 +244,15 @@ impl HostRegistry {
     }
 
     /// Loaded programs that are bound to another registry: one of another bpffs or, if the program
-    /// was bound before the last boot, one that is gone. The kernel cannot tell which.
+    /// was bound before the last boot, one that is gone. The kernel cannot tell which. Or by another
+    /// version. Neither makes records that prove themselves here.
     ///
     /// # Errors
     /// The kernel does not let us look at its programs.
     pub fn strays(&self) -> Result<Vec<Use>, Error> {
         let registry = self.read()?.id();
         let mut strays = bound_programs()?;
-        strays.retain(|bound| bound.registry != registry);
+        strays.retain(|bound| bound.registry != Some(registry));
         let mut strays: Vec<_> = strays.into_iter().map(|bound| bound.user.what).collect();
         strays.sort();
         strays.dedup();
@@ -254,28 +273,47 @@ impl HostRegistry {
         }
     }
 
-    /// Makes the map if it is not there; true if it was not. The lock is held.
+    /// Makes the maps if they are not there; true if they were not. The lock is held.
     pub(crate) fn create(&self, registry: &Registry) -> Result<bool, Error> {
         if self.path().exists() {
             return Ok(false);
         }
         let tried = || format!("make the registry {}", self.path().display());
-        let options = libbpf_sys::bpf_map_create_opts {
-            sz: size_of::<libbpf_sys::bpf_map_create_opts>() as _,
-            ..Default::default()
+        let array = |name, value: usize, entries: usize| {
+            let options = libbpf_sys::bpf_map_create_opts {
+                sz: size_of::<libbpf_sys::bpf_map_create_opts>() as _,
+                ..Default::default()
+            };
+            MapHandle::create(
+                MapType::Array,
+                Some(name),
+                size_of::<u32>() as u32,
+                value as u32,
+                entries as u32,
+                &options,
+            )
+            .context(tried)
         };
-        let map = MapHandle::create(
-            MapType::Array,
-            Some("registry"),
-            size_of::<u32>() as u32,
-            FieldInfo::SIZE as u32,
-            abi::FIELDS_MAX as u32,
-            &options,
-        );
-        let mut map = map.context(tried)?;
+        // First: a registry is never there without its secret. The kernel pins for root alone.
+        let secret = registry.secret().map_or(0, Secret::bits);
+        let mut map = array("secret", size_of_val(&secret), 1)?;
+        map.update(&0u32.to_ne_bytes(), &secret.to_ne_bytes(), MapFlags::ANY)
+            .context(tried)?;
+        // That of a registry that was not made to its end.
+        let _ = fs::remove_file(self.secret_path());
+        map.pin(self.secret_path()).context(tried)?;
+        let mut map = array("registry", FieldInfo::SIZE, abi::FIELDS_MAX)?;
         write_about(&map, &Registry::new().with_id(registry.id()))?;
         map.pin(self.path()).context(tried)?;
         Ok(true)
+    }
+
+    /// Removes the maps, the secret last. The lock is held.
+    pub(crate) fn forget(&self) -> Result<(), Error> {
+        for path in [self.path(), self.secret_path()] {
+            fs::remove_file(&path).context(|| format!("remove {}", path.display()))?;
+        }
+        Ok(())
     }
 
     /// Writes what differs. The lock is held.
@@ -320,10 +358,7 @@ impl HostRegistry {
             return Ok(());
         }
         match self.lasting_users(|_| true) {
-            Ok(users) if users.is_empty() => {
-                let path = self.path();
-                fs::remove_file(&path).context(|| format!("remove {}", path.display()))
-            }
+            Ok(users) if users.is_empty() => self.forget(),
             // Who may not look does not know.
             _ => Ok(()),
         }
@@ -426,7 +461,7 @@ pub(crate) fn register(
         })?);
     }
     let area = registry.layout().area;
-    if area <= Record::CAPACITY {
+    if area <= seal::AREA_MAX {
         return Ok(fields);
     }
     let mut largest = registry.fields().to_vec();
@@ -437,8 +472,8 @@ pub(crate) fn register(
         .map(|field| format!("{}: {} of {}", field.name, field.kind, field.owner))
         .collect();
     let why = format!(
-        "a record with all fields has {area} bytes, {} more than the area holds",
-        area - Record::CAPACITY
+        "the area of all fields has {area} bytes, {} more than fit in front of a packet",
+        area - seal::AREA_MAX
     );
     Err(Error::new("reserve the area", why).remedy(format!(
         "take fields out; the largest are {}",
@@ -455,9 +490,9 @@ fn write_about(map: &MapHandle, registry: &Registry) -> Result<(), Error> {
         .context(|| "write the registry".into())
 }
 
-/// A use of a number of some registry.
+/// A use of a number of some registry; `None` if another version bound it.
 struct Bound {
-    registry: u32,
+    registry: Option<u32>,
     user: User,
 }
 
@@ -484,7 +519,7 @@ fn bound_programs() -> Result<Vec<Bound>, Error> {
                     id: program.id,
                 };
                 Some(Bound {
-                    registry: binding.registry,
+                    registry: binding.is_current().then_some(binding.registry),
                     user: User {
                         number: binding.number()?,
                         what,
@@ -517,6 +552,16 @@ fn bindings(map: u32) -> Vec<Binding> {
 fn new_id() -> u32 {
     // The keys of a hasher are random.
     RandomState::new().hash_one(()) as u32 | 1
+}
+
+/// A secret that nobody had.
+pub(crate) fn new_secret() -> Result<Secret, Error> {
+    loop {
+        let random = sys::random().context(|| "draw a secret".into())?;
+        if let Some(secret) = Secret::new(random) {
+            return Ok(secret);
+        }
+    }
 }
 
 fn labelled_fields(map: &Path) -> Vec<TlvType> {

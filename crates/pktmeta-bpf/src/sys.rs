@@ -70,6 +70,18 @@ pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     owned(unsafe { libbpf_sys::bpf_obj_get(path.as_ptr()) })
 }
 
+/// 64 bits from the kernel's random source. It waits for no one but at boot (getrandom(2)).
+pub(crate) fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    // SAFETY: bytes is memory of the size that is passed.
+    let read = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    match usize::try_from(read) {
+        // So few bytes come at once, or none.
+        Ok(read) if read == bytes.len() => Ok(u64::from_ne_bytes(bytes)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Opens a program by its id.
 pub(crate) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes no memory of ours.

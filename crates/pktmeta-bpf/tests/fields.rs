@@ -7,9 +7,14 @@ mod harness;
 #[path = "fields/model.rs"]
 mod model;
 
-use harness::{FALLBACK, Field, Hook, Programs, area, clangs, compile, load, registry};
+use harness::{
+    FALLBACK, Field, Hook, Programs, area, area_of, clangs, compile, load, open, registry,
+};
 use pktmeta_bpf::ProgramStats;
-use pktmeta_core::{Record, Tag};
+use pktmeta_core::{
+    Record, Tag,
+    seal::{self, Secret},
+};
 use pktmeta_testkit::sandbox::{in_sandbox, in_sandbox_for};
 use std::{os::fd::AsFd, time::Duration};
 
@@ -25,12 +30,12 @@ fn every_field_reads_back_what_was_set_and_is_gone_once_it_is_deleted() {
                     let value = vec![byte; field.size()];
                     let set = programs.set(hook, field, &value, &mut metadata);
                     assert_eq!(set, Ok(()), "{hook:?} {field:?}");
-                    let record = Record::parse(&metadata).unwrap();
+                    let record = open(&metadata);
                     assert_eq!(record.get(tag(field)), Some(&*value));
                     assert_eq!(programs.get(hook, field, &metadata), Ok(value));
                 }
                 assert_eq!(programs.delete(hook, field, &mut metadata), Ok(()));
-                let record = Record::parse(&metadata).unwrap();
+                let record = open(&metadata);
                 assert!(record.is_empty(), "{hook:?} {field:?}: {record:?}");
                 let gone = programs.get(hook, field, &metadata);
                 assert_eq!(gone, Err(libc::ENOENT), "{hook:?} {field:?}");
@@ -57,7 +62,7 @@ fn xdp_makes_a_record_where_there_is_none_and_tc_does_not() {
                 programs.set(Hook::Xdp, field, &value, &mut metadata),
                 Ok(())
             );
-            let record = Record::parse(&metadata).unwrap();
+            let record = open(&metadata);
             assert_eq!(metadata.len(), registry().layout().area);
             assert_eq!(record.get(tag(field)), Some(&*value));
             assert_eq!(metadata, area(&record, metadata.len()));
@@ -135,7 +140,7 @@ fn what_looks_like_a_hot_field_inside_another_value_is_not_one() {
                         assert_eq!(get, Err(libc::ENOENT), "{hook:?} {name}");
                         let set = programs.set(hook, field, &vec![1; size], &mut metadata);
                         assert_eq!(set, Ok(()));
-                        let after = Record::parse(&metadata).unwrap();
+                        let after = open(&metadata);
                         assert_eq!(after.get(tag(blob)), Some(&*value), "{hook:?} {name}");
                         assert_eq!(after.get(tag(field)), Some(&*vec![1; size]));
                     }
@@ -236,15 +241,14 @@ fn a_field_that_is_there_twice_counts_once_and_goes_at_once() {
         let programs = Programs::new();
         let cookie = Field::named("cookie");
         let number = tag(cookie).byte();
-        let twice = [
-            b'P', b'M', 0x10, 13, number, 1, 1, number, 1, 2, 0, 1, 0, 0, 0, 0,
-        ];
+        let twice = [b'P', 0, 0x10, 13, number, 1, 1, number, 1, 2, 0, 1, 0];
+        let twice = area_of(&twice, 24);
         for hook in Hook::BOTH {
             assert_eq!(programs.get(hook, cookie, &twice), Ok(vec![1]));
-            let mut set = twice.to_vec();
+            let mut set = twice.clone();
             assert_eq!(programs.set(hook, cookie, &[], &mut set), Ok(()));
             assert_eq!(programs.get(hook, cookie, &set), Ok(vec![]), "{set:?}");
-            let mut deleted = twice.to_vec();
+            let mut deleted = twice.clone();
             assert_eq!(programs.delete(hook, cookie, &mut deleted), Ok(()));
             assert_eq!(programs.get(hook, cookie, &deleted), Err(libc::ENOENT));
         }
@@ -261,7 +265,7 @@ fn a_full_area_refuses_a_field_until_it_is_compacted() {
             Field::named("cold_u32"),
         );
         for hook in Hook::BOTH {
-            for size in [24, 216] {
+            for size in [24, seal::RECORD_MAX] {
                 let mut record = Record::new();
                 let filler = Tag::sized(pktmeta_core::TlvType::new(63).unwrap());
                 record.set(tag(first), &[1; 8]).unwrap();
@@ -270,7 +274,8 @@ fn a_full_area_refuses_a_field_until_it_is_compacted() {
                 }
                 record.set(tag(second), &[2; 9]).unwrap();
                 let mut metadata = area(&record, size);
-                assert_eq!((metadata.len(), metadata[3]), (size, size as u8));
+                let full = (size + seal::SIZE, size as u8);
+                assert_eq!((metadata.len(), metadata[3]), full);
                 for (field, value) in [(third, &[3; 4][..]), (second, &[3; 12])] {
                     let before = metadata.clone();
                     let set = programs.set(hook, field, value, &mut metadata);
@@ -295,22 +300,44 @@ fn a_full_area_refuses_a_field_until_it_is_compacted() {
 fn metadata_that_is_not_a_record_is_left_alone() {
     in_sandbox(|_| {
         let programs = Programs::new();
-        let with = |header: &[u8], size: usize| {
-            let mut bytes = header.to_vec();
-            bytes.resize(size, 0);
-            bytes
-        };
-        let places = empty()[2];
-        let foreign = [
-            with(&[1, 2, 3, 4], 4),
-            with(&[], 64),
-            with(&[b'P', b'M', 0x20, 64], 64),
-            with(&[b'P', b'm', 0x10, 64], 64),
-            with(&[b'P', b'M', 0x10, 3], 64),
-            with(&[b'P', b'M', places, 65], 64),
-            with(&[b'P', b'M', places, 217], 216),
-            with(&[b'P', b'M', places, 255], 216),
+        let (with, places) = (area_of, empty()[2]);
+        let mut record = Record::new();
+        record.set(tag(Field::named("cold_u32")), &[7; 4]).unwrap();
+        let template = registry().layout().template;
+        let plain = [record.as_bytes(), &[0; 64]].concat()[..64].to_vec();
+        let mut foreign = vec![
+            vec![1, 2, 3, 4],
+            vec![0; 64],
+            plain,
+            // An area's size that is no area's, or not this one's.
+            with(record.as_bytes(), 64)[..60].to_vec(),
+            with(record.as_bytes(), 72)[..64].to_vec(),
+            with(&[b'P', 0, 0x20, 64], 64),
+            with(&[b'p', 0, 0x10, 64], 64),
+            with(&[b'P', 0, 0x10, 3], 64),
+            with(&[b'P', 0, places, 57], 64),
+            with(&[b'P', 0, places, 209], 216),
+            with(&[b'P', 0, places, 255], 216),
         ];
+        for record in [record, template] {
+            let other = Secret::new(0x1234_5678_9abd).unwrap();
+            foreign.push(other.enclose(&record, empty().len()));
+            // Whatever of the area was moved, a byte of the check or of the header was written.
+            let own = area(&record, empty().len());
+            for by in [1, 2, 4, 20, 22] {
+                let size = own.len() - own.len() % 4;
+                foreign.push([&own[by..], &own[..by]].concat()[..size].to_vec());
+                foreign.push([&own[..by], &own].concat()[..size].to_vec());
+            }
+            for at in (0..2).chain(own.len() - seal::SIZE..own.len() - 2) {
+                let mut written = own.clone();
+                written[at] ^= 1;
+                foreign.push(written);
+            }
+            foreign.push(own[..own.len() - 4].to_vec());
+            foreign.push([&own[..], &[0; 4]].concat());
+            foreign.push([&[0; 4], &own[..]].concat());
+        }
         for hook in Hook::BOTH {
             for bytes in &foreign {
                 let mut metadata = bytes.clone();
@@ -336,23 +363,9 @@ fn nothing_is_added_to_a_record_with_a_torn_field() {
     in_sandbox(|_| {
         let programs = Programs::new();
         let (cookie, blob) = (Field::named("cookie"), Field::named("blob"));
-        let torn = [
-            b'P',
-            b'M',
-            0x10,
-            10,
-            tag(cookie).byte(),
-            1,
-            7,
-            0,
-            9,
-            0,
-            0,
-            0,
-        ];
+        let torn = [b'P', 0, 0x10, 10, tag(cookie).byte(), 1, 7, 0, 9, 0];
         for hook in Hook::BOTH {
-            let mut metadata = torn.to_vec();
-            metadata.resize(100, 0);
+            let mut metadata = area_of(&torn, 104);
             let before = metadata.clone();
             assert_eq!(programs.get(hook, cookie, &metadata), Ok(vec![7]));
             assert_eq!(programs.get(hook, blob, &metadata), Err(libc::ENOENT));

@@ -6,7 +6,11 @@ use pktmeta_bpf::{
     hooks::{self, Hook},
     sockets, watch,
 };
-use pktmeta_core::{Record, Registry, builtin, schema::Schema};
+use pktmeta_core::{
+    Record, Registry, builtin,
+    schema::Schema,
+    seal::{self, Secret},
+};
 use pktmeta_testkit::{
     packet::{self, Frame},
     prog_run::{SkbRun, XdpOutcome, XdpRun, XdpVerdict},
@@ -21,13 +25,12 @@ fn xdp_writes_the_built_in_fields_and_leaves_the_packet_as_it_was() {
         let xdp = Xdp::load(&registry);
         let frame = udp("192.0.2.1:1", "192.0.2.2:2");
         let first = xdp.run(&frame, &[]);
-        let record = Record::parse(&first.metadata).unwrap();
+        let record = open(&first.metadata);
         assert_eq!(first.metadata.len(), registry.layout().area);
-        // The rest of the area says nothing: GRO compares it.
-        assert!(
-            first.metadata[record.as_bytes().len()..]
-                .iter()
-                .all(|&byte| byte == 0)
+        // The rest of the area is the same for all records: GRO compares it.
+        assert_eq!(
+            first.metadata,
+            secret().enclose(&record, first.metadata.len())
         );
         assert_eq!(registry.get(&record, builtin::PACKET_NUMBER), Some(1));
         assert_eq!(registry.get(&record, builtin::RX_QUEUE), Some(0));
@@ -40,7 +43,7 @@ fn xdp_writes_the_built_in_fields_and_leaves_the_packet_as_it_was() {
         );
         assert!(registry.get(&record, builtin::RX_IFINDEX).is_some());
 
-        let second = Record::parse(&xdp.run(&frame, &[]).metadata).unwrap();
+        let second = open(&xdp.run(&frame, &[]).metadata);
         assert_eq!(registry.get(&second, builtin::PACKET_NUMBER), Some(2));
         assert_eq!(xdp.counters(), [2, 2, 0, 0, 0, 0, 0, 0]);
     });
@@ -54,10 +57,9 @@ fn xdp_adds_to_a_record_that_another_program_began() {
         let tenant = registry.by_name("tenant").unwrap().tag();
         let mut theirs = Record::new();
         theirs.set(tenant, &9u32.to_le_bytes()).unwrap();
-        let mut area = [0; 64];
-        area[..theirs.as_bytes().len()].copy_from_slice(theirs.as_bytes());
+        let area = secret().enclose(&theirs, 64);
         let ran = xdp.run(&udp("192.0.2.1:1", "192.0.2.2:2"), &area);
-        let record = Record::parse(&ran.metadata).unwrap();
+        let record = open(&ran.metadata);
         assert_eq!(record.get(tenant), Some(&9u32.to_le_bytes()[..]));
         assert_eq!(registry.get(&record, builtin::PACKET_NUMBER), Some(1));
         assert_eq!(xdp.counters(), [1, 1, 0, 0, 0, 0, 0, 0]);
@@ -65,17 +67,32 @@ fn xdp_adds_to_a_record_that_another_program_began() {
 }
 
 #[test]
-fn xdp_leaves_somebody_elses_metadata_alone_and_counts_it() {
+fn xdp_takes_the_place_of_metadata_that_does_not_prove_itself_and_counts_it() {
     in_sandbox(|_| {
-        let xdp = Xdp::load(&registry());
+        let registry = registry();
+        let xdp = Xdp::load(&registry);
         let frame = udp("192.0.2.1:1", "192.0.2.2:2");
-        let almost_ours = [b'P', b'M', 0x20, 8, 1, 2, 0, 0];
-        let too_long = [b'P', b'M', 0x10, 16, 0, 0, 0, 0];
-        for theirs in [[0xff; 8], almost_ours, too_long] {
-            let ran = xdp.run(&frame, &theirs);
-            assert_eq!(ran.metadata, theirs);
+        let tenant = registry.by_name("tenant").unwrap().tag();
+        let mut record = registry.layout().template;
+        record.set(tenant, &9u32.to_le_bytes()).unwrap();
+        let own = secret().enclose(&record, registry.layout().area);
+        let other = Secret::new(0x1234_5678_9abd).unwrap();
+        let mut theirs = vec![
+            own[..own.len() - 4].to_vec(),
+            [&own[..], &[0; 4]].concat(),
+            [&own[..4], &own[..own.len() - 4]].concat(),
+            other.enclose(&record, own.len()),
+            record.as_bytes()[..record.as_bytes().len() & !3].to_vec(),
+        ];
+        // The most that test runs allow, and all less.
+        theirs.extend((4..=216).step_by(4).map(|size| vec![0xff; size]));
+        for theirs in &theirs {
+            let ran = xdp.run(&frame, theirs);
+            assert_eq!(ran.metadata.len(), own.len(), "{theirs:x?}");
+            assert_eq!(open(&ran.metadata).get(tenant), None);
         }
-        assert_eq!(xdp.counters(), [3, 0, 0, 0, 0, 3, 0, 0]);
+        let count = theirs.len() as u64;
+        assert_eq!(xdp.counters(), [count, count, 0, 0, 0, count, 0, 0]);
     });
 }
 
@@ -84,9 +101,9 @@ fn xdp_counts_a_record_that_a_field_does_not_fit() {
     in_sandbox(|_| {
         let registry = cold_registry();
         // Room for the header and rx_timestamp, but not for rx_ifindex.
-        let xdp = Xdp::load_with_area(&registry, 16);
+        let xdp = Xdp::load_with_area(&registry, 24);
         let ran = xdp.run(&udp("192.0.2.1:1", "192.0.2.2:2"), &[]);
-        let record = Record::parse(&ran.metadata).unwrap();
+        let record = open(&ran.metadata);
         assert!(registry.get(&record, builtin::RX_TIMESTAMP).is_some());
         assert_eq!(registry.get(&record, builtin::RX_IFINDEX), None);
         assert_eq!(xdp.counters(), [1, 0, 0, 0, 0, 0, 0, 1]);
@@ -96,8 +113,8 @@ fn xdp_counts_a_record_that_a_field_does_not_fit() {
 #[test]
 fn xdp_counts_packets_in_front_of_which_there_is_no_room() {
     in_sandbox(|_| {
-        // More than test runs, and most drivers, have.
-        let xdp = Xdp::load_with_area(&registry(), 252);
+        // No area that the kernel reserves.
+        let xdp = Xdp::load_with_area(&registry(), 255);
         let ran = xdp.run(&udp("192.0.2.1:1", "192.0.2.2:2"), &[]);
         assert_eq!(ran.metadata, []);
         assert_eq!(xdp.counters(), [1, 0, 0, 0, 0, 0, 1, 0]);
@@ -177,8 +194,8 @@ const BUDGETS: [(&str, u32); 10] = [
     ("pktmeta_establish", 9_000),
     ("pktmeta_getsockopt", 70_000),
     ("pktmeta_setsockopt", 180_000),
-    ("pktmeta_watch_in", 800),
-    ("pktmeta_watch_established", 1_000),
+    ("pktmeta_watch_in", 900),
+    ("pktmeta_watch_established", 1_300),
     ("pktmeta_list_stored", 1_100),
     ("pktmeta_list_open", 1_300),
 ];
@@ -225,7 +242,18 @@ fn registry() -> Registry {
             registry.register(&field.wanted).unwrap();
         }
     }
-    registry
+    registry.with_secret(secret())
+}
+
+/// What proves its records.
+fn secret() -> Secret {
+    Secret::new(0x1234_5678_9abc).unwrap()
+}
+
+/// The record in an area, which must prove itself.
+#[track_caller]
+fn open(area: &[u8]) -> Record {
+    secret().open(area).unwrap()
 }
 
 /// The same fields without places.
@@ -235,7 +263,7 @@ fn cold_registry() -> Registry {
     for field in Schema::parse("test.toml", &schema).unwrap().fields() {
         registry.register(&field.wanted).unwrap();
     }
-    registry
+    registry.with_secret(secret())
 }
 
 fn udp(from: &str, to: &str) -> Vec<u8> {
@@ -245,9 +273,20 @@ fn udp(from: &str, to: &str) -> Vec<u8> {
 /// Loads a hook's programs, with another area than the registry's if one is given.
 fn load(hook: &'static Hook, registry: &Registry, area: Option<u8>, labels_used: bool) -> Object {
     let layout = registry.layout();
-    let mut bytes = vec![area.unwrap_or(layout.area as u8), 0, 0, 0];
-    bytes.extend(layout.template.as_bytes());
-    bytes.resize(4 + Record::CAPACITY, 0);
+    let area = area.unwrap_or(layout.area as u8);
+    let mut template = layout.template.as_bytes().to_vec();
+    template[1] = area;
+    let seal = secret().seal(area.into());
+    if let Some(room) = usize::from(area)
+        .checked_sub(seal::SIZE)
+        .filter(|&room| room <= seal::RECORD_MAX)
+    {
+        template.resize(room, 0);
+        template.extend(seal);
+    }
+    template.resize(seal::AREA_MAX, 0);
+    let secret = secret().bits().to_le_bytes();
+    let bytes = [&[area, 2, 0, 0, 0, 0, 0, 0], &secret, &seal, &template[..]].concat();
     let options = ObjectOptions {
         registry: Some(registry),
         globals: vec![

@@ -8,7 +8,7 @@ mod harness;
 use harness::{clangs, compile};
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{Object, ObjectOptions};
-use pktmeta_core::{Record, Registry, schema::Schema, traits::Traits};
+use pktmeta_core::{Registry, schema::Schema, seal::Secret, traits::Traits};
 use pktmeta_testkit::{
     packet,
     prog_run::{SkbRun, XdpRun},
@@ -42,7 +42,7 @@ fn traits_answer_as_their_proposal_says_at_xdp_and_tc() {
                     enoent, enoent
                 ]
             );
-            let mut record = Record::parse(&ran.metadata).unwrap();
+            let mut record = registry.secret().unwrap().open(&ran.metadata).unwrap();
             let traits = Traits::new(&registry, &mut record);
             assert_eq!(traits.get(0), Ok(&42u32.to_le_bytes()[..]));
             assert_eq!(traits.get(63), Ok(&[][..]));
@@ -59,7 +59,8 @@ fn registry() -> Registry {
     let schema = "owner = \"traits\"\n\
         [[field]]\nname = \"trait_0\"\ntype = \"bytes[..16]\"\n\
         [[field]]\nname = \"trait_63\"\ntype = \"bytes[..16]\"\n";
-    Schema::registry([&Schema::parse("traits.toml", schema).unwrap()]).unwrap()
+    let registry = Schema::registry([&Schema::parse("traits.toml", schema).unwrap()]).unwrap();
+    registry.with_secret(Secret::new(0x1234_5678_9abc).unwrap())
 }
 
 /// The answers of the last run, in the order of its calls.

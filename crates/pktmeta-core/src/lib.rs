@@ -15,6 +15,7 @@ pub mod record;
 pub mod registry;
 #[cfg(feature = "schema")]
 pub mod schema;
+pub mod seal;
 mod to_record;
 pub mod traits;
 

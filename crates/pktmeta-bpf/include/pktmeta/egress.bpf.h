@@ -106,6 +106,13 @@ __weak __noinline int pktmeta_egress_copy(struct __sk_buff *skb, struct pktmeta_
 	return 0;
 }
 
+static __always_inline int pktmeta_egress_has_record(struct __sk_buff *skb)
+{
+	struct pktmeta_copy record = {};
+
+	return !pktmeta_egress_copy(skb, &record);
+}
+
 /* Not where the copy is: the verifier learns too much of what a stack holds. */
 __weak __noinline __u32 pktmeta_copy_find(const struct pktmeta_copy *record, __u32 tag)
 {

@@ -20,11 +20,16 @@
 #include <linux/bpf.h>
 #endif
 #include <bpf/bpf_helpers.h>
-#include <pktmeta/record.h>
+#include <pktmeta/seal.h>
+
+#if defined(__BPF_CPU_VERSION__) && __BPF_CPU_VERSION__ < 3
+#error "pktmeta: compile with -mcpu=v3, what this is for has no jumps by 32-bit numbers"
+#endif
 
 /* What a field is called here, and what the registry says of it. Lies in .rodata. */
 struct pktmeta_binding {
-	__u8 magic[4]; /* by which bindings are found in loaded programs */
+	__u8 magic[3]; /* by which bindings are found in loaded programs */
+	__u8 version;  /* PKTMETA_BINDING_VERSION of the headers that it was compiled with */
 	__u8 tag;      /* 0 until it is bound */
 	__u8 size;     /* of values, at most; must be what the field is registered with */
 	__u8 until;    /* end of its place, where it is looked for first; 0: it has none */
@@ -33,22 +38,30 @@ struct pktmeta_binding {
 	char name[PKTMETA_NAME_SIZE];
 };
 
+/* Of how programs and their records are bound: others' records prove nothing to a program. */
+#define PKTMETA_BINDING_VERSION 2
+
 #define PKTMETA_BINDING_XDP (1 << 0)	  /* XDP may write it */
 #define PKTMETA_BINDING_TC (1 << 1)	  /* TC may write it */
 #define PKTMETA_BINDING_APP (1 << 2)	  /* applications may write it */
 #define PKTMETA_BINDING_VARIABLE (1 << 7) /* values differ in size */
 
-/* How records are laid out on this host. Lies in .rodata. */
+/* How records are laid out on this host, and what proves them. Lies in .rodata. */
 struct pktmeta_layout {
-	__u8 area; /* bytes to reserve for a record, a multiple of 4 */
-	__u8 reserved[3];
-	__u8 template[PKTMETA_RECORD_MAX]; /* a new record: voids at the places of hot fields */
-} __attribute__((aligned(4)));
+	__u8 area;    /* bytes to reserve for a record, a multiple of 8; 0 until it is bound */
+	__u8 version; /* PKTMETA_BINDING_VERSION */
+	__u8 reserved[2];
+	__u32 registry; /* whose fields and secret these are */
+	__u64 secret;	/* of seals of areas of other sizes */
+	__u64 seal;	/* of areas of this size */
+	__u8 template[PKTMETA_RECORD_MAX]; /* a new area: header, voids at places, and the seal */
+} __attribute__((aligned(8)));
 
 #define PKTMETA_BIND(field, value_size, value_flags)                                               \
 	_Static_assert(sizeof(#field) <= PKTMETA_NAME_SIZE, "a name has at most 27 bytes");        \
 	__weak const volatile struct pktmeta_binding pktmeta_field_##field = {                     \
-		.magic = { 'P', 'M', 'f', 'd' },                                                   \
+		.magic = { 'P', 'M', 'f' },                                                        \
+		.version = PKTMETA_BINDING_VERSION,                                                \
 		.size = value_size,                                                                \
 		.flags = value_flags,                                                              \
 		.name = #field,                                                                    \
@@ -78,21 +91,25 @@ struct pktmeta_layout {
 struct pktmeta_flag {};
 
 /*
- * Copies a field's value to *value: 0, or
- *   -ENODATA  the packet has no record, or bytes of somebody else's in its place
+ * Copies a field's value to *value: 0, or with zeros in *value
+ *   -ENODATA  the packet has no record, or what stands in its place does not prove itself
  *   -ENOENT   the record does not have the field, or the program was loaded without its tag
  */
 #define pktmeta_get(ctx, field, value)                                                             \
 	({                                                                                         \
 		pktmeta_value_of_##field *__value = (value);                                       \
-		PKTMETA_CALL(ctx, get)((ctx), &pktmeta_field_##field, __value,                     \
-				       PKTMETA_SIZE(field));                                       \
+		long __absent = PKTMETA_CALL(ctx, get)((ctx), &pktmeta_field_##field, __value,     \
+						       PKTMETA_SIZE(field));                       \
+                                                                                                   \
+		if (__absent)                                                                      \
+			__builtin_memset(__value, 0, sizeof(*__value));                            \
+		__absent;                                                                          \
 	})
 
 /*
  * Sets a field to value: 0, or
  *   -ENODATA  TC: the packet has no record, and only XDP can reserve room for one
- *   -EBADMSG  bytes of somebody else's stand in the record's place; they are left alone
+ *   -EBADMSG  what stands in the record's place does not prove itself; it is left alone
  *   -ENOSPC   the area is full; pktmeta_compact() may help
  *   -ENOENT   the program was loaded without the field's tag
  *   -EPERM    the field's schema lets programs at this hook not write it
@@ -113,9 +130,8 @@ struct pktmeta_flag {};
 /* Closes the gaps that deleted fields left. Costs about a nanosecond a byte. */
 #define pktmeta_compact(ctx) PKTMETA_CALL(ctx, compact)(ctx)
 
-/* 1 if a record stands in front of the packet. */
-#define pktmeta_has_record(ctx)                                                                    \
-	(pktmeta_record_length((void *)(long)(ctx)->data_meta, (void *)(long)(ctx)->data) != 0)
+/* 1 if the packet has a record, and that proves itself. */
+#define pktmeta_has_record(ctx) PKTMETA_CALL(ctx, has_record)(ctx)
 
 /* The rest is not for programs. Functions of a hook are pktmeta_HOOK_what. */
 #ifdef PKTMETA_EGRESS
@@ -132,17 +148,36 @@ struct pktmeta_flag {};
 	sizeof(pktmeta_value_of_##field) - pktmeta_is_variable_##field,                            \
 		pktmeta_is_variable_##field
 
-/* One layout in an object, whatever it is linked from. Until it is bound: no places. */
+/*
+ * A packet pointer out of a context. Compilers may merge or narrow loads, and compute addresses of their
+ * own, which the verifier refuses for contexts; of assembly they know nothing.
+ */
+#define PKTMETA_POINTER(ctx, member)                                                               \
+	({                                                                                         \
+		void *__pointer;                                                                   \
+                                                                                                   \
+		asm volatile("%[pointer] = *(u32 *)(%[context] + %[at])"                           \
+			     : [pointer] "=r"(__pointer)                                           \
+			     : [context] "r"(ctx),                                                 \
+			       [at] "i"(__builtin_offsetof(typeof(*(ctx)), member)));              \
+		__pointer;                                                                         \
+	})
+
+/* One layout in an object, whatever it is linked from. Until it is bound: no area, no secret. */
 __weak const volatile struct pktmeta_layout pktmeta_layout = {
-	.area = 64,
-	.template = { PKTMETA_MAGIC_0, PKTMETA_MAGIC_1, PKTMETA_RECORD_VERSION << 4,
-		      sizeof(struct pktmeta_header) },
+	.version = PKTMETA_BINDING_VERSION,
 };
 
+/* Bytes for the record in the area from record to end, if one proves itself there; else 0. */
+static __always_inline __u32 pktmeta_sealed(const void *record, const void *end)
+{
+	return pktmeta_sealed_room(record, end, pktmeta_layout.secret);
+}
+
 /*
- * 1 if the header of a record, all of which is known to be there, is of our version, and its places
- * are those of this program's layout. In other records what stands at a place may be out of the
- * middle of some value.
+ * 1 if the header of a record, all of which is known to be there, is of our version, and its area and
+ * its places are those of this program's layout. In other records what stands at a place may be out
+ * of the middle of some value.
  */
 static __always_inline int pktmeta_has_places(const void *record)
 {
@@ -152,21 +187,35 @@ static __always_inline int pktmeta_has_places(const void *record)
 }
 
 /*
- * The value at the place of a field that ends there, if the record has places and is that long, and
- * tag and size are right there; for writers a void of its shape is right too. Everything but the
- * bytes of the packet is constant when the verifier looks at it: without a place nothing of this is
- * left.
+ * 1 if a record of this program's layout proves itself in the area from record to end. A record that
+ * has places ends behind them all: what takes the last one away takes away that it has places. As
+ * pktmeta_sealed(), but nothing is computed.
+ */
+static __always_inline int pktmeta_sealed_here(const void *record, const void *end)
+{
+	__u32 area = pktmeta_layout.area;
+	const void *behind = record + area;
+
+	if (area < PKTMETA_SEAL_SIZE || area > PKTMETA_RECORD_MAX || behind > end)
+		return 0;
+	barrier_var(behind);
+	if (behind < end || !pktmeta_has_places(record))
+		return 0;
+	return pktmeta_same_seal(*(const __u64 *)(record + area - PKTMETA_SEAL_SIZE),
+				 pktmeta_layout.seal);
+}
+
+/*
+ * The value at the place of a field that ends there, if the record has places, and tag and size are
+ * right there; for writers a void of its shape is right too. Everything but the bytes of the packet
+ * is constant when the verifier looks at it: without a place nothing of this is left.
  */
 static __always_inline __u8 *pktmeta_place(const void *record, const void *end, __u32 until,
 					   __u8 tag, __u32 size, int or_void)
 {
 	__u8 *behind = (__u8 *)record + until, *tlv;
-	__u32 length;
 
-	if (!until || (void *)behind > end || !pktmeta_has_places(record))
-		return (void *)0;
-	length = *(const __u32 *)record >> 24;
-	if (length - until > PKTMETA_RECORD_MAX - until || record + length > end)
+	if (!until || !pktmeta_sealed_here(record, end))
 		return (void *)0;
 	tlv = behind - size - pktmeta_fixed_header(size);
 	if (*tlv != tag && !(or_void && *tlv == (tag & ~PKTMETA_TAG_TYPE)))

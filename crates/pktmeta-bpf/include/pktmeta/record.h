@@ -45,10 +45,19 @@ struct pktmeta_copy {
 	__u8 bytes[PKTMETA_RECORD_MAX + 8];
 } __attribute__((aligned(8)));
 
-/* The header as one number, without flags and length; and what masks those out. */
+/*
+ * The header as one number, without flags and length; and what masks those out. BPF programs have
+ * records of areas too, whose byte 1 is the area's size (seal.h): they look at byte 1 where a record
+ * comes in, when the seal is checked or an application gives one, and not here.
+ */
+#ifdef __bpf__
+#define PKTMETA_MAGIC (PKTMETA_MAGIC_0 | PKTMETA_RECORD_VERSION << 4 << 16)
+#define PKTMETA_MAGIC_MASK 0x00f000ff
+#else
 #define PKTMETA_MAGIC                                                                              \
 	(PKTMETA_MAGIC_0 | PKTMETA_MAGIC_1 << 8 | PKTMETA_RECORD_VERSION << 4 << 16)
 #define PKTMETA_MAGIC_MASK 0x00f0ffff
+#endif
 
 /* What of the header two records with the same places have in common. */
 #define PKTMETA_PLACES_MASK 0x00ffffff
@@ -201,6 +210,9 @@ static __always_inline __u32 pktmeta_record_next(const void *record, const void 
 /* Where no TLV is: found by who looked for one and met a torn one. More than any offset. */
 #define PKTMETA_TORN 0xff
 
+/* The same, found by who looked for one where no seal proves a record. */
+#define PKTMETA_UNSEALED 0xfe
+
 /*
  * Offset of the first TLV with this tag, at or behind from, where one must start; 0 if there is
  * none, PKTMETA_TORN if there is none before a TLV that runs past the record's end.
@@ -255,6 +267,14 @@ static __always_inline int pktmeta_record_check(const void *record, const void *
 	       !pktmeta_record_find(record, end, PKTMETA_NO_TAG, sizeof(struct pktmeta_header));
 }
 
+/* Why there is no TLV at what pktmeta_record_find() gave. */
+static __always_inline long pktmeta_record_absent(const void *record, const void *end, __u32 at)
+{
+	if (at == PKTMETA_UNSEALED || !pktmeta_record_length(record, end))
+		return -PKTMETA_ENODATA;
+	return -PKTMETA_ENOENT;
+}
+
 /*
  * Copies the value of the TLV at an offset, which pktmeta_record_find() gave. 0, or
  *   -ENODATA  there is no record
@@ -266,7 +286,7 @@ static __always_inline long pktmeta_record_get_at(const void *record, const void
 	const __u8 *tlv = pktmeta_at(record, at);
 
 	if (!at || !tlv)
-		return pktmeta_record_length(record, end) ? -PKTMETA_ENOENT : -PKTMETA_ENODATA;
+		return pktmeta_record_absent(record, end, at);
 	if ((const void *)(tlv + pktmeta_tlv_header(tag) + size) > end)
 		return -PKTMETA_ENOENT;
 	if (pktmeta_tlv_header(tag) == 2 && tlv[1] != size)
@@ -283,7 +303,7 @@ static __always_inline long pktmeta_record_get_variable(const void *record, cons
 	__u8 size;
 
 	if (!at || !tlv)
-		return pktmeta_record_length(record, end) ? -PKTMETA_ENOENT : -PKTMETA_ENODATA;
+		return pktmeta_record_absent(record, end, at);
 	if ((const void *)(tlv + 2) > end)
 		return -PKTMETA_ENOENT;
 	size = tlv[1];
@@ -362,18 +382,18 @@ static __always_inline __u32 pktmeta_record_delete(void *record, const void *end
  * Where a TLV with this tag and a value of size bytes goes, if the first one there is at an offset,
  * as pktmeta_record_find() gave it: in its place if it has this size, which *grow is 0 for; else at
  * the end, if the record is whole (or a torn TLV would become so), once all with this tag are
- * deleted. Or
+ * deleted. The record may become as long as room. Or
  *   -EBADMSG  there is no record, or it is known not to be whole
  *   -ENOSPC   there is no room
  */
-static __always_inline long pktmeta_record_room(const void *record, const void *end, __u32 at,
-						__u8 tag, __u32 size, int *grow)
+static __always_inline long pktmeta_record_room(const void *record, const void *end, __u32 room,
+						__u32 at, __u8 tag, __u32 size, int *grow)
 {
 	__u32 length = pktmeta_record_length(record, end);
 	__u32 next = length, to = length;
 
 	*grow = 0;
-	if (!length || at == PKTMETA_TORN)
+	if (!length || at == PKTMETA_TORN || at == PKTMETA_UNSEALED)
 		return -PKTMETA_EBADMSG;
 	size += pktmeta_tlv_header(tag);
 	if (at) {
@@ -384,10 +404,7 @@ static __always_inline long pktmeta_record_room(const void *record, const void *
 			to = at; /* it is the last, and makes room itself */
 	}
 	*grow = 1;
-	barrier_var(size); /* whatever the compiler knows of it, the verifier has to be shown */
-	if (size > PKTMETA_RECORD_MAX || to + size > PKTMETA_RECORD_MAX || record + to + size > end)
-		return -PKTMETA_ENOSPC;
-	return to;
+	return to + size > room ? -PKTMETA_ENOSPC : (long)to;
 }
 
 /* Makes a TLV at the end, where there is room: the offset of its value, to be written next. */
@@ -481,17 +498,20 @@ static inline long pktmeta_record_remove(void *record, const void *end, __u8 tag
 static inline long pktmeta_record_set(void *record, const void *end, __u8 tag, const void *value,
 				      __u32 size)
 {
+	__u64 room = (const char *)end - (const char *)record;
 	__u32 header = pktmeta_tlv_header(tag);
 	__u32 at;
 	int grow;
 	long to;
 
+	if (room > PKTMETA_RECORD_MAX)
+		room = PKTMETA_RECORD_MAX;
 	if (!(tag & PKTMETA_TAG_TYPE) || size > 0xff)
 		return -PKTMETA_EINVAL;
 	if (header == 1 && size != 1u << (tag >> PKTMETA_TAG_SIZE_SHIFT))
 		return -PKTMETA_EINVAL;
 	at = pktmeta_record_find(record, end, tag, sizeof(struct pktmeta_header));
-	to = pktmeta_record_room(record, end, at, tag, size, &grow);
+	to = pktmeta_record_room(record, end, room, at, tag, size, &grow);
 	if (to < 0)
 		return to;
 	if (grow) {

@@ -12,7 +12,7 @@
 #endif
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include <pktmeta/record.h>
+#include <pktmeta/seal.h>
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -79,6 +79,9 @@ struct bpf_sockopt_kern___pktmeta {
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
 extern void *bpf_rdonly_cast(const void *address, __u32 type_id) __ksym;
 
+/* What proves the records of this host's registry; written by the loader. 0: nothing does. */
+__weak const volatile __u64 pktmeta_secret = 0;
+
 /* Where a packet's record lies in kernel memory. */
 struct pktmeta_place {
 	const void *address; /* not to be followed: see pktmeta_read_record() */
@@ -86,39 +89,46 @@ struct pktmeta_place {
 };
 
 /*
- * Finds the record of a packet. skb is what bpf_cast_to_kern_ctx gave, or a pointer out of it. The
- * metadata ends where the MAC header starts (skb_metadata_end); the record starts with it.
+ * Finds the record of a packet, if it proves itself. skb is what bpf_cast_to_kern_ctx gave, or a pointer
+ * out of it. The metadata ends where the MAC header starts (skb_metadata_end); the record starts with it.
  */
 static __always_inline struct pktmeta_place pktmeta_find_record(struct sk_buff___pktmeta *skb)
 {
 	struct skb_shared_info___pktmeta *shared;
 	struct pktmeta_place none = {}, place;
+	struct rtnl_link_stats64___pktmeta *seal;
 	struct in_addr___pktmeta *first;
 	unsigned char *head = skb->head;
-	struct pktmeta_header header;
 	__u32 mac = skb->mac_header;
-	__u32 area;
+	__u32 area, header, room;
 
 	shared = bpf_rdonly_cast(head + skb->end,
 				 bpf_core_type_id_kernel(struct skb_shared_info___pktmeta));
 	area = shared->meta_len;
 	/* 0xffff stands for "no MAC header" (skb_mac_header_was_set). */
-	if (area < sizeof(header) || area > mac || mac == 0xffff)
+	if (!pktmeta_secret || !area || area > mac || mac == 0xffff)
 		return none;
 	place.address = head + mac - area;
 	/* Without a call; what cannot be read is 0 (BPF_PROBE_MEM). */
 	first = bpf_rdonly_cast(place.address, bpf_core_type_id_kernel(struct in_addr___pktmeta));
-	*(__u32 *)&header = first->s_addr;
-	place.length = pktmeta_header_length(&header, area);
+	header = first->s_addr;
+	room = pktmeta_area_room(header);
+	if (!room || room + PKTMETA_SEAL_SIZE != area)
+		return none;
+	seal = bpf_rdonly_cast(head + mac - PKTMETA_SEAL_SIZE,
+			       bpf_core_type_id_kernel(struct rtnl_link_stats64___pktmeta));
+	if (!pktmeta_same_seal(seal->rx_packets, pktmeta_seal(pktmeta_secret, area)))
+		return none;
+	place.length = header >> 24;
 	return place;
 }
 
 /*
- * Copies a packet's record, in eights: behind its length it may be followed by a few bytes of whatever
- * is there. Seen as a kernel structure of numbers, it takes no call of bpf_probe_read_kernel(), which costs
+ * Copies a packet's record in eights: behind its length it may be followed by a few bytes of the area,
+ * but by none of its seal. Seen as a kernel structure of numbers, it takes no call of bpf_probe_read_kernel(), which costs
  * more than all the rest. The verifier wants constant offsets there, and compilers do not unroll alike.
  */
-static __always_inline void pktmeta_read_record(struct pktmeta_place place, __u64 *to)
+static __always_inline void pktmeta_read_eights(struct pktmeta_place place, __u64 *to)
 {
 	const __u32 type = bpf_core_type_id_kernel(struct rtnl_link_stats64___pktmeta);
 	const __u64 *from = bpf_rdonly_cast(place.address, type);
@@ -137,6 +147,13 @@ static __always_inline void pktmeta_read_record(struct pktmeta_place place, __u6
 #undef PKTMETA_READ_96
 #undef PKTMETA_READ_24
 #undef PKTMETA_READ_8
+}
+
+/* Copies a packet's record as applications get it: without the size of the area that it stood in. */
+static __always_inline void pktmeta_read_record(struct pktmeta_place place, __u64 *to)
+{
+	pktmeta_read_eights(place, to);
+	((struct pktmeta_header *)to)->magic[1] = PKTMETA_MAGIC_1;
 }
 
 _Static_assert(PKTMETA_RECORD_MAX == 27 * 8, "as many as are read");

@@ -53,7 +53,8 @@ static __always_inline int field_takes(const struct pktmeta_field_info *field, _
  */
 __weak __noinline __u32 record_length(const struct pktmeta_copy *record)
 {
-	if (!record || !pktmeta_record_check(record, record + 1))
+	if (!record || record->bytes[1] != PKTMETA_MAGIC_1 ||
+	    !pktmeta_record_check(record, record + 1))
 		return 0;
 	return pktmeta_record_length(record, record + 1);
 }

@@ -10,6 +10,7 @@ use crate::{
     object::ObjectOptions,
     pins::{self, Pins},
 };
+use pktmeta_core::Registry;
 use std::{
     fs::{self, File},
     os::{
@@ -146,13 +147,14 @@ impl Cgroup {
         ))
     }
 
-    /// Attaches the cgroup's hooks. Maps that sockets share are in `shared`, or go there.
+    /// Attaches the cgroup's hooks. Maps that sockets share are in `shared`, or go there. The registry
+    /// is given with its pin.
     pub(super) fn deliver(
         &self,
         own: &Pins,
         shared: &Path,
         options: &UpOptions,
-        registry: &Path,
+        (registry, registry_pin): (&Registry, &Path),
     ) -> Result<(), Error> {
         let slots = options.slots;
         let cpu_slots = cpu_slots(slots)?;
@@ -167,12 +169,13 @@ impl Cgroup {
         ];
         globals.extend(options.send.globals());
         let options = ObjectOptions {
+            registry: Some(registry),
             globals,
             max_entries: vec![("ring", slots + 1)],
             pins: here
                 .map(|name| (name, own.directory.join(name)))
                 .chain(SHARED.map(|name| (name, shared.join(name))))
-                .chain([("registry", registry.into())])
+                .chain([("registry", registry_pin.into())])
                 .collect(),
             ..ObjectOptions::default()
         };

@@ -8,7 +8,7 @@ use super::{
     status,
 };
 use crate::{
-    error::{Context, Error},
+    error::Error,
     hooks::{
         self, Hook,
         xdp::{
@@ -163,7 +163,8 @@ fn up_mounted(datapath: &Datapath, options: &UpOptions) -> Result<Up, Error> {
         Plan::Add(cgroup, _) => {
             let shared = if pins.exists() { &pins } else { &staged };
             let own = staged.cgroup(cgroup.id());
-            cgroup.deliver(&own, &shared.maps(), options, &fields.host.path())?;
+            let registry = (&registration.after, &*fields.host.path());
+            cgroup.deliver(&own, &shared.maps(), options, registry)?;
         }
         Plan::Join(_) if interface.is_none() => {
             return Err(
@@ -263,8 +264,7 @@ impl Drop for Fields<'_> {
     fn drop(&mut self) {
         let undone = match self.undo.take() {
             None => Ok(()),
-            Some(Undo::Remove) => std::fs::remove_file(self.host.path())
-                .context(|| format!("remove {}", self.host.path().display())),
+            Some(Undo::Remove) => self.host.forget(),
             Some(Undo::Restore(Registration { before, after, .. })) => {
                 self.host.store(after, before)
             }

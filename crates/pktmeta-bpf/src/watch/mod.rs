@@ -9,7 +9,7 @@ use crate::{
     sys,
 };
 use libbpf_rs::{RingBuffer, RingBufferBuilder};
-use pktmeta_core::Record;
+use pktmeta_core::{Record, Registry};
 use std::{
     fs::File,
     io,
@@ -52,14 +52,16 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts watching connections, and each datagram too if `datagrams`. Kernel 6.2, root.
+    /// Starts watching connections, and each datagram too if `datagrams`, for records of this
+    /// registry. Kernel 6.2, root.
     ///
     /// # Errors
     /// The kernel refuses a program, or somebody attached one there or above that allows no others.
-    pub fn new(cgroup: &File, datagrams: bool) -> Result<Self, Error> {
+    pub fn new(cgroup: &File, registry: &Registry, datagrams: bool) -> Result<Self, Error> {
         let tried = || "watch a cgroup".to_owned();
         host::check_capabilities()?;
         let options = ObjectOptions {
+            registry: Some(registry),
             globals: vec![("watch_datagrams", vec![datagrams.into()])],
             ..Default::default()
         };

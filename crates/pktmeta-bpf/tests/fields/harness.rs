@@ -2,7 +2,11 @@
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use pktmeta_bpf::{Object, ObjectOptions};
-use pktmeta_core::{FieldInfo, Record, Registry, schema::Schema};
+use pktmeta_core::{
+    FieldInfo, Record, Registry,
+    schema::Schema,
+    seal::{self, Secret},
+};
 use pktmeta_testkit::{
     link::TwoHosts,
     netns::NetnsGuard,
@@ -83,7 +87,13 @@ pub(crate) fn load(elf: &[u8]) -> Object {
 /// The fields of `fields.toml`.
 pub(crate) fn registry() -> Registry {
     let schema = Schema::parse("fields.toml", include_str!("fields.toml")).unwrap();
-    Schema::registry([&schema]).unwrap()
+    let registry = Schema::registry([&schema]).unwrap();
+    registry.with_secret(secret())
+}
+
+/// What proves its records.
+pub(crate) fn secret() -> Secret {
+    Secret::new(0x1234_5678_9abc).unwrap()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,9 +340,22 @@ impl Default for Exchange {
 
 /// A record in an area, of its own size or a larger one.
 pub(crate) fn area(record: &Record, size: usize) -> Vec<u8> {
-    let mut area = record.as_bytes().to_vec();
-    area.resize(area.len().max(size).next_multiple_of(4), 0);
+    secret().enclose(record, size)
+}
+
+/// The same of bytes that need not be a record.
+pub(crate) fn area_of(bytes: &[u8], size: usize) -> Vec<u8> {
+    let mut area = bytes.to_vec();
+    area.resize(size - seal::SIZE, 0);
+    area[1] = size as u8;
+    area.extend(secret().seal(size));
     area
+}
+
+/// The record in an area, which must prove itself.
+#[track_caller]
+pub(crate) fn open(area: &[u8]) -> Record {
+    secret().open(area).unwrap()
 }
 
 fn answer(result: i64) -> Answer {

@@ -1,10 +1,10 @@
 //! What the accessors have to do, by means of the Rust codec.
 
 use super::{
-    harness::{Answer, Field, Hook, Operation, Programs, area, registry},
+    harness::{Answer, Field, Hook, Operation, Programs, area, registry, secret},
     tag,
 };
-use pktmeta_core::{Record, registry::Layout};
+use pktmeta_core::{Record, registry::Layout, seal};
 
 /// Runs random operations on random records, in the kernel and here, and compares after each.
 pub(crate) fn compare(programs: &Programs, hook: Hook, runs: u32) {
@@ -50,17 +50,23 @@ pub(crate) fn compare(programs: &Programs, hook: Hook, runs: u32) {
 
 /// The metadata of a packet: none, a record of this host, or of another.
 fn packet(random: &mut Random, hook: Hook, layout: &Layout, fields: &[Field]) -> Vec<u8> {
-    let size = 4 * (10 + random.below(45));
-    match (random.below(3), hook) {
+    let size = 8 * (6 + random.below(22));
+    match (random.below(4), hook) {
         (0, Hook::Xdp) => Vec::new(),
-        (0 | 1, _) => area(&layout.template, size),
+        (0 | 1, _) => area(&layout.template, layout.area),
+        // As a program with other fields makes it, or one that was bound before the last was registered.
+        (2, _) => area(&layout.template, size),
         _ => {
             let mut record = Record::new();
             for _ in 0..random.below(6) {
                 let field = fields[random.below(fields.len() - 1)];
                 let value: Vec<u8> = (0..field.size()).map(|_| random.byte()).collect();
+                let before = record;
                 // If it has room.
                 let _ = record.set(tag(field), &value);
+                if record.as_bytes().len() > seal::RECORD_MAX {
+                    record = before;
+                }
             }
             area(&record, size)
         }
@@ -75,7 +81,7 @@ struct Model<'a> {
 
 impl Model<'_> {
     fn get(&self, field: Field) -> Answer<Vec<u8>> {
-        let record = Record::parse(self.metadata).map_err(|_| libc::ENODATA)?;
+        let record = self.record().ok_or(libc::ENODATA)?;
         let value = record.get(field.info.ok_or(libc::ENOENT)?.tag());
         let right = value.filter(|value| match field.is_variable() {
             true => value.len() <= field.size(),
@@ -95,7 +101,7 @@ impl Model<'_> {
         if self.metadata.is_empty() {
             *self.metadata = area(&self.layout.template, self.layout.area);
         }
-        let mut record = Record::parse(self.metadata).map_err(|_| libc::EBADMSG)?;
+        let mut record = self.record().ok_or(libc::EBADMSG)?;
         if let Some(place) = self.place(field) {
             self.metadata[place] = tag(field).byte();
             let start = self.end_of_place(field) - value.len();
@@ -103,7 +109,7 @@ impl Model<'_> {
             return Ok(());
         }
         let needed = needed(&record, field, value.len());
-        let room = self.metadata.len().min(Record::CAPACITY);
+        let room = self.metadata.len() - seal::SIZE;
         if needed > room || record.set(tag(field), value).is_err() {
             return Err(libc::ENOSPC);
         }
@@ -113,7 +119,7 @@ impl Model<'_> {
 
     fn delete(&mut self, field: Field) -> Answer {
         self.may_write(field)?;
-        let mut record = Record::parse(self.metadata).map_err(|_| libc::ENOENT)?;
+        let mut record = self.record().ok_or(libc::ENOENT)?;
         record
             .delete(tag(field))
             .then_some(())
@@ -126,7 +132,7 @@ impl Model<'_> {
         if self.metadata.is_empty() {
             return Err(libc::ENODATA);
         }
-        let mut record = Record::parse(self.metadata).map_err(|_| libc::EBADMSG)?;
+        let mut record = self.record().ok_or(libc::EBADMSG)?;
         record.compact();
         self.keep(&record);
         Ok(())
@@ -146,8 +152,9 @@ impl Model<'_> {
         let template = self.layout.template.as_bytes();
         let place = usize::from(field.info?.place?);
         let end = self.end_of_place(field);
-        let has_places =
-            self.metadata[..3] == template[..3] && usize::from(self.metadata[3]) >= end;
+        let has_places = self.metadata.len() == self.layout.area
+            && self.metadata[2] == template[2]
+            && usize::from(self.metadata[3]) >= end;
         let found = self.metadata[place] & 0x3f;
         (has_places && (found == 0 || self.metadata[place] == tag(field).byte())).then_some(place)
     }
@@ -155,6 +162,10 @@ impl Model<'_> {
     fn end_of_place(&self, field: Field) -> usize {
         let info = field.info.unwrap();
         usize::from(info.place.unwrap()) + info.kind.tlv_size()
+    }
+
+    fn record(&self) -> Option<Record> {
+        secret().open(self.metadata)
     }
 
     fn keep(&mut self, record: &Record) {

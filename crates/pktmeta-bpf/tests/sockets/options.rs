@@ -216,6 +216,7 @@ fn what_may_not_be_sent_is_refused_and_changes_nothing() {
         for wrong in [
             &b"PM"[..],
             &[b'P', b'M', 0x20, 4],
+            &[b'P', 16, 0x10, 7, host.tlv("class") as u8, 1, 1],
             &[b'P', b'M', 0x10, 3],
             &[b'P', b'M', 0x10, 7],
             &[b'P', b'M', 0x10, 6, host.tlv("class") as u8, 9],

@@ -7,7 +7,7 @@ use pktmeta_bpf::{
     sockets::{Protocol, SocketScope, SocketStatus},
     watch::{Event, Watch, What},
 };
-use pktmeta_core::Record;
+use pktmeta_core::{Record, Registry};
 use pktmeta_testkit::{
     link::IpVersion,
     sandbox::{Sandbox, in_sandbox},
@@ -71,7 +71,7 @@ fn a_watch_tells_of_each_connection_and_datagram_in_order_with_its_record() {
         let lab = Lab::up(sandbox);
         let cgroup = File::open(sandbox.cgroup()).unwrap();
         for version in IpVersion::BOTH {
-            let watch = Watch::new(&cgroup, true).unwrap();
+            let watch = Watch::new(&cgroup, &registry(sandbox), true).unwrap();
             let (listener, udp) = (lab.listen(version), lab.udp_server(version));
             let server = listener.local_addr().unwrap();
             let mut wanted = Vec::new();
@@ -104,7 +104,7 @@ fn a_watch_tells_of_each_connection_and_datagram_in_order_with_its_record() {
 fn a_watch_that_ends_leaves_nothing_attached() {
     in_sandbox(|sandbox| {
         let cgroup = File::open(sandbox.cgroup()).unwrap();
-        let watch = Watch::new(&cgroup, true).unwrap();
+        let watch = Watch::new(&cgroup, &registry(sandbox), true).unwrap();
         let attached = || {
             let kinds = [
                 libbpf_sys::BPF_CGROUP_INET_INGRESS,
@@ -137,8 +137,11 @@ fn list(sandbox: &Sandbox, scope: SocketScope) -> Vec<SocketStatus> {
 }
 
 fn tenant(sandbox: &Sandbox, record: Option<&Record>) -> Option<u32> {
-    let registry = Datapath::new(sandbox.bpffs()).registry().read().unwrap();
-    registry.get(record?, TENANT)
+    registry(sandbox).get(record?, TENANT)
+}
+
+fn registry(sandbox: &Sandbox) -> Registry {
+    Datapath::new(sandbox.bpffs()).registry().read().unwrap()
 }
 
 /// Waits for this many events.

@@ -7,7 +7,7 @@ use super::{
     signals::{self, Signals},
 };
 use anyhow::{Context, anyhow, bail};
-use pktmeta_bpf::{host, watch::Watch};
+use pktmeta_bpf::{HostRegistry, host, watch::Watch};
 use std::{
     ffi::OsString,
     fs::File,
@@ -55,7 +55,8 @@ impl Exec {
         // First of all: what is made must be removed again.
         let signals = Signals::hold().context("hold signals back")?;
         let cgroup = Cgroup::create(&parent)?;
-        let watch = Watch::new(cgroup.directory(), self.options.datagrams)?;
+        let registry = HostRegistry::new(bpffs).read()?;
+        let watch = Watch::new(cgroup.directory(), &registry, self.options.datagrams)?;
         let mut command = Command::new(program);
         command.args(arguments);
         // SAFETY: they do nothing but write(2) and sigprocmask(2), which are async-signal-safe.

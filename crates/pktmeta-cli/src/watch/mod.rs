@@ -7,7 +7,7 @@ mod signals;
 
 use anyhow::{Context, bail};
 use log::{Log, LogOptions};
-use pktmeta_bpf::{Datapath, host};
+use pktmeta_bpf::{Datapath, HostRegistry, host};
 use signals::Signals;
 use std::{
     io,
@@ -46,7 +46,8 @@ impl Watch {
         let signals = Signals::hold().context("hold signals back")?;
         let mut log = Log::new(Box::new(io::stdout()), &self.options, bpffs)?;
         let cgroup = host::open_cgroup(&cgroup)?;
-        let watch = pktmeta_bpf::watch::Watch::new(&cgroup, self.options.datagrams)?;
+        let registry = HostRegistry::new(bpffs).read()?;
+        let watch = pktmeta_bpf::watch::Watch::new(&cgroup, &registry, self.options.datagrams)?;
         while log.is_open() && !signals.arrived().any(|signal| signal.ends()) {
             signals::wait([signals.as_fd(), watch.as_fd()]).context("wait for something")?;
             log.write(watch.events()?);

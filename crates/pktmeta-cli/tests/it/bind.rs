@@ -4,6 +4,7 @@ use crate::{
     bpf::open_pin,
     command::{PKTMETA, Ran, Run, Scratch, pktmeta, text},
 };
+use pktmeta_bpf::HostRegistry;
 use pktmeta_core::{Record, Tag, TlvType};
 use pktmeta_testkit::{
     link::TwoHosts,
@@ -285,7 +286,8 @@ fn a_bound_object_that_bpftool_loaded_reads_and_writes_its_field() {
 
         let (went, metadata) = run_pinned("probe/probe_set", &[]);
         assert_eq!(went, ZERO);
-        let record = Record::parse(&metadata).unwrap();
+        let secret = HostRegistry::default().read().unwrap().secret().unwrap();
+        let record = secret.open(&metadata).unwrap();
         let values: Vec<_> = record.iter().collect();
         assert_eq!(values.len(), 1, "{record:?}");
         let (tag, value) = values[0];

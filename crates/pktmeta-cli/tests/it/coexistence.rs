@@ -7,6 +7,7 @@ use crate::{
 };
 use pktmeta::{PacketMeta, TcpMeta, UdpMeta, builtin};
 use pktmeta_bpf::{Object, ObjectOptions, hooks::xdp};
+use pktmeta_core::{schema::Schema, seal::Secret};
 use pktmeta_testkit::{
     link::{IpVersion, TwoHosts},
     packet::{self, Frame},
@@ -182,9 +183,15 @@ const FOREIGN: [u8; 8] = [0xaa; 8];
 /// if a program that runs before ours, in the driver or a dispatcher, put it there: `BPF_PROG_RUN`
 /// stands in for that.
 #[test]
-fn xdp_leaves_metadata_of_others_alone() {
+fn xdp_takes_the_place_of_metadata_of_others() {
     in_sandbox(|_| {
-        let options = ObjectOptions::default();
+        let schema = Schema::parse("builtin.toml", builtin::SCHEMA).unwrap();
+        let secret = Secret::new(0x1234_5678_9abc).unwrap();
+        let registry = Schema::registry([&schema]).unwrap().with_secret(secret);
+        let options = ObjectOptions {
+            registry: Some(&registry),
+            ..Default::default()
+        };
         let object = Object::load(xdp::HOOK.name, xdp::HOOK.object, &options).unwrap();
         let program = object.program(xdp::HOOK.programs[0].name).unwrap();
         let frame = packet::udp(
@@ -195,7 +202,8 @@ fn xdp_leaves_metadata_of_others_alone() {
         let run = XdpRun::new(program).packet(&frame).metadata(&FOREIGN);
         let outcome = run.run().unwrap();
         assert_eq!(outcome.verdict, XdpVerdict::Pass);
-        assert_eq!(outcome.metadata, FOREIGN);
+        let record = secret.open(&outcome.metadata).unwrap();
+        assert_eq!(registry.get(&record, builtin::PACKET_NUMBER), Some(1));
         assert_eq!(outcome.packet, frame);
 
         let cpus = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap();
@@ -212,7 +220,7 @@ fn xdp_leaves_metadata_of_others_alone() {
             let at = names.iter().position(|found| *found == name).unwrap();
             counts.chunks(names.len()).map(|cpu| cpu[at]).sum::<u64>()
         };
-        assert_eq!(["packets", "foreign", "records"].map(count), [1, 1, 0]);
+        assert_eq!(["packets", "foreign", "records"].map(count), [1, 1, 1]);
     });
 }
 

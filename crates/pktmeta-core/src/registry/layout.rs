@@ -1,15 +1,14 @@
 //! Where hot fields stand, and how large a record can be.
 
 use super::{FieldInfo, Registry};
-use crate::{field::Kind, record::Record};
+use crate::{field::Kind, record::Record, seal};
 
 /// What a program that makes records must know of the host's fields beside its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// A new record: a void at the place of each field that has one.
     pub template: Record,
-    /// Bytes of a record that has every field, rounded up to the 4 that `bpf_xdp_adjust_meta`
-    /// deals in.
+    /// Bytes in front of a packet: of a record that has every field, rounded up, and of the seal.
     pub area: usize,
 }
 
@@ -30,7 +29,7 @@ impl Layout {
         let others: usize = others.map(|field| field.kind.tlv_size()).sum();
         Self {
             template,
-            area: (placed + others).next_multiple_of(4),
+            area: seal::area(placed + others),
         }
     }
 }
@@ -42,9 +41,9 @@ pub(super) fn place_for(registry: &Registry, kind: Kind) -> Option<u8> {
         .last()
         .map_or(Record::HEADER, |last| end_of_place(&last));
     let fits = !kind.is_variable()
-        && end + kind.tlv_size() <= Record::CAPACITY
+        && end + kind.tlv_size() <= seal::RECORD_MAX
         && places(registry).count() < Record::PLACES_MAX.into();
-    fits.then_some(end as u8) // <= Record::CAPACITY
+    fits.then_some(end as u8) // <= seal::RECORD_MAX
 }
 
 /// Takes places away that place_for() cannot have given: a template could not have them.

@@ -14,6 +14,7 @@ use crate::{
     abi,
     field::{Field, FieldName, FieldType, Kind, NameKey},
     record::{Record, Tag, TlvType},
+    seal::Secret,
 };
 use alloc::{string::String, vec::Vec};
 use core::fmt;
@@ -25,6 +26,7 @@ use core::fmt;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registry {
     id: u32,
+    secret: Option<Secret>,
     /// Sorted by name.
     fields: Vec<FieldInfo>,
     /// Sorted by number.
@@ -37,6 +39,7 @@ impl Registry {
     pub const fn new() -> Self {
         Self {
             id: 0,
+            secret: None,
             fields: Vec::new(),
             retired: Vec::new(),
         }
@@ -54,6 +57,19 @@ impl Registry {
     #[must_use]
     pub const fn id(&self) -> u32 {
         self.id
+    }
+
+    /// The same, whose records this proves.
+    #[must_use]
+    pub const fn with_secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// What proves its records in front of packets. `None` where it is not known, as in applications.
+    #[must_use]
+    pub const fn secret(&self) -> Option<Secret> {
+        self.secret
     }
 
     /// A hash of all fields, other of every other set of fields, as good as certainly. 64-bit FNV-1a of
@@ -89,6 +105,7 @@ impl Registry {
         retired.sort_by_key(|field| field.tlv);
         let mut registry = Self {
             id: 0,
+            secret: None,
             fields,
             retired,
         };
@@ -508,7 +525,7 @@ mod tests {
                 b'P', b'M', 0x13, 19, 0x80, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0x80, 0, 0, 0, 0
             ]
         );
-        assert_eq!(layout.area, 20);
+        assert_eq!(layout.area, 32);
     }
 
     proptest! {

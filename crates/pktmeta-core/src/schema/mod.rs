@@ -20,6 +20,7 @@ use crate::{
     field::{FieldName, Kind, Value},
     record::Record,
     registry::{GroMerge, Policy, Registry, Wanted, Writers},
+    seal,
 };
 use source::{FieldSource, Gro, Passing, Source, Varies, Writer};
 use std::ops::Range;
@@ -172,12 +173,12 @@ impl Schema {
 
     fn check_area(&self, span: Range<usize>) -> Result<(), Mistake> {
         let area = self.area();
-        if area <= Record::CAPACITY {
+        if area <= seal::AREA_MAX {
             return Ok(());
         }
         let message = format!(
-            "a record with all these fields has {area} bytes, {} more than fit in front of a packet",
-            area - Record::CAPACITY
+            "the area of all these fields has {area} bytes, {} more than fit in front of a packet",
+            area - seal::AREA_MAX
         );
         let largest = self
             .fields
@@ -293,12 +294,11 @@ impl SchemaField {
     }
 }
 
-/// Bytes of metadata area that a record with one field of each of `kinds` needs, a multiple of 4
-/// as `bpf_xdp_adjust_meta` demands.
+/// Bytes of the area, seal included, that a record with one field of each of `kinds` needs.
 #[must_use]
 pub fn area(kinds: impl IntoIterator<Item = Kind>) -> usize {
     let values = kinds.into_iter().map(Kind::tlv_size);
-    (Record::HEADER + values.sum::<usize>()).next_multiple_of(4)
+    seal::area(Record::HEADER + values.sum::<usize>())
 }
 
 /// Where the source is wrong, what is wrong, and what to write instead.

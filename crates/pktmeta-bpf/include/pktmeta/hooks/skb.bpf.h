@@ -18,10 +18,22 @@ extern int bpf_dynptr_from_skb_meta(struct __sk_buff *skb, __u64 flags,
 #define PKTMETA_SKB_META bpf_ksym_exists(bpf_dynptr_from_skb_meta)
 #endif
 
+#ifndef bpf_ksym_exists /* libbpf before 1.2 has none */
+#define bpf_ksym_exists(symbol) (!!(symbol))
+#endif
+
 __weak __noinline __u32 pktmeta_skb_find(struct __sk_buff *skb, __u32 tag, __u8 from)
 {
-	return pktmeta_record_find((void *)(long)skb->data_meta, (void *)(long)skb->data, tag,
-				   from);
+	const void *record = PKTMETA_POINTER(skb, data_meta), *end = PKTMETA_POINTER(skb, data);
+
+	if (!pktmeta_sealed(record, end))
+		return PKTMETA_UNSEALED;
+	return pktmeta_record_find(record, end, tag, from);
+}
+
+static __always_inline int pktmeta_skb_has_record(struct __sk_buff *skb)
+{
+	return pktmeta_sealed(PKTMETA_POINTER(skb, data_meta), PKTMETA_POINTER(skb, data)) != 0;
 }
 
 /* Writes size bytes at an offset of the record. max is 0 if size is a constant. */
@@ -37,9 +49,7 @@ static __always_inline long pktmeta_skb_store(struct __sk_buff *skb, __u32 at, c
 			return err;
 		return bpf_dynptr_write(&area, at, (void *)from, size, 0);
 	} else {
-		/* Loaded anew: of earlier ones the compiler may have made 32-bit numbers. */
-		void *record = (void *)(long)*(const volatile __u32 *)&skb->data_meta;
-		void *end = (void *)(long)*(const volatile __u32 *)&skb->data;
+		void *record = PKTMETA_POINTER(skb, data_meta), *end = PKTMETA_POINTER(skb, data);
 		__u8 *to = pktmeta_at(record, at);
 
 		if (!to)
@@ -59,7 +69,7 @@ static const __u8 pktmeta_zeros[PKTMETA_RECORD_MAX] = {};
 /* Deletes the field at an offset: what follows it, 0 if nothing does, or -errno. */
 __weak __noinline long pktmeta_skb_delete_at(struct __sk_buff *skb, __u8 at)
 {
-	const void *record = (void *)(long)skb->data_meta, *end = (void *)(long)skb->data;
+	const void *record = PKTMETA_POINTER(skb, data_meta), *end = PKTMETA_POINTER(skb, data);
 	__u32 length = pktmeta_record_length(record, end);
 	__u32 next = pktmeta_record_next(record, end, at, length);
 	const __u8 *tlv = pktmeta_at(record, at);
@@ -96,7 +106,7 @@ __weak __noinline long pktmeta_skb_remove(struct __sk_buff *skb, __u8 tag)
 
 	for (i = 0; i < PKTMETA_TLVS_MAX && at > 0; i++) {
 		at = pktmeta_skb_find(skb, tag, at);
-		if (!at || at == PKTMETA_TORN)
+		if (!at || at == PKTMETA_TORN || at == PKTMETA_UNSEALED)
 			break;
 		at = pktmeta_skb_delete_at(skb, at);
 		err = at < 0 ? at : 0;
@@ -108,12 +118,13 @@ __weak __noinline long pktmeta_skb_remove(struct __sk_buff *skb, __u8 tag)
 __weak __noinline long pktmeta_skb_make(struct __sk_buff *skb, __u8 tag, __u8 size)
 {
 	__u32 at = pktmeta_skb_find(skb, tag, sizeof(struct pktmeta_header));
+	const void *record = PKTMETA_POINTER(skb, data_meta), *end = PKTMETA_POINTER(skb, data);
+	__u32 room = pktmeta_sealed(record, end);
 	__u8 length;
 	int grow;
 	long to, err;
 
-	to = pktmeta_record_room((void *)(long)skb->data_meta, (void *)(long)skb->data, at, tag,
-				 size, &grow);
+	to = pktmeta_record_room(record, end, room, at, tag, size, &grow);
 	if (to < 0 || !grow)
 		return to;
 	if (at) {
@@ -123,7 +134,7 @@ __weak __noinline long pktmeta_skb_make(struct __sk_buff *skb, __u8 tag, __u8 si
 		if (err)
 			return err;
 	}
-	to = pktmeta_record_length((void *)(long)skb->data_meta, (void *)(long)skb->data);
+	to = pktmeta_record_length(PKTMETA_POINTER(skb, data_meta), PKTMETA_POINTER(skb, data));
 	length = to + pktmeta_tlv_header(tag) + size;
 	err = pktmeta_skb_store(skb, offsetof(struct pktmeta_header, length), &length, 1, 0);
 	return err ?: to;
@@ -137,13 +148,15 @@ __weak __noinline long pktmeta_compact_copy(struct pktmeta_copy *copy)
 
 __weak __noinline long pktmeta_skb_compact(struct __sk_buff *skb)
 {
-	const void *record = (void *)(long)skb->data_meta, *end = (void *)(long)skb->data;
+	const void *record = PKTMETA_POINTER(skb, data_meta), *end = PKTMETA_POINTER(skb, data);
 	__u32 length = pktmeta_record_length(record, end);
 	struct pktmeta_copy copy = {};
 	long err;
 
 	if (record >= end)
 		return -PKTMETA_ENODATA;
+	if (!pktmeta_sealed(record, end))
+		return -PKTMETA_EBADMSG;
 	if (!PKTMETA_SKB_META)
 		return pktmeta_record_compact((void *)record, (void *)end);
 	err = pktmeta_copy_some(&copy, &copy + 1, record, end, length, PKTMETA_RECORD_MAX);
@@ -158,7 +171,7 @@ static __always_inline long pktmeta_skb_get(struct __sk_buff *skb,
 					    const volatile struct pktmeta_binding *field,
 					    void *value, __u32 size, int variable)
 {
-	const void *record = (void *)(long)skb->data_meta, *end = (void *)(long)skb->data;
+	const void *record = PKTMETA_POINTER(skb, data_meta), *end = PKTMETA_POINTER(skb, data);
 	__u8 tag = field->tag;
 	const __u8 *from = (void *)0;
 	__u32 at;
@@ -170,8 +183,8 @@ static __always_inline long pktmeta_skb_get(struct __sk_buff *skb,
 		return 0;
 	}
 	at = pktmeta_skb_find(skb, tag, sizeof(struct pktmeta_header));
-	record = (void *)(long)skb->data_meta;
-	end = (void *)(long)skb->data;
+	record = PKTMETA_POINTER(skb, data_meta);
+	end = PKTMETA_POINTER(skb, data);
 	if (!variable)
 		return pktmeta_record_get_at(record, end, at, tag, value, size);
 	return pktmeta_record_get_variable(record, end, at, value, size);
@@ -186,7 +199,7 @@ static __always_inline long pktmeta_skb_set(struct __sk_buff *skb,
 					    const volatile struct pktmeta_binding *field,
 					    const void *value, __u32 size, int variable)
 {
-	const void *record = (void *)(long)skb->data_meta, *end = (void *)(long)skb->data;
+	const void *record = PKTMETA_POINTER(skb, data_meta), *end = PKTMETA_POINTER(skb, data);
 	__u32 header = variable ? 2 : pktmeta_fixed_header(size);
 	__u32 max = size;
 	struct pktmeta_tlv new = {};

@@ -9,11 +9,19 @@
  */
 __weak __noinline __u32 pktmeta_xdp_find(struct xdp_md *ctx, __u32 tag, __u8 from)
 {
-	return pktmeta_record_find((void *)(long)ctx->data_meta, (void *)(long)ctx->data, tag,
-				   from);
+	const void *record = PKTMETA_POINTER(ctx, data_meta), *end = PKTMETA_POINTER(ctx, data);
+
+	if (!pktmeta_sealed(record, end))
+		return PKTMETA_UNSEALED;
+	return pktmeta_record_find(record, end, tag, from);
 }
 
-/* Reserves the area in front of a packet and puts a record without fields there. */
+static __always_inline int pktmeta_xdp_has_record(struct xdp_md *ctx)
+{
+	return pktmeta_sealed(PKTMETA_POINTER(ctx, data_meta), PKTMETA_POINTER(ctx, data)) != 0;
+}
+
+/* Reserves the area in front of a packet without metadata and puts a record without fields there. */
 __weak __noinline long pktmeta_xdp_reserve(struct xdp_md *ctx)
 {
 	const volatile __u64 *template = (const volatile __u64 *)pktmeta_layout.template;
@@ -22,25 +30,55 @@ __weak __noinline long pktmeta_xdp_reserve(struct xdp_md *ctx)
 	__u32 at;
 	long err;
 
+	if (!area)
+		return -PKTMETA_ENOENT;
 	err = bpf_xdp_adjust_meta(ctx, -(int)area);
 	if (err)
 		return err;
-	record = (void *)(long)ctx->data_meta;
-	end = (void *)(long)ctx->data;
+	record = PKTMETA_POINTER(ctx, data_meta);
+	end = PKTMETA_POINTER(ctx, data);
 	if (area > PKTMETA_RECORD_MAX || record + area > end)
 		return -PKTMETA_ENOSPC;
 	/*
-	 * All of the area: GRO compares it, and what stood there is the kernel's. The verifier knows
-	 * area, and leaves two instructions for each 8 bytes of it.
+	 * All of the area, and the seal with it: GRO compares it, and what stood there is the kernel's.
+	 * The verifier knows area, and leaves two instructions for each 8 bytes of it.
 	 */
 #pragma unroll
-	for (at = 0; at < PKTMETA_RECORD_MAX; at += sizeof(__u64)) {
-		if (area >= at + sizeof(__u64))
+	for (at = 0; at < PKTMETA_RECORD_MAX; at += sizeof(__u64))
+		if (area > at)
 			*(__u64 *)(record + at) = template[at / sizeof(__u64)];
-		else if (area >= at + sizeof(__u32))
-			*(__u32 *)(record + at) = template[at / sizeof(__u64)];
-	}
 	return 0;
+}
+
+/* Bytes of metadata. Not as a difference of pointers, which is for privileged programs. */
+static __always_inline __u32 pktmeta_xdp_metadata(struct xdp_md *ctx)
+{
+	const void *from = PKTMETA_POINTER(ctx, data_meta), *end = PKTMETA_POINTER(ctx, data);
+	__u32 size = 0, step;
+
+#pragma unroll
+	for (step = 128; step >= 4; step /= 2) {
+		const void *behind = from + size + step;
+
+		barrier_var(behind);
+		if (behind <= end)
+			size += step;
+	}
+	return size;
+}
+
+/*
+ * Gives a packet a record without fields in place of metadata that does not prove itself. For whom
+ * the packets of an interface are: what came with one by XDP_REDIRECT is of no use to others.
+ */
+__weak __noinline long pktmeta_xdp_replace(struct xdp_md *ctx)
+{
+	long err;
+
+	if (!pktmeta_layout.area)
+		return -PKTMETA_ENOENT;
+	err = bpf_xdp_adjust_meta(ctx, pktmeta_xdp_metadata(ctx));
+	return err ?: pktmeta_xdp_reserve(ctx);
 }
 
 /*
@@ -49,9 +87,12 @@ __weak __noinline long pktmeta_xdp_reserve(struct xdp_md *ctx)
  */
 __weak __noinline __u32 pktmeta_xdp_delete_next(struct xdp_md *ctx, __u8 tag, __u8 from)
 {
-	void *record = (void *)(long)ctx->data_meta, *end = (void *)(long)ctx->data;
-	__u32 at = pktmeta_record_find(record, end, tag, from);
+	void *record = PKTMETA_POINTER(ctx, data_meta), *end = PKTMETA_POINTER(ctx, data);
+	__u32 at;
 
+	if (!pktmeta_sealed(record, end))
+		return 0;
+	at = pktmeta_record_find(record, end, tag, from);
 	if (!at || at == PKTMETA_TORN)
 		return 0;
 	return pktmeta_record_delete(record, end, at) ?: 1;
@@ -79,12 +120,15 @@ __weak __noinline long pktmeta_xdp_remove(struct xdp_md *ctx, __u8 tag)
  */
 __weak __noinline long pktmeta_xdp_make(struct xdp_md *ctx, __u8 tag, __u8 size)
 {
-	void *record = (void *)(long)ctx->data_meta, *end = (void *)(long)ctx->data;
-	__u32 at = pktmeta_record_find(record, end, tag, sizeof(struct pktmeta_header));
+	void *record = PKTMETA_POINTER(ctx, data_meta), *end = PKTMETA_POINTER(ctx, data);
+	__u32 room = pktmeta_sealed(record, end), at;
 	int grow;
 	long to;
 
-	to = pktmeta_record_room(record, end, at, tag, size, &grow);
+	if (!room)
+		return -PKTMETA_EBADMSG;
+	at = pktmeta_record_find(record, end, tag, sizeof(struct pktmeta_header));
+	to = pktmeta_record_room(record, end, room, at, tag, size, &grow);
 	if (to < 0)
 		return to;
 	if (!grow)
@@ -94,22 +138,25 @@ __weak __noinline long pktmeta_xdp_make(struct xdp_md *ctx, __u8 tag, __u8 size)
 			return -PKTMETA_EBADMSG;
 		pktmeta_xdp_remove(ctx, tag);
 	}
-	return pktmeta_record_append((void *)(long)ctx->data_meta, (void *)(long)ctx->data, tag,
-				     size);
+	return pktmeta_record_append(PKTMETA_POINTER(ctx, data_meta), PKTMETA_POINTER(ctx, data),
+				     tag, size);
 }
 
 __weak __noinline long pktmeta_xdp_compact(struct xdp_md *ctx)
 {
-	void *record = (void *)(long)ctx->data_meta, *end = (void *)(long)ctx->data;
+	void *record = PKTMETA_POINTER(ctx, data_meta), *end = PKTMETA_POINTER(ctx, data);
 
-	return record < end ? pktmeta_record_compact(record, end) : -PKTMETA_ENODATA;
+	if (record >= end)
+		return -PKTMETA_ENODATA;
+	return pktmeta_sealed(record, end) ? pktmeta_record_compact(record, end) :
+					     -PKTMETA_EBADMSG;
 }
 
 static __always_inline long pktmeta_xdp_get(struct xdp_md *ctx,
 					    const volatile struct pktmeta_binding *field,
 					    void *value, __u32 size, int variable)
 {
-	const void *record = (void *)(long)ctx->data_meta, *end = (void *)(long)ctx->data;
+	const void *record = PKTMETA_POINTER(ctx, data_meta), *end = PKTMETA_POINTER(ctx, data);
 	__u8 tag = field->tag;
 	const __u8 *from = (void *)0;
 	__u32 at;
@@ -121,8 +168,8 @@ static __always_inline long pktmeta_xdp_get(struct xdp_md *ctx,
 		return 0;
 	}
 	at = pktmeta_xdp_find(ctx, tag, sizeof(struct pktmeta_header));
-	record = (void *)(long)ctx->data_meta;
-	end = (void *)(long)ctx->data;
+	record = PKTMETA_POINTER(ctx, data_meta);
+	end = PKTMETA_POINTER(ctx, data);
 	if (!variable)
 		return pktmeta_record_get_at(record, end, at, tag, value, size);
 	return pktmeta_record_get_variable(record, end, at, value, size);
@@ -148,13 +195,15 @@ static __always_inline long pktmeta_xdp_set(struct xdp_md *ctx,
 		if (size > max)
 			return -PKTMETA_EINVAL;
 	}
-	if (ctx->data_meta >= ctx->data) {
+	record = PKTMETA_POINTER(ctx, data_meta);
+	end = PKTMETA_POINTER(ctx, data);
+	if (record >= end) {
 		at = pktmeta_xdp_reserve(ctx);
 		if (at)
 			return at;
+		record = PKTMETA_POINTER(ctx, data_meta);
+		end = PKTMETA_POINTER(ctx, data);
 	}
-	record = (void *)(long)ctx->data_meta;
-	end = (void *)(long)ctx->data;
 	if (!variable)
 		to = pktmeta_place(record, end, field->until, tag, size, 1);
 	if (to) {
@@ -165,8 +214,8 @@ static __always_inline long pktmeta_xdp_set(struct xdp_md *ctx,
 	at = pktmeta_xdp_make(ctx, tag, size);
 	if (at < 0)
 		return at;
-	to = pktmeta_at((void *)(long)ctx->data_meta, at);
-	end = (void *)(long)ctx->data;
+	to = pktmeta_at(PKTMETA_POINTER(ctx, data_meta), at);
+	end = PKTMETA_POINTER(ctx, data);
 	if (!to)
 		return -PKTMETA_ENOSPC;
 	if (variable)

@@ -27,7 +27,7 @@ int pktmeta_tc_ingress(struct __sk_buff *skb)
 		return TCX_NEXT;
 	counters->packets++;
 	if (!pktmeta_has_record(skb)) {
-		if (skb->data_meta < skb->data)
+		if (PKTMETA_POINTER(skb, data_meta) < PKTMETA_POINTER(skb, data))
 			counters->foreign++;
 		else
 			counters->absent++;

@@ -82,7 +82,7 @@ static __always_inline const __be16 *ether_type(const void *data, const void *en
  */
 static __always_inline int source_address(struct xdp_md *ctx, struct pktmeta_label_key *key)
 {
-	const void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	const void *data = PKTMETA_POINTER(ctx, data), *end = PKTMETA_POINTER(ctx, data_end);
 	const __u8 *ip = data;
 	__be16 type = 0;
 	__u8 version;
@@ -144,15 +144,15 @@ __noinline long set_label(struct xdp_md *ctx, const struct pktmeta_label *label)
 
 	if (!label || label->size > sizeof(label->value))
 		return -PKTMETA_EINVAL;
-	at = use_place((void *)(long)ctx->data_meta, (void *)(long)ctx->data, label);
+	at = use_place(PKTMETA_POINTER(ctx, data_meta), PKTMETA_POINTER(ctx, data), label);
 	if (!at)
 		at = pktmeta_xdp_make(ctx, label->tag, label->size);
 	if (at < 0)
 		return at;
-	to = pktmeta_at((void *)(long)ctx->data_meta, at);
+	to = pktmeta_at(PKTMETA_POINTER(ctx, data_meta), at);
 	if (!to)
 		return -PKTMETA_ENOSPC;
-	return pktmeta_copy_some(to, (void *)(long)ctx->data, label->value, label + 1, label->size,
+	return pktmeta_copy_some(to, PKTMETA_POINTER(ctx, data), label->value, label + 1, label->size,
 				 sizeof(label->value));
 }
 
@@ -215,19 +215,20 @@ int pktmeta_xdp_label(struct xdp_md *ctx)
 {
 	struct pktmeta_xdp_counters *counters;
 	__u32 zero = 0;
-	long err;
+	long err = 0;
 
 	counters = bpf_map_lookup_elem(&xdp_counters, &zero);
 	if (!counters)
 		return XDP_PASS;
 	counters->packets++;
-	if (ctx->data_meta >= ctx->data) {
-		if (pktmeta_xdp_reserve(ctx)) {
-			counters->no_area++;
-			return XDP_PASS;
-		}
+	if (PKTMETA_POINTER(ctx, data_meta) >= PKTMETA_POINTER(ctx, data)) {
+		err = pktmeta_xdp_reserve(ctx);
 	} else if (!pktmeta_has_record(ctx)) {
 		counters->foreign++;
+		err = pktmeta_xdp_replace(ctx);
+	}
+	if (err) {
+		counters->no_area++;
 		return XDP_PASS;
 	}
 	err = write_fields(ctx);

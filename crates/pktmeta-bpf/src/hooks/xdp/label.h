@@ -38,7 +38,7 @@ struct pktmeta_xdp_counters {
 	__u64 labelled;	 /* of them: got labels */
 	__u64 unmatched; /* of them: their source is in no label's prefix */
 	__u64 not_ip;	 /* of them: have no IP source address, or none in their linear part */
-	__u64 foreign;	 /* somebody else's metadata stood there: left alone */
+	__u64 foreign;	 /* metadata stood there that does not prove itself: replaced */
 	__u64 no_area;	 /* the driver refused to reserve the area */
 	__u64 no_room;	 /* a field did not fit the area */
 };

@@ -34,7 +34,7 @@ pub const HOOK: Hook = Hook {
         ),
         loss(
             "foreign",
-            "packets with somebody else's metadata, left alone",
+            "packets with metadata that is no record of this registry: a record took its place",
         ),
         loss(
             "no_area",
