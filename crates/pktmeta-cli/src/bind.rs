@@ -24,7 +24,8 @@ use std::{
 /// loader loads as they are (bpftool, iproute2, libbpf, cilium/ebpf, aya). They hold as long as the
 /// registry does, which does not outlive a boot: bind when the host starts, before the programs are
 /// loaded, and register all owners' schemas before that, since records have room for the fields
-/// that are known by then.
+/// that are known by then. Only you can read the result, since it has the secret that proves this
+/// host's records.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples: pktmeta bind edge.bpf.o -o edge.bound.o --schema edge.toml\n          \
@@ -63,7 +64,8 @@ impl Bind {
         let schemas = self.schema.iter().map(|file| read_schema(file));
         let schemas = schemas.collect::<Result<Vec<_>, _>>()?;
         // Before anything is registered: it is what fails most easily.
-        let mut output = NewFile::create(&self.output, &self.input)?;
+        let mut output = NewFile::create_secret(&self.output)?;
+        let before = image.registry();
         let registry = HostRegistry::new(bpffs).bind(&mut image, &schemas, self.allow_unbound)?;
         let fields = image.fields();
         output.fill(&image.into_bytes())?;
@@ -71,6 +73,12 @@ impl Bind {
         match self.json {
             true => println!("{:#}", to_json(&self.output, &fields, &registry)),
             false => print(&fields, &registry),
+        }
+        if before.is_some_and(|id| id != registry.id()) {
+            eprintln!(
+                "note: {name} was bound to another registry; programs that were loaded from it neither \
+                 make nor read records of this one"
+            );
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -4,6 +4,7 @@ use anyhow::anyhow;
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -39,6 +40,21 @@ pub(crate) struct NewFile {
 impl NewFile {
     /// A file to be, with the permissions of another, of itself if it is there.
     pub(crate) fn create(path: &Path, like: &Path) -> anyhow::Result<Self> {
+        let file = Self::create_with(path, 0o666)?;
+        let liken = || match fs::metadata(like) {
+            Ok(like) => file.file.set_permissions(like.permissions()),
+            Err(_) => Ok(()),
+        };
+        liken().map_err(|error| cannot_write(path, &error))?;
+        Ok(file)
+    }
+
+    /// A file to be that only its owner can read, whoever could read what stands there now.
+    pub(crate) fn create_secret(path: &Path) -> anyhow::Result<Self> {
+        Self::create_with(path, 0o600)
+    }
+
+    fn create_with(path: &Path, mode: u32) -> anyhow::Result<Self> {
         // Renaming replaces a link; what it points to is meant.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -47,14 +63,11 @@ impl NewFile {
             if path.is_dir() {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
-            let file = OpenOptions::new()
+            OpenOptions::new()
                 .write(true)
                 .create_new(true)
-                .open(&aside)?;
-            if let Ok(like) = fs::metadata(like) {
-                file.set_permissions(like.permissions())?;
-            }
-            Ok(file)
+                .mode(mode)
+                .open(&aside)
         };
         match create() {
             Ok(file) => Ok(Self { path, aside, file }),
