@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p pktmeta-examples --bin datagrams -- 192.0.2.2:7000`
 
-use pktmeta::{Batch, Field, tokio::UdpMeta};
+use pktmeta::{Batch, Field, tokio::AsyncUdpMeta};
 use tokio::net::UdpSocket;
 
 const TENANT: Field<u32> = Field::new("tenant");
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut batch = Batch::new(64, 2048);
     loop {
         socket.recv_batch_meta(&mut batch).await?;
-        for datagram in batch.iter() {
+        for datagram in &batch {
             match datagram.meta.map(|meta| meta.get(TENANT)) {
                 Ok(tenant) => println!("{} is of tenant {tenant:?}", datagram.from),
                 Err(error) => println!("{}: {error}", datagram.from),

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p pktmeta-examples --bin echo -- 192.0.2.2:7000`
 
-use pktmeta::{Error, PacketMeta, TcpMeta, UdpMeta, builtin};
+use pktmeta::{Error, PacketMeta, Received, TcpMeta, UdpMeta, builtin};
 use std::{
     error, io,
     net::{TcpListener, UdpSocket},
@@ -26,7 +26,12 @@ fn main() -> Result<(), Box<dyn error::Error>> {
 fn echo_datagrams(socket: &UdpSocket) -> io::Result<()> {
     let mut buffer = [0; 2048];
     loop {
-        let (length, from, meta) = socket.recv_from_meta(&mut buffer)?;
+        let Received {
+            len: length,
+            from,
+            meta,
+            ..
+        } = socket.recv_from_meta(&mut buffer)?;
         println!("datagram from {from}: {}", describe(meta));
         socket.send_to(&buffer[..length], from)?;
     }

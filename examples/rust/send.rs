@@ -8,6 +8,7 @@ use socket2::{Domain, Socket, Type};
 use std::{
     io::Write,
     net::{SocketAddr, UdpSocket},
+    os::fd::AsFd,
 };
 
 const TENANT: Field<u32> = Field::new("tenant");
@@ -20,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // All that a socket sends. Before it connects, so that the SYN has it too.
     let mut stream = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
-    stream.set_packet_meta(&TENANT.with(7))?;
+    stream.as_fd().set_packet_meta(&TENANT.with(7))?;
     stream.connect(&to.into())?;
     stream.write_all(b"of tenant 7")?;
 
@@ -34,16 +35,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [nine, ten] = [TENANT.with(9), TENANT.with(10)];
     let data = b"of tenant 9 or 10";
     let sent = sender.send_batch(&[
-        Outgoing {
-            data,
-            to,
-            meta: &nine,
-        },
-        Outgoing {
-            data,
-            to,
-            meta: &ten,
-        },
+        Outgoing::new(data, to, &nine),
+        Outgoing::new(data, to, &ten),
     ])?;
     println!("sent a connection and {} datagrams", 1 + sent);
     Ok(())

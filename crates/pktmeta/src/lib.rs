@@ -30,15 +30,16 @@
 //! socket.enable_packet_meta()?;
 //! let mut buf = [0; 2048];
 //! loop {
-//!     let (length, from, meta) = socket.recv_from_meta(&mut buf)?;
-//!     match meta {
-//!         Ok(meta) => println!("{from}: {length} bytes, queue {:?}", meta.get(builtin::RX_QUEUE)),
-//!         Err(error) => println!("{from}: {length} bytes; {error}"),
+//!     let received = socket.recv_from_meta(&mut buf)?;
+//!     match &received.meta {
+//!         Ok(meta) => println!("{}: queue {:?}", received.from, meta.get(builtin::RX_QUEUE)),
+//!         Err(error) => println!("{}: {error}", received.from),
 //!     }
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//! [`UdpMeta::recv_batch_meta`] does the same for many datagrams at once. Tickets of datagrams travel in the mark if this
+//! [`UdpMeta::recv_batch_meta`] does the same for many datagrams at once. [`UdpMeta::enable_arrival`] adds to which address, by which
+//! interface and with which ECN they came, [`UdpMeta::enable_gro`] lets the kernel merge them. Tickets of datagrams travel in the mark if this
 //! process may read it; an application that wants that for itself chooses another [`Carrier`].
 //!
 //! # Requests of one connection
@@ -103,10 +104,10 @@
 //!
 //! | feature | what | dependency |
 //! |---|---|---|
-//! | `tokio` | calls that wait, for tokio's UDP sockets; its TCP sockets need nothing | tokio 1 |
+//! | `tokio` | tokio's sockets: [`TcpMeta`], [`SendMeta`], and calls that wait for datagrams | tokio 1 |
 //! | `axum` | the record of a request's connection, in `ConnectInfo` | axum 0.8 |
 //! | `quinn` | a socket for QUIC endpoints that knows what was said of each peer's datagrams | quinn 0.11 |
-//! | `mock` | a datapath for tests, without privileges; not for programs that are shipped | none |
+//! | `mock` | a datapath for tests, without privileges; does nothing in a process that installs none | none |
 //!
 //! # One datapath at a time
 //! What the process learns of the host's fields, and the ring that it maps, are shared by all of
@@ -120,30 +121,24 @@ compile_error!("pktmeta reads metadata of the Linux kernel's sockets: build for 
 
 #[cfg(feature = "axum")]
 pub mod axum;
-mod batch;
+mod backend;
 mod carrier;
-mod datagrams;
-mod datapath;
 mod error;
-mod fields;
-mod message;
+mod host;
 mod meta;
-#[cfg(feature = "mock")]
-pub mod mock;
-mod options;
+mod net;
 #[cfg(feature = "quinn")]
 pub mod quinn;
-mod ring;
+mod receive;
 mod send;
-mod sender;
-mod sys;
+mod socket;
 mod tcp;
-mod tickets;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod udp;
 
-pub use batch::{Batch, Datagram};
+#[cfg(feature = "mock")]
+pub use backend::mock;
 pub use carrier::Carrier;
 pub use error::{Error, Reason};
 pub use meta::PacketMeta;
@@ -151,8 +146,8 @@ pub use pktmeta_core::{
     Field, FieldInfo, FieldName, FieldType, Kind, MacAddr, Record, RecordError, Registry,
     Timestamp, ToRecord, Value, VarBytes, With, abi::Info, builtin, record::ParseError,
 };
-pub use send::SendMeta;
-pub use sender::{MetaSender, Outgoing};
+pub use receive::{Arrival, Batch, Datagram, Datagrams, Ecn, Received};
+pub use send::{MetaSender, Outgoing, SendMeta};
 pub use tcp::TcpMeta;
 pub use udp::UdpMeta;
 
@@ -161,7 +156,7 @@ pub use udp::UdpMeta;
 /// # Errors
 /// [`Error::Unavailable`] if no datapath answers on this socket, or one of another ABI version.
 pub fn info(socket: impl std::os::fd::AsFd) -> Result<Info, Error> {
-    options::info(socket.as_fd())
+    host::options::info(socket.as_fd())
 }
 
 /// The fields of a socket's host, with their numbers: for names that are not known before run time, by
@@ -170,5 +165,5 @@ pub fn info(socket: impl std::os::fd::AsFd) -> Result<Info, Error> {
 /// # Errors
 /// As [`info`].
 pub fn registry(socket: impl std::os::fd::AsFd) -> Result<&'static Registry, Error> {
-    datapath::registry(socket.as_fd())
+    host::datapath::registry(socket.as_fd())
 }

@@ -1,8 +1,10 @@
 //! What an application reads of a packet.
 
-use crate::fields::Fields;
 use pktmeta_core::{Field, FieldInfo, FieldType, Record, Registry, Value};
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+};
 
 /// The metadata of one packet, or the certainty that it had none.
 ///
@@ -20,7 +22,7 @@ pub struct PacketMeta {
 impl PacketMeta {
     /// To be overwritten. No constant, because all of that is copied.
     pub(crate) fn none() -> Self {
-        Self::new(None, Fields::NONE.registry())
+        Self::new(None, &NO_FIELDS)
     }
 
     #[inline]
@@ -90,10 +92,26 @@ impl fmt::Debug for PacketMeta {
     }
 }
 
+/// The registry of what has no names.
+pub(crate) static NO_FIELDS: Registry = Registry::new();
+
+/// Keeps a registry for good, so that every packet's metadata can refer to it at no cost. Only as
+/// many are kept as this host had different ones.
+pub(crate) fn intern(registry: Registry) -> &'static Registry {
+    static KEPT: Mutex<Vec<&'static Registry>> = Mutex::new(Vec::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(same) = kept.iter().find(|kept| ***kept == registry) {
+        return same;
+    }
+    let registry: &'static Registry = Box::leak(Box::new(registry));
+    kept.push(registry);
+    registry
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datapath::tests::{TENANT, registry};
+    use crate::host::datapath::tests::{TENANT, registry};
 
     #[test]
     fn values_are_found_by_field_and_by_name() {

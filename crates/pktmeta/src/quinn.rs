@@ -30,10 +30,10 @@
 mod peers;
 
 use crate::{
-    Error, PacketMeta,
-    datagrams::{Datagrams, Inbound},
-    message::{ControlMessage, Envelope},
-    sys,
+    Arrival, Ecn, Error, PacketMeta,
+    host::datagrams::Records,
+    net::message,
+    receive::{self, Envelope, Letter},
 };
 use ::quinn::{
     AsyncUdpSocket, UdpPoller,
@@ -44,7 +44,7 @@ use peers::Peers;
 use std::{
     fmt,
     io::{self, IoSliceMut},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -117,21 +117,33 @@ impl MetaSocket {
         }
         // SAFETY: The first `room` headers point to buffers of `bufs` and into `envelopes`, which are ours
         // to write to and live.
-        let count = unsafe { sys::receive_many(self.as_fd(), &mut headers[..room])? };
-        let mut datagrams = Datagrams::of(self.as_fd());
+        let count = unsafe { message::receive_many(self.as_fd(), &mut headers[..room])? };
+        let mut records = Records::of(self.as_fd());
         let mut peers = self.peers();
         for at in 0..count {
-            let (header, envelope) = (&headers[at].msg_hdr, &envelopes[at]);
-            let data = &bufs[at][..(headers[at].msg_len as usize).min(bufs[at].len())];
-            let inbound = Inbound {
-                control: envelope.control(header),
-                from: envelope.sender(header)?,
+            let length = headers[at].msg_len as usize;
+            let data = &bufs[at][..length.min(bufs[at].len())];
+            let mut meta = PacketMeta::none();
+            let letter = receive::open(
+                &mut records,
+                &envelopes[at],
+                &headers[at].msg_hdr,
                 data,
+                &mut meta,
+            );
+            received[at] = match letter {
+                Some(letter) => {
+                    let initial = data.chunks(letter.segment.max(1)).any(is_initial);
+                    let about = describe(&letter, data.len());
+                    peers.note(letter.from, initial, letter.read.map(|()| meta));
+                    about
+                }
+                // Nobody's: quinn drops what is empty, and keeps the others.
+                None => RecvMeta {
+                    len: 0,
+                    ..RecvMeta::default()
+                },
             };
-            let meta = datagrams.meta(&inbound);
-            received[at] = describe(&inbound);
-            let initial = data.chunks(received[at].stride.max(1)).any(is_initial);
-            peers.note(inbound.from, initial, meta);
         }
         Ok(count)
     }
@@ -227,51 +239,15 @@ impl fmt::Debug for Poller {
 }
 
 /// What quinn wants to know of what was received.
-fn describe(inbound: &Inbound<'_>) -> RecvMeta {
-    let mut about = RecvMeta {
-        addr: inbound.from,
-        len: inbound.data.len(),
-        stride: inbound.data.len(),
-        ..RecvMeta::default()
-    };
-    for message in ControlMessage::all(inbound.control) {
-        let number = || {
-            message
-                .data
-                .first_chunk()
-                .map(|bytes| i32::from_ne_bytes(*bytes))
-        };
-        match (message.level, message.kind) {
-            (libc::IPPROTO_IP, libc::IP_TOS) => {
-                about.ecn = message
-                    .data
-                    .first()
-                    .copied()
-                    .and_then(EcnCodepoint::from_bits);
-            }
-            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
-                about.ecn = number().and_then(|class| EcnCodepoint::from_bits(class as u8));
-            }
-            (libc::IPPROTO_IP, libc::IP_PKTINFO) => about.dst_ip = ipv4_destination(message.data),
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                let address = message.data.first_chunk::<16>();
-                about.dst_ip = address.map(|address| Ipv6Addr::from(*address).into());
-            }
-            (libc::SOL_UDP, libc::UDP_GRO) => {
-                let size = number().and_then(|size| usize::try_from(size).ok());
-                about.stride = size.filter(|size| *size > 0).unwrap_or(about.len);
-            }
-            _ => {}
-        }
+fn describe(letter: &Letter, len: usize) -> RecvMeta {
+    let Arrival { to, ecn, .. } = letter.arrival;
+    RecvMeta {
+        addr: letter.from,
+        len,
+        stride: letter.segment,
+        ecn: ecn.and_then(|ecn: Ecn| EcnCodepoint::from_bits(ecn as u8)),
+        dst_ip: to,
     }
-    about
-}
-
-/// The header's destination in a `struct in_pktinfo`: it comes after the interface and the address to
-/// answer from.
-fn ipv4_destination(info: &[u8]) -> Option<IpAddr> {
-    let address = info.get(8..)?.first_chunk::<4>()?;
-    Some(Ipv4Addr::from(*address).into())
 }
 
 /// True if a datagram begins with an Initial packet of QUIC version 1 (RFC 9000, 17.2.2), of one of its
@@ -293,6 +269,31 @@ fn is_initial(datagram: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::{fd::OwnedFd, unix::net::UnixDatagram};
+
+    /// A datagram without an IP sender cannot come by UDP: this is a Unix socket in the place of one.
+    #[::tokio::test]
+    async fn a_datagram_of_nobody_is_empty_and_no_error_of_the_others() {
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (unix, peer) = UnixDatagram::pair().unwrap();
+        unix.set_nonblocking(true).unwrap();
+        let socket = MetaSocket {
+            io: UdpSocket::from_std(OwnedFd::from(unix).into()).unwrap(),
+            state: UdpSocketState::new((&udp).into()).unwrap(),
+            peers: Mutex::new(Peers::new(1)),
+        };
+        for payload in [b"one", b"two"] {
+            peer.send(payload).unwrap();
+        }
+        let mut buffers = [[7; 8]; 3];
+        let mut slices = buffers.each_mut().map(|buffer| IoSliceMut::new(buffer));
+        let mut about = [RecvMeta {
+            len: 7,
+            ..RecvMeta::default()
+        }; 3];
+        assert_eq!(socket.receive(&mut slices, &mut about).unwrap(), 2);
+        assert_eq!(about.map(|about| about.len), [0, 0, 7]);
+    }
 
     #[test]
     fn initial_packets_are_told_from_others() {
@@ -310,56 +311,5 @@ mod tests {
         ] {
             assert_eq!(is_initial(bytes), initial, "{bytes:x?}");
         }
-    }
-
-    #[test]
-    fn what_the_kernel_says_is_what_quinn_is_told() {
-        let message = |level: i32, kind: i32, data: &[u8]| {
-            let length = size_of::<usize>() + 8 + data.len();
-            let mut bytes = length.to_ne_bytes().to_vec();
-            bytes.extend(level.to_ne_bytes());
-            bytes.extend(kind.to_ne_bytes());
-            bytes.extend(data);
-            bytes.resize(length.next_multiple_of(size_of::<usize>()), 0);
-            bytes
-        };
-        let from = "192.0.2.1:4433".parse().unwrap();
-        let told = |control: &[u8]| {
-            describe(&Inbound {
-                control,
-                from,
-                data: &[0; 3000],
-            })
-        };
-        let plain = told(&[]);
-        assert_eq!((plain.addr, plain.len, plain.stride), (from, 3000, 3000));
-        assert_eq!((plain.ecn, plain.dst_ip), (None, None));
-        let v4 = [
-            message(libc::IPPROTO_IP, libc::IP_TOS, &[1]),
-            message(
-                libc::IPPROTO_IP,
-                libc::IP_PKTINFO,
-                &[9, 9, 9, 9, 8, 8, 8, 8, 192, 0, 2, 7],
-            ),
-            message(libc::SOL_UDP, libc::UDP_GRO, &1200i32.to_ne_bytes()),
-        ];
-        let v4 = told(&v4.concat());
-        assert_eq!(v4.stride, 1200);
-        assert_eq!(v4.ecn, Some(EcnCodepoint::Ect1));
-        assert_eq!(v4.dst_ip, Some(Ipv4Addr::new(192, 0, 2, 7).into()));
-        let address: Ipv6Addr = "2001:db8::7".parse().unwrap();
-        let v6 = [
-            message(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &3i32.to_ne_bytes()),
-            message(
-                libc::IPPROTO_IPV6,
-                libc::IPV6_PKTINFO,
-                &[&address.octets()[..], &[0; 4]].concat(),
-            ),
-            message(libc::SOL_UDP, libc::UDP_GRO, &0i32.to_ne_bytes()),
-        ];
-        let v6 = told(&v6.concat());
-        assert_eq!(v6.ecn, Some(EcnCodepoint::Ce));
-        assert_eq!(v6.dst_ip, Some(address.into()));
-        assert_eq!(v6.stride, 3000, "no stride is of no bytes");
     }
 }

@@ -1,16 +1,20 @@
 //! Metadata of TCP connections.
 
-use crate::{Error, PacketMeta, datapath, options};
+use crate::{
+    Error, PacketMeta,
+    host::{datapath, options},
+    socket::TcpSocket,
+};
 use pktmeta_core::abi;
-use std::os::fd::AsFd;
 
 /// Reads what was said about the packets of a TCP connection.
 ///
-/// For anything that has a TCP socket: `std::net::TcpStream`, tokio's, your own. Needs a
+/// For `TcpStream` and `TcpListener` of the standard library, those of tokio with the feature `tokio`, and by
+/// [`BorrowedFd`](std::os::fd::BorrowedFd) for any other: `socket.as_fd()`. Needs a
 /// datapath (`pktmeta up`) on a cgroup that contains the process, on any kernel that one runs on; no
 /// privileges. Each call is one `getsockopt`, plus another where the process may not map the
 /// datapath's ring.
-pub trait TcpMeta {
+pub trait TcpMeta: TcpSocket {
     /// The record of the latest labelled segment that arrived on the connection.
     ///
     /// Segments without a record leave the latest one in place. TCP may merge segments before they
@@ -50,7 +54,7 @@ pub trait TcpMeta {
     fn meta_at(&self, position: u64) -> Result<PacketMeta, Error>;
 }
 
-impl<S: AsFd + ?Sized> TcpMeta for S {
+impl<S: TcpSocket + ?Sized> TcpMeta for S {
     fn packet_meta(&self) -> Result<PacketMeta, Error> {
         datapath::segment(self.as_fd(), abi::SOL_PKTMETA, abi::PKTMETA_RX)
     }

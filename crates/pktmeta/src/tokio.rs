@@ -5,7 +5,7 @@
 //! can be given a record before it connects. What waits is here.
 //!
 //! ```no_run
-//! use pktmeta::{Field, tokio::UdpMeta};
+//! use pktmeta::{Field, tokio::AsyncUdpMeta};
 //! use tokio::net::UdpSocket;
 //!
 //! const TENANT: Field<u32> = Field::new("tenant");
@@ -15,14 +15,14 @@
 //! socket.enable_packet_meta()?;
 //! let mut buf = [0; 2048];
 //! loop {
-//!     let (length, from, meta) = socket.recv_from_meta(&mut buf).await?;
-//!     let tenant = meta.ok().and_then(|meta| meta.get(TENANT));
-//!     println!("{from}: {length} bytes of tenant {tenant:?}");
+//!     let received = socket.recv_from_meta(&mut buf).await?;
+//!     let tenant = received.meta.ok().and_then(|meta| meta.get(TENANT));
+//!     println!("{}: {} bytes of tenant {tenant:?}", received.from, received.len);
 //! }
 //! # }
 //! ```
 
-use crate::{Batch, Carrier, Error, Outgoing, PacketMeta, ToRecord};
+use crate::{Batch, Carrier, Error, Outgoing, Received, ToRecord, host::datagrams, receive};
 use ::tokio::{io::Interest, net::UdpSocket};
 use std::{
     borrow::Borrow,
@@ -31,61 +31,79 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-/// As [`crate::UdpMeta`], for tokio: import this one instead of that.
+/// Receives datagrams with what was said about each of them, as [`UdpMeta`](crate::UdpMeta) does: both can be
+/// imported.
 ///
 /// The futures can be dropped at any time, as in `select!`: no datagram is lost by that.
-pub trait UdpMeta {
-    /// As [`crate::UdpMeta::enable_packet_meta`].
+pub trait AsyncUdpMeta: sealed::AsyncUdp {
+    /// Makes the host keep the metadata of this socket's datagrams:
+    /// [`UdpMeta::enable_packet_meta`](crate::UdpMeta::enable_packet_meta).
     ///
     /// # Errors
-    /// As there.
+    /// [`Error::Unavailable`] without a datapath; [`Error::Io`] if the kernel refuses.
     fn enable_packet_meta(&self) -> Result<(), Error>;
 
-    /// As [`crate::UdpMeta::enable_packet_meta_in`].
+    /// The same with this carrier and no other.
     ///
     /// # Errors
-    /// As there.
+    /// As [`AsyncUdpMeta::enable_packet_meta`]; [`crate::Reason::NoTickets`] if this process may not have it.
     fn enable_packet_meta_in(&self, carrier: Carrier) -> Result<(), Error>;
 
-    /// Waits for one datagram: [`crate::UdpMeta::recv_from_meta`].
+    /// Makes the kernel say how datagrams come: [`UdpMeta::enable_arrival`](crate::UdpMeta::enable_arrival).
     ///
     /// # Errors
-    /// As there.
-    fn recv_from_meta(
-        &self,
-        buf: &mut [u8],
-    ) -> impl Future<Output = io::Result<(usize, SocketAddr, Result<PacketMeta, Error>)>> + Send;
+    /// Those of `setsockopt`.
+    fn enable_arrival(&self) -> io::Result<()>;
 
-    /// Waits for datagrams and receives as many as there are: [`crate::UdpMeta::recv_batch_meta`].
+    /// Lets the kernel merge datagrams: [`UdpMeta::enable_gro`](crate::UdpMeta::enable_gro).
     ///
     /// # Errors
-    /// As there.
+    /// Those of `setsockopt`.
+    fn enable_gro(&self) -> io::Result<()>;
+
+    /// Waits for one datagram, which is received as by
+    /// [`UdpMeta::recv_from_meta`](crate::UdpMeta::recv_from_meta).
+    ///
+    /// # Errors
+    /// Those of `recvmsg`. The metadata has its own.
+    fn recv_from_meta(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<Received>> + Send;
+
+    /// Waits for datagrams and receives as many as there are and `batch` has room for:
+    /// [`UdpMeta::recv_batch_meta`](crate::UdpMeta::recv_batch_meta).
+    ///
+    /// # Errors
+    /// Those of `recvmmsg`; the batch is empty then.
     fn recv_batch_meta(&self, batch: &mut Batch) -> impl Future<Output = io::Result<usize>> + Send;
 }
 
-impl UdpMeta for UdpSocket {
+mod sealed {
+    pub trait AsyncUdp {}
+    impl AsyncUdp for tokio::net::UdpSocket {}
+}
+
+impl AsyncUdpMeta for UdpSocket {
     fn enable_packet_meta(&self) -> Result<(), Error> {
-        crate::UdpMeta::enable_packet_meta(self)
+        datagrams::enable(self.as_fd(), None)
     }
 
     fn enable_packet_meta_in(&self, carrier: Carrier) -> Result<(), Error> {
-        crate::UdpMeta::enable_packet_meta_in(self, carrier)
+        datagrams::enable(self.as_fd(), Some(carrier))
     }
 
-    fn recv_from_meta(
-        &self,
-        buf: &mut [u8],
-    ) -> impl Future<Output = io::Result<(usize, SocketAddr, Result<PacketMeta, Error>)>> + Send
-    {
-        self.async_io(Interest::READABLE, || {
-            crate::UdpMeta::recv_from_meta(self, buf)
-        })
+    fn enable_arrival(&self) -> io::Result<()> {
+        receive::enable_arrival(self.as_fd())
+    }
+
+    fn enable_gro(&self) -> io::Result<()> {
+        receive::enable_gro(self.as_fd())
+    }
+
+    fn recv_from_meta(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<Received>> + Send {
+        self.async_io(Interest::READABLE, || receive::one(self.as_fd(), buf))
     }
 
     fn recv_batch_meta(&self, batch: &mut Batch) -> impl Future<Output = io::Result<usize>> + Send {
-        self.async_io(Interest::READABLE, || {
-            crate::UdpMeta::recv_batch_meta(self, batch)
-        })
+        self.async_io(Interest::READABLE, || batch.receive(self.as_fd()))
     }
 }
 
@@ -100,7 +118,7 @@ impl<S: AsFd + Borrow<UdpSocket>> MetaSender<S> {
     /// As [`crate::MetaSender::new`].
     ///
     /// # Errors
-    /// As there.
+    /// [`Error::Unavailable`] without a datapath or of another kind of socket; [`Error::Io`] if the kernel refuses.
     pub fn new(socket: S) -> Result<Self, Error> {
         let sender = crate::MetaSender::new(socket)?;
         Ok(Self { sender })
@@ -109,7 +127,7 @@ impl<S: AsFd + Borrow<UdpSocket>> MetaSender<S> {
     /// Sends a datagram, once the socket has room: [`crate::MetaSender::send_to`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of `sendmsg`; an error with a [`crate::Error`] in it if the datagram cannot be labelled so.
     pub async fn send_to<R: ToRecord + ?Sized>(
         &self,
         data: &[u8],
@@ -123,7 +141,7 @@ impl<S: AsFd + Borrow<UdpSocket>> MetaSender<S> {
     /// The same on a connected socket: [`crate::MetaSender::send`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`MetaSender::send_to`].
     pub async fn send<R: ToRecord + ?Sized>(&self, data: &[u8], values: &R) -> io::Result<usize> {
         self.when_writable(|| self.sender.send(data, values)).await
     }
@@ -132,7 +150,7 @@ impl<S: AsFd + Borrow<UdpSocket>> MetaSender<S> {
     /// [`crate::MetaSender::send_batch`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`MetaSender::send_to`], of the first datagram.
     pub async fn send_batch(&self, datagrams: &[Outgoing<'_>]) -> io::Result<usize> {
         self.when_writable(|| self.sender.send_batch(datagrams))
             .await

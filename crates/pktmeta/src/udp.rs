@@ -1,29 +1,29 @@
 //! Metadata of UDP datagrams.
 
 use crate::{
-    Batch, Carrier, Error, PacketMeta,
-    datagrams::{self, Datagrams, Inbound},
-    message::Envelope,
-    sys,
+    Batch, Carrier, Error, PacketMeta, Received,
+    carrier::Tickets,
+    host::datagrams::{self, Inbound, Records},
+    receive,
+    socket::BlockingUdp,
 };
-use std::{
-    io,
-    net::{Ipv6Addr, SocketAddr},
-    os::fd::{AsFd, AsRawFd},
-};
+use std::{io, net::Ipv6Addr};
 
 /// Receives UDP datagrams with what was said about each of them.
 ///
-/// For anything that has a UDP socket: `std::net::UdpSocket`, your own; tokio's have `pktmeta::tokio::UdpMeta`.
-/// Needs a datapath (`pktmeta up`) on a cgroup that contains the process; no privileges.
+/// For `std::net::UdpSocket`, and by [`BorrowedFd`](std::os::fd::BorrowedFd) for any other that waits by blocking: `socket.as_fd()`.
+/// tokio's have `pktmeta::tokio::AsyncUdpMeta`. Needs a datapath (`pktmeta up`) on a cgroup that contains the process; no
+/// privileges.
 ///
 /// Where the process may open the datapath's ring, a pinned map in `$PKTMETA_BPFFS` (by default
-/// `/sys/fs/bpf`), metadata costs no system call; elsewhere one `getsockopt` per datagram. Nothing is
-/// allocated. Trouble with metadata never costs the payload: it is in an inner `Result`.
+/// `/sys/fs/bpf`), metadata costs no system call; elsewhere one `getsockopt` per datagram. The ring is not mapped
+/// under a seccomp filter, which may kill a process that calls `bpf(2)`: `PKTMETA_RING=on` says that this one does not, `off`
+/// that it is never to be mapped. Nothing is allocated. Trouble with metadata never costs the payload: it is in
+/// an inner `Result`.
 ///
 /// [`Error::Overrun`] is not the datagram's fault: so many others arrived since, on any socket of
 /// the host, that its record was overwritten.
-pub trait UdpMeta {
+pub trait UdpMeta: BlockingUdp {
     /// Makes the host keep the metadata of this socket's datagrams. May be called again, and must
     /// be once the datapath was replaced (then datagrams say [`crate::Reason::NotEnabled`]).
     ///
@@ -45,17 +45,28 @@ pub trait UdpMeta {
     /// As [`UdpMeta::enable_packet_meta`]; [`crate::Reason::NoTickets`] if this process may not have it.
     fn enable_packet_meta_in(&self, carrier: Carrier) -> Result<(), Error>;
 
+    /// Makes the kernel say of each datagram how it came: [`Arrival`](crate::Arrival). It says so
+    /// with the datagram, and needs no datapath.
+    ///
+    /// # Errors
+    /// Those of `setsockopt`.
+    fn enable_arrival(&self) -> io::Result<()>;
+
+    /// Lets the kernel merge datagrams of one sender and equal metadata (`UDP_GRO`), so that one call receives many. A
+    /// buffer then has to be for 65,535 bytes, and [`Received::datagrams`] splits it; a [`Batch`] is split already.
+    ///
+    /// # Errors
+    /// Those of `setsockopt`.
+    fn enable_gro(&self) -> io::Result<()>;
+
     /// Receives one datagram, like `std::net::UdpSocket::recv_from`: what does not fit `buf` is
-    /// lost. Returns its length in bytes, its sender, and its metadata.
+    /// lost.
     ///
     /// # Errors
     /// Those of `recvmsg`, `EINTR` excepted; `InvalidInput` if the sender has no IP address, as on
     /// TCP and Unix sockets. The metadata has its own errors, among them
     /// [`crate::Reason::NotEnabled`] if the datagram has no ticket.
-    fn recv_from_meta(
-        &self,
-        buf: &mut [u8],
-    ) -> io::Result<(usize, SocketAddr, Result<PacketMeta, Error>)>;
+    fn recv_from_meta(&self, buf: &mut [u8]) -> io::Result<Received>;
 
     /// Receives as many datagrams as there are and `batch` has room for, with one `recvmmsg`, and
     /// returns their number. Blocks for the first only, if the socket blocks.
@@ -65,14 +76,16 @@ pub trait UdpMeta {
     fn recv_batch_meta(&self, batch: &mut Batch) -> io::Result<usize>;
 
     /// The metadata of a datagram that you received yourself, with `recvmsg` and these bytes of
-    /// `msg_control`. At once, please: its record does not wait for long.
+    /// `msg_control`. Call it promptly: the record's slot is soon used again.
+    ///
+    /// The ticket takes 24 bytes of `msg_control`, and stands before what UDP and IP say: [`Carrier`].
     ///
     /// # Errors
     /// As the metadata of [`UdpMeta::recv_from_meta`].
     fn control_meta(&self, control: &[u8]) -> Result<PacketMeta, Error>;
 }
 
-impl<S: AsFd + ?Sized> UdpMeta for S {
+impl<S: BlockingUdp + ?Sized> UdpMeta for S {
     fn enable_packet_meta(&self) -> Result<(), Error> {
         datagrams::enable(self.as_fd(), None)
     }
@@ -81,29 +94,16 @@ impl<S: AsFd + ?Sized> UdpMeta for S {
         datagrams::enable(self.as_fd(), Some(carrier))
     }
 
-    fn recv_from_meta(
-        &self,
-        buf: &mut [u8],
-    ) -> io::Result<(usize, SocketAddr, Result<PacketMeta, Error>)> {
-        let socket = self.as_fd();
-        let mut envelope = Envelope::new();
-        let mut payload = libc::iovec {
-            iov_base: buf.as_mut_ptr().cast(),
-            iov_len: buf.len(),
-        };
-        let mut header = envelope.header(&mut payload);
-        // SAFETY: `header` points to `payload` and into `envelope`, `payload` to `buf`; all live
-        // and are ours to write to.
-        let length = sys::uninterrupted(|| unsafe {
-            libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) as i64
-        })?;
-        let from = envelope.sender(&header)?;
-        let meta = Datagrams::of(socket).meta(&Inbound {
-            control: envelope.control(&header),
-            from,
-            data: &buf[..length],
-        });
-        Ok((length, from, meta))
+    fn enable_arrival(&self) -> io::Result<()> {
+        receive::enable_arrival(self.as_fd())
+    }
+
+    fn enable_gro(&self) -> io::Result<()> {
+        receive::enable_gro(self.as_fd())
+    }
+
+    fn recv_from_meta(&self, buf: &mut [u8]) -> io::Result<Received> {
+        receive::one(self.as_fd(), buf)
     }
 
     fn recv_batch_meta(&self, batch: &mut Batch) -> io::Result<usize> {
@@ -111,10 +111,13 @@ impl<S: AsFd + ?Sized> UdpMeta for S {
     }
 
     fn control_meta(&self, control: &[u8]) -> Result<PacketMeta, Error> {
-        Datagrams::of(self.as_fd()).meta(&Inbound {
-            control,
+        let inbound = Inbound {
+            tickets: Tickets::parse(control),
             from: (Ipv6Addr::UNSPECIFIED, 0).into(),
             data: &[],
-        })
+        };
+        let mut meta = PacketMeta::none();
+        Records::of(self.as_fd()).read(inbound, &mut meta)?;
+        Ok(meta)
     }
 }

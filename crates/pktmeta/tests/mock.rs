@@ -2,14 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use pktmeta::{
-    Batch, Carrier, Error, Field, FieldName, MetaSender, Outgoing, Reason, Record, RecordError,
-    SendMeta, TcpMeta, ToRecord, UdpMeta,
+    Batch, Carrier, Error, Field, FieldName, MetaSender, Outgoing, Reason, Received, Record,
+    RecordError, SendMeta, TcpMeta, ToRecord, UdpMeta,
     mock::{Datapath, Label, PacketKind},
 };
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsFd,
     thread,
+    time::Duration,
 };
 
 const TENANT: Field<u32> = Field::new("tenant");
@@ -41,12 +43,12 @@ fn each_datagram_has_its_own_record() {
         let to = server.local_addr().unwrap();
         let _datapath = by_payload().install_on(&server).unwrap();
         client.send_to(&[1], to).unwrap();
-        let (_, _, early) = server.recv_from_meta(&mut [0; 8]).unwrap();
+        let early = server.recv_from_meta(&mut [0; 8]).unwrap().meta;
         assert!(early.unwrap_err().is_unavailable(Reason::NotEnabled));
         server.enable_packet_meta_in(carrier).unwrap();
         for payload in [7, 0, 255, 8] {
             client.send_to(&[payload], to).unwrap();
-            let (_, from, meta) = server.recv_from_meta(&mut [0; 8]).unwrap();
+            let Received { from, meta, .. } = server.recv_from_meta(&mut [0; 8]).unwrap();
             assert_eq!(from, client.local_addr().unwrap());
             match payload {
                 0 => assert!(meta.unwrap().is_absent()),
@@ -108,10 +110,10 @@ fn calls_for_the_other_kind_of_socket_say_so() {
     let _tcp = Datapath::new().install_on(&listener).unwrap();
     let _udp = Datapath::new().install_on(&socket).unwrap();
     for result in [
-        listener.enable_packet_meta(),
-        socket.remember_segments(),
-        socket.packet_meta().map(drop),
-        socket.meta_at(0).map(drop),
+        listener.as_fd().enable_packet_meta(),
+        socket.as_fd().remember_segments(),
+        socket.as_fd().packet_meta().map(drop),
+        socket.as_fd().meta_at(0).map(drop),
     ] {
         let error = result.unwrap_err();
         assert!(error.is_unavailable(Reason::WrongSocket), "{error:?}");
@@ -191,11 +193,7 @@ fn each_datagram_is_sent_with_its_own_record() {
     let values: Vec<_> = (0..100).map(|id| TRACE_ID.with(id)).collect();
     let datagrams: Vec<_> = values
         .iter()
-        .map(|values| Outgoing {
-            data: b"one of many",
-            to,
-            meta: values,
-        })
+        .map(|values| Outgoing::new(b"one of many", to, values))
         .collect();
     assert_eq!(sender.send_batch(&datagrams).unwrap(), 100);
     socket.connect(to).unwrap();
@@ -214,17 +212,47 @@ fn each_datagram_is_sent_with_its_own_record() {
 }
 
 #[test]
+fn a_server_on_any_address_answers_from_the_one_that_was_asked() {
+    for (any, asked) in [
+        ("0.0.0.0:0", "127.0.0.2"),
+        ("[::]:0", "::1"),
+        ("[::]:0", "127.0.0.2"),
+    ] {
+        let server = UdpSocket::bind(any).unwrap();
+        let _datapath = by_payload().install_on(&server).unwrap();
+        server.enable_arrival().unwrap();
+        server.enable_packet_meta().unwrap();
+        let loopback = if asked == "::1" { "::1" } else { "127.0.0.1" };
+        let client = UdpSocket::bind((loopback, 0)).unwrap();
+        // Answers from elsewhere do not reach it.
+        client
+            .connect((asked, server.local_addr().unwrap().port()))
+            .unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        client.send(&[7]).unwrap();
+        let mut question = [0; 8];
+        let received = server.recv_from_meta(&mut question).unwrap();
+        assert_eq!(received.meta.unwrap().get(TENANT), Some(7));
+        let sender = MetaSender::new(&server).unwrap();
+        let label = TRACE_ID.with(1);
+        let answer = Outgoing::new(b"answer", received.from, &label);
+        let answer = answer.from(received.arrival.local);
+        assert_eq!(sender.send_batch(&[answer]).unwrap(), 1);
+        assert_eq!(client.recv(&mut question).unwrap(), 6);
+    }
+}
+
+#[test]
 fn a_batch_ends_before_what_cannot_be_sent() {
     let (socket, receiver) = (udp(), udp());
     let datapath = by_payload().install_on(&socket).unwrap();
     let to = receiver.local_addr().unwrap();
     let sender = MetaSender::new(&socket).unwrap();
     let (good, bad) = (TRACE_ID.with(7), TENANT.with(7));
-    let batch = [&good as &(dyn ToRecord + Sync), &good, &bad, &good].map(|meta| Outgoing {
-        data: b"x",
-        to,
-        meta,
-    });
+    let batch = [&good as &(dyn ToRecord + Sync), &good, &bad, &good]
+        .map(|meta| Outgoing::new(b"x", to, meta));
     assert_eq!(sender.send_batch(&batch).unwrap(), 2);
     let error = sender.send_batch(&batch[2..]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
@@ -253,7 +281,7 @@ fn mocks_at_the_same_time_do_not_mix() {
                 let client = udp();
                 for _ in 0..200 {
                     client.send_to(b"x", server.local_addr().unwrap()).unwrap();
-                    let (_, _, meta) = server.recv_from_meta(&mut [0; 8]).unwrap();
+                    let meta = server.recv_from_meta(&mut [0; 8]).unwrap().meta;
                     assert_eq!(meta.unwrap().get(TENANT), Some(number));
                 }
             });

@@ -1,11 +1,15 @@
 //! Real sockets, without privileges. What needs a datapath is tested where there is one: in
 //! `pktmeta-testkit` and the examples.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use pktmeta::{Batch, Error, Reason, TcpMeta, UdpMeta};
+use pktmeta::{Arrival, Batch, Ecn, Error, Reason, Received, TcpMeta, UdpMeta};
 use std::{
     io::{ErrorKind, Write},
-    net::{TcpListener, TcpStream, UdpSocket},
-    os::unix::net::UnixDatagram,
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixDatagram,
+    },
     time::Duration,
 };
 
@@ -79,7 +83,12 @@ fn udp_without_a_datapath_is_unavailable_but_delivers() {
             .send_to(b"hello", receiver.local_addr().unwrap())
             .unwrap();
         let mut buf = [0; 16];
-        let (length, from, meta) = receiver.recv_from_meta(&mut buf).unwrap();
+        let Received {
+            len: length,
+            from,
+            meta,
+            ..
+        } = receiver.recv_from_meta(&mut buf).unwrap();
         assert_eq!(&buf[..length], b"hello");
         assert_eq!(from, sender.local_addr().unwrap());
         let error = meta.unwrap_err();
@@ -94,11 +103,123 @@ fn a_longer_datagram_is_cut_as_std_does() {
         sender.send_to(b"hello", to).unwrap();
         sender.send_to(b"again", to).unwrap();
         let mut buf = [0; 2];
-        let (length, ..) = receiver.recv_from_meta(&mut buf).unwrap();
-        assert_eq!((length, &buf), (2, b"he"));
-        let (length, ..) = receiver.recv_from_meta(&mut []).unwrap();
-        assert_eq!(length, 0);
+        let received = receiver.recv_from_meta(&mut buf).unwrap();
+        assert_eq!((received.len, &buf), (2, b"he"));
+        assert!(received.truncated);
+        let received = receiver.recv_from_meta(&mut []).unwrap();
+        assert_eq!(received.len, 0);
+        assert!(received.truncated);
+        assert_eq!(received.datagrams(&[]).count(), 1);
     }
+}
+
+#[test]
+fn a_datagram_says_to_which_address_and_how_it_came() {
+    for (any, to) in [("0.0.0.0:0", "127.0.0.2"), ("[::]:0", "::1")] {
+        let receiver = UdpSocket::bind(any).unwrap();
+        let sender = UdpSocket::bind((to, 0)).unwrap();
+        let port = receiver.local_addr().unwrap().port();
+        sender.send_to(b"early", (to, port)).unwrap();
+        let early = receiver.recv_from_meta(&mut [0; 8]).unwrap();
+        assert_eq!(early.arrival, Arrival::default(), "nobody asked");
+
+        receiver.enable_arrival().unwrap();
+        set_class(&sender, 0xb8 | Ecn::Ect0 as i32);
+        sender.send_to(b"one", (to, port)).unwrap();
+        sender.send_to(b"two", (to, port)).unwrap();
+        let mut batch = Batch::new(1, 8);
+        let one = receiver.recv_from_meta(&mut [0; 8]).unwrap();
+        receiver.recv_batch_meta(&mut batch).unwrap();
+        let two = batch.iter().next().unwrap();
+        assert_eq!(one.arrival, two.arrival);
+        let address: IpAddr = to.parse().unwrap();
+        let Arrival {
+            to,
+            local,
+            interface,
+            ecn,
+            ..
+        } = one.arrival;
+        assert_eq!((to, local), (Some(address), Some(address)));
+        // SAFETY: The name ends with a NUL.
+        let loopback = unsafe { libc::if_nametoindex(c"lo".as_ptr()) };
+        assert_eq!(interface, Some(loopback));
+        assert_eq!(ecn, Some(Ecn::Ect0));
+    }
+}
+
+#[test]
+fn a_socket_of_ipv6_says_how_datagrams_of_ipv4_came() {
+    let receiver = UdpSocket::bind("[::]:0").unwrap();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    receiver.enable_arrival().unwrap();
+    set_class(&sender, Ecn::Ce as i32);
+    let port = receiver.local_addr().unwrap().port();
+    sender.send_to(b"hello", ("127.0.0.1", port)).unwrap();
+    let received = receiver.recv_from_meta(&mut [0; 8]).unwrap();
+    let mapped = Some("::ffff:127.0.0.1".parse().unwrap());
+    assert_eq!(received.arrival.local, mapped);
+    assert_eq!(received.arrival.ecn, Some(Ecn::Ce));
+}
+
+#[test]
+fn what_the_kernel_merged_is_split() {
+    for (receiver, sender) in udp_pairs() {
+        receiver.enable_gro().unwrap();
+        sender.connect(receiver.local_addr().unwrap()).unwrap();
+        // As a peer that sends with UDP_SEGMENT: over loopback nothing splits it.
+        set_option(&sender, libc::SOL_UDP, libc::UDP_SEGMENT, 3);
+        let mut buffer = [0; 1 << 16];
+        sender.send(b"onetwothreeend4").unwrap();
+        let received = receiver.recv_from_meta(&mut buffer).unwrap();
+        assert_eq!((received.len, received.segment), (15, 3));
+        let datagrams: Vec<_> = received.datagrams(&buffer).collect();
+        assert_eq!(datagrams, [b"one", b"two", b"thr", b"eee", b"nd4"]);
+
+        let mut batch = Batch::new(3, 10);
+        for sent in [&b"onetwoen"[..], b"alone"[..3].as_ref(), b"onetwothreeend4"] {
+            sender.send(sent).unwrap();
+        }
+        assert_eq!(receiver.recv_batch_meta(&mut batch).unwrap(), 8);
+        let datagrams: Vec<_> = batch.iter().map(|datagram| datagram.data).collect();
+        let expected: [&[u8]; 8] = [b"one", b"two", b"en", b"alo", b"one", b"two", b"thr", b"e"];
+        assert_eq!(datagrams, expected);
+        // The batch had room for ten of the last fifteen bytes.
+        let truncated: Vec<_> = batch.iter().map(|datagram| datagram.truncated).collect();
+        assert_eq!(
+            truncated,
+            [false, false, false, false, false, false, false, true]
+        );
+        let mut datagrams = batch.iter();
+        for left in (0..8).rev() {
+            datagrams.next().unwrap();
+            assert_eq!(datagrams.len(), left);
+        }
+        assert!(datagrams.next().is_none());
+    }
+}
+
+/// Sets the type of service, or traffic class, of what a socket sends.
+fn set_class(socket: &UdpSocket, class: i32) {
+    match socket.local_addr().unwrap() {
+        SocketAddr::V4(_) => set_option(socket, libc::IPPROTO_IP, libc::IP_TOS, class),
+        SocketAddr::V6(_) => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, class),
+    }
+}
+
+fn set_option(socket: &UdpSocket, level: i32, name: i32, value: i32) {
+    let length = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: The kernel reads as many bytes of the value as it has.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            length,
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 #[test]
@@ -164,19 +285,23 @@ fn a_batch_goes_where_its_task_goes() {
 fn sockets_without_ip_senders_are_refused() {
     let (unix, peer) = UnixDatagram::pair().unwrap();
     peer.send(b"hello").unwrap();
-    let error = unix.recv_from_meta(&mut [0; 8]).unwrap_err();
+    let error = unix.as_fd().recv_from_meta(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     peer.send(b"hello").unwrap();
     let mut batch = Batch::new(2, 8);
-    let error = unix.recv_batch_meta(&mut batch).unwrap_err();
+    let error = unix.as_fd().recv_batch_meta(&mut batch).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(batch.is_empty());
-    assert!(matches!(unix.packet_meta(), Err(Error::Unavailable(_))));
+    assert!(matches!(
+        unix.as_fd().packet_meta(),
+        Err(Error::Unavailable(_))
+    ));
 }
 
 #[test]
 fn what_is_not_a_socket_is_an_io_error() {
     let file = std::fs::File::open("/dev/null").unwrap();
+    let file = file.as_fd();
     assert!(matches!(file.packet_meta(), Err(Error::Io { .. })));
     assert!(matches!(file.enable_packet_meta(), Err(Error::Io { .. })));
     assert!(file.recv_from_meta(&mut [0; 8]).is_err());

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use pktmeta::{
-    Batch, Carrier, Field, Outgoing, SendMeta, TcpMeta,
+    Batch, Carrier, Field, Outgoing, Received, SendMeta, TcpMeta,
     mock::{Datapath, Label, PacketKind},
-    tokio::{MetaSender, UdpMeta},
+    tokio::{AsyncUdpMeta, MetaSender},
 };
 use std::{future::Future, io::ErrorKind, sync::Arc, time::Duration};
 use tokio::{
@@ -55,8 +55,10 @@ async fn a_datagram_is_waited_for() {
     time::sleep(Duration::from_millis(20)).await;
     assert!(!receiving.is_finished());
     client.send_to(&7u32.to_be_bytes(), to).await.unwrap();
-    let (length, from, meta) = soon(receiving).await.unwrap().unwrap();
-    assert_eq!((length, from), (4, client.local_addr().unwrap()));
+    let Received {
+        len, from, meta, ..
+    } = soon(receiving).await.unwrap().unwrap();
+    assert_eq!((len, from), (4, client.local_addr().unwrap()));
     assert_eq!(meta.unwrap().get(NUMBER), Some(7));
 }
 
@@ -78,7 +80,7 @@ async fn a_dropped_future_loses_no_datagram() {
         // Never polled, then polled when there is something.
         drop(server.recv_batch_meta(&mut batch));
         let meta = match number % 2 {
-            0 => soon(server.recv_from_meta(&mut [0; 8])).await.unwrap().2,
+            0 => soon(server.recv_from_meta(&mut [0; 8])).await.unwrap().meta,
             _ => {
                 assert_eq!(soon(server.recv_batch_meta(&mut batch)).await.unwrap(), 1);
                 batch.iter().next().unwrap().meta.copied()
@@ -103,7 +105,9 @@ async fn tasks_that_share_a_socket_get_each_datagram_once() {
                 let mut numbers = Vec::new();
                 loop {
                     let mut buf = [0; 8];
-                    let (length, _, meta) = server.recv_from_meta(&mut buf).await.unwrap();
+                    let Received {
+                        len: length, meta, ..
+                    } = server.recv_from_meta(&mut buf).await.unwrap();
                     let number = u32::from_be_bytes(buf[..length].try_into().unwrap());
                     assert_eq!(meta.unwrap().get(NUMBER), Some(number));
                     if number == u32::MAX {
@@ -139,7 +143,7 @@ async fn datagrams_are_sent_with_their_records() {
             let two = TRACE_ID.with(2);
             let meta: &(dyn pktmeta::ToRecord + Sync) = &two;
             let data = b"two";
-            sender.send_batch(&[Outgoing { data, to, meta }; 3]).await
+            sender.send_batch(&[Outgoing::new(data, to, meta); 3]).await
         }
     });
     assert_eq!(soon(sending).await.unwrap().unwrap(), 3);

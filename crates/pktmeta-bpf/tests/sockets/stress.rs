@@ -245,7 +245,7 @@ fn read_all(server: &UdpSocket, sent: u64, random: &mut Random) -> Tally {
                 break;
             };
             let peeked = server.control_meta(&peeked.control);
-            let (_, _, meta) = server.recv_from_meta(&mut buffer).unwrap();
+            let meta = server.recv_from_meta(&mut buffer).unwrap().meta;
             if let (Ok(peeked), Ok(meta)) = (&peeked, &meta) {
                 assert_same(peeked, meta);
             }

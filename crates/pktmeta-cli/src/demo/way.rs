@@ -76,7 +76,7 @@ pub(super) fn follow_one_packet(lab: &Lab) -> anyhow::Result<Way> {
         .recv_from_meta(&mut [0; 64])
         .context("receive the datagram")?;
     let now = monotonic_ns();
-    let meta = received.2?;
+    let meta = received.meta?;
     let after = hooks(lab)?;
     let Some(record) = meta.record() else {
         bail!("the datagram arrived without a record")

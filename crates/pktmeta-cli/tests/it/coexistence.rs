@@ -5,7 +5,7 @@ use crate::{
     command::{Run, Running, Scratch, pktmeta, text, up},
     lab::{INTERFACE, Lab, eventually},
 };
-use pktmeta::{PacketMeta, TcpMeta, UdpMeta, builtin};
+use pktmeta::{PacketMeta, Received, TcpMeta, UdpMeta, builtin};
 use pktmeta_bpf::{Object, ObjectOptions, hooks::xdp};
 use pktmeta_core::{schema::Schema, seal::Secret};
 use pktmeta_testkit::{
@@ -157,7 +157,12 @@ fn packets_of_an_interface_that_is_not_labelled_have_no_record_and_arrive() {
             let client = lab.plain_udp_server(version);
             client.send_to(b"hello", to).unwrap();
             let mut payload = [0; 16];
-            let (length, from, meta) = server.recv_from_meta(&mut payload).unwrap();
+            let Received {
+                len: length,
+                from,
+                meta,
+                ..
+            } = server.recv_from_meta(&mut payload).unwrap();
             assert_eq!(&payload[..length], b"hello");
             assert_eq!(from, client.local_addr().unwrap());
             assert!(meta.unwrap().is_absent());
@@ -247,7 +252,9 @@ fn datagrams_with_metadata_of_others_arrive_without_a_record() {
         lab.hosts.server().run(|| run.run()).unwrap();
         for _ in 0..FRAMES {
             let mut payload = [0; 16];
-            let (length, _, meta) = server.recv_from_meta(&mut payload).unwrap();
+            let Received {
+                len: length, meta, ..
+            } = server.recv_from_meta(&mut payload).unwrap();
             assert_eq!(&payload[..length], b"hello");
             assert!(meta.unwrap().is_absent());
         }

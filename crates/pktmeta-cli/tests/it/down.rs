@@ -26,7 +26,7 @@ fn down_removes_every_pin_and_detaches_every_program() {
         client
             .send_to(b"hello", server.local_addr().unwrap())
             .unwrap();
-        let (_, _, meta) = server.recv_from_meta(&mut [0; 8]).unwrap();
+        let meta = server.recv_from_meta(&mut [0; 8]).unwrap().meta;
         for error in [meta.unwrap_err(), stream.packet_meta().unwrap_err()] {
             assert!(matches!(error, pktmeta::Error::Unavailable(_)), "{error:?}");
         }

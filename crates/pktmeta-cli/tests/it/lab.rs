@@ -4,7 +4,7 @@ use crate::{
     bpf,
     command::{Ran, Run, pktmeta, up},
 };
-use pktmeta::{Error, Field, PacketMeta, TcpMeta, UdpMeta, builtin};
+use pktmeta::{Error, Field, PacketMeta, Received, TcpMeta, UdpMeta, builtin};
 use pktmeta_testkit::{
     link::{IpVersion, TwoHosts},
     sandbox::Sandbox,
@@ -174,7 +174,12 @@ impl Lab {
             .send_to(b"hello", server.local_addr().unwrap())
             .unwrap();
         let mut payload = [0; 16];
-        let (length, from, meta) = server.recv_from_meta(&mut payload).unwrap();
+        let Received {
+            len: length,
+            from,
+            meta,
+            ..
+        } = server.recv_from_meta(&mut payload).unwrap();
         assert_eq!(&payload[..length], b"hello");
         assert_eq!(from, client.local_addr().unwrap());
         meta

@@ -5,7 +5,7 @@ use crate::{
     command::{Run, Scratch, text},
     lab::{INTERFACE, LIMIT, Lab, SCHEMA, TENANT, eventually},
 };
-use pktmeta::{PacketMeta, TcpMeta, UdpMeta, builtin};
+use pktmeta::{PacketMeta, Received, TcpMeta, UdpMeta, builtin};
 use pktmeta_testkit::{
     link::IpVersion,
     netns::Netns,
@@ -192,7 +192,9 @@ fn with_an_mtu_of_9000_all_fields_of_packets_with_fragments_arrive_in_the_driver
                         .send_to(&payload, server.local_addr().unwrap())
                         .unwrap();
                     let mut buffer = [0; 9000];
-                    let (length, _, meta) = server.recv_from_meta(&mut buffer).unwrap();
+                    let Received {
+                        len: length, meta, ..
+                    } = server.recv_from_meta(&mut buffer).unwrap();
                     assert_eq!(buffer[..length], payload);
                     assert_all_fields(&lab, &meta.unwrap(), 2);
                 }
@@ -381,7 +383,9 @@ impl Tun {
         server.enable_packet_meta().unwrap();
         server.set_read_timeout(Some(LIMIT)).unwrap();
         self.write(&self.packet(version, from, payload));
-        let (length, _, meta) = server.recv_from_meta(&mut [0; 64]).unwrap();
+        let Received {
+            len: length, meta, ..
+        } = server.recv_from_meta(&mut [0; 64]).unwrap();
         assert_eq!(length, payload.len());
         meta.unwrap()
     }

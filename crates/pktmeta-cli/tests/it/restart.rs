@@ -130,7 +130,7 @@ impl Reader<'_> {
         self.client
             .send_to(b"?", self.server.local_addr().unwrap())
             .unwrap();
-        let (_, _, meta) = self.server.recv_from_meta(&mut [0]).unwrap();
+        let meta = self.server.recv_from_meta(&mut [0]).unwrap().meta;
         tally.count(lab, tenant, meta);
         (&self.peer).write_all(b"?").unwrap();
         (&self.stream).read_exact(&mut [0]).unwrap();

@@ -16,6 +16,7 @@ use pktmeta_testkit::{
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, UdpSocket},
+    os::fd::AsFd,
 };
 
 const KEY: Field<[u8; 64]> = Field::new("key");
@@ -66,11 +67,7 @@ fn send_many(socket: &UdpSocket, to: SocketAddr) {
     let values: Vec<_> = (1..=DATAGRAMS).map(|id| TRACE.with(id)).collect();
     let datagrams: Vec<_> = (1..)
         .zip(&values)
-        .map(|(length, values)| Outgoing {
-            data: &payload[..length],
-            to,
-            meta: values,
-        })
+        .map(|(length, values)| Outgoing::new(&payload[..length], to, values))
         .collect();
     let sent = sender.send_batch(&datagrams).unwrap();
     assert_eq!(sent, datagrams.len());
@@ -123,10 +120,13 @@ fn a_record_that_was_set_before_connect_is_the_syns_too() {
             let listener = listen(lab.hosts.client(), sink(version));
             let to = listener.local_addr().unwrap();
             let socket = tcp_socket(lab.hosts.server(), lab.server_address(version, 0));
-            socket.set_packet_meta(&TRACE.with(trace)).unwrap();
+            socket.as_fd().set_packet_meta(&TRACE.with(trace)).unwrap();
             socket.connect_timeout(&to.into(), LIMIT).unwrap();
             let (mut accepted, _) = listener.accept().unwrap();
-            socket.set_packet_field(TRACE, &(trace + 1)).unwrap();
+            socket
+                .as_fd()
+                .set_packet_field(TRACE, &(trace + 1))
+                .unwrap();
             (&socket).write_all(b"!").unwrap();
             accepted.read_exact(&mut [0]).unwrap();
         }

@@ -110,7 +110,7 @@ impl Open {
 /// Has a socket keep all that one can ask for.
 fn keep_all(socket: &impl AsFd) {
     let any_field = [1];
-    socket.remember_segments().unwrap();
-    socket.set_packet_meta(&TRACE.with(7)).unwrap();
+    socket.as_fd().remember_segments().unwrap();
+    socket.as_fd().set_packet_meta(&TRACE.with(7)).unwrap();
     set_at(socket, abi::SOL_PKTMETA, abi::PKTMETA_FIELDS, &any_field).unwrap();
 }

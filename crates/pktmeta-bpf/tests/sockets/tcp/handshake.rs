@@ -5,7 +5,7 @@ use crate::lab::tenant_of;
 use crate::options;
 use pktmeta_testkit::packet::{Frame, TcpFlags};
 use socket2::{Domain, Protocol, Type};
-use std::thread;
+use std::{os::fd::AsFd, thread};
 
 #[test]
 fn two_sockets_that_connect_to_each_other_have_the_record_of_the_others_syn() {
@@ -36,7 +36,7 @@ fn a_socket_has_no_record_until_it_is_connected() {
             let socket = tcp_socket(lab.hosts.server(), lab.server_address(version, 0));
             let peer = listen(lab.hosts.client(), client_address(version, 2, 0));
             let peer_address = peer.local_addr().unwrap();
-            assert_nobodys(&socket);
+            assert_nobodys(&socket.as_fd());
             lab.lose_what_is_sent_to(peer_address.ip());
             begin_to_connect(&socket, peer_address);
             let address = socket.local_addr().unwrap().as_socket().unwrap();
@@ -44,7 +44,7 @@ fn a_socket_has_no_record_until_it_is_connected() {
             let of_another_connection = Frame::new(peer_address, address);
             lab.inject(&of_another_connection, TcpFlags::SYN_ACK, &[]);
             wait_until(|| tcp_counter(lab.hosts.server(), "OutRsts") > resets);
-            assert_nobodys(&socket);
+            assert_nobodys(&socket.as_fd());
             lab.find(peer_address.ip());
             // Once the SYN was sent again.
             (&socket).write_all(b"!").unwrap();

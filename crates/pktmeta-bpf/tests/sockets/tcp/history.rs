@@ -4,7 +4,7 @@ use super::*;
 use crate::{lab::TENANT, tally::Random};
 use peer::Peer;
 use pktmeta_bpf::UpOptions;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, os::fd::AsFd};
 
 /// Segments that are remembered.
 const SEGMENTS: usize = 32;
@@ -32,7 +32,7 @@ fn each_answer_to_a_client_has_the_record_of_its_own_segment() {
         for version in IpVersion::BOTH {
             let peer = listen(lab.hosts.client(), client_address(version, 4, 0));
             let socket = tcp_socket(lab.hosts.server(), lab.server_address(version, 0));
-            socket.remember_segments().unwrap();
+            socket.as_fd().remember_segments().unwrap();
             socket.connect(&peer.local_addr().unwrap().into()).unwrap();
             assert_requests(&accept(&peer), &socket.into(), 4, 0);
         }
@@ -119,13 +119,13 @@ fn a_socket_that_connects_again_remembers_only_its_new_connection() {
         let lab = Lab::up(sandbox);
         for version in IpVersion::BOTH {
             let socket = tcp_socket(lab.hosts.server(), lab.server_address(version, 0));
-            socket.remember_segments().unwrap();
+            socket.as_fd().remember_segments().unwrap();
             let mut before: Option<TcpStream> = None;
             for tenant in Lab::TENANTS {
                 let peer = listen(lab.hosts.client(), client_address(version, tenant, 0));
                 socket.connect(&peer.local_addr().unwrap().into()).unwrap();
                 let peer = accept(&peer);
-                assert_eq!(meta_at(&socket, 0), Err(Missing::NotArrived));
+                assert_eq!(meta_at(&socket.as_fd(), 0), Err(Missing::NotArrived));
                 let connection: TcpStream = socket.try_clone().unwrap().into();
                 assert_requests(&peer, &connection, tenant, 0);
                 before.replace(peer);

@@ -7,7 +7,10 @@ use super::{
 };
 use crate::lab::TENANT;
 use pktmeta_testkit::packet::{Frame, TcpFlags};
-use std::{net::Shutdown, os::fd::AsRawFd};
+use std::{
+    net::Shutdown,
+    os::fd::{AsFd, AsRawFd},
+};
 
 #[test]
 fn a_socket_that_connects_again_has_nothing_of_its_first_connection() {
@@ -19,7 +22,7 @@ fn a_socket_that_connects_again_has_nothing_of_its_first_connection() {
             let peer_address = peer.local_addr().unwrap();
             lab.lose_what_is_sent_to(peer_address.ip());
             begin_to_connect(&socket, peer_address);
-            assert_nobodys(&socket);
+            assert_nobodys(&socket.as_fd());
             lab.find(peer_address.ip());
             disconnect(&socket);
 
@@ -40,7 +43,7 @@ fn a_socket_that_listens_has_nothing_of_its_earlier_connection() {
         for version in IpVersion::BOTH {
             let socket = connected_and_disconnected(&lab, version);
             socket.listen(1).unwrap();
-            assert_nobodys(&socket);
+            assert_nobodys(&socket.as_fd());
             let listener: TcpListener = socket.into();
             let client = lab.connect(listener.local_addr().unwrap(), 2);
             assert_ours(&client, &accept(&listener), 2);
@@ -257,7 +260,7 @@ fn connected_and_disconnected(lab: &Lab, version: IpVersion) -> Socket {
     let peer = listen(lab.hosts.client(), client_address(version, 1, 0));
     let socket = tcp_socket(lab.hosts.server(), lab.server_address(version, 0));
     socket.connect(&peer.local_addr().unwrap().into()).unwrap();
-    assert_labelled(&socket.opening_meta().unwrap(), 1);
+    assert_labelled(&socket.as_fd().opening_meta().unwrap(), 1);
     disconnect(&socket);
     socket
 }

@@ -45,6 +45,42 @@ fn tickets_in_the_mark_leave_the_priority_and_the_rest_alone() {
     });
 }
 
+/// What it costs an application with a buffer of a fixed size: quinn-udp has 88 bytes, and all but 8 of them are used
+/// before there are tickets.
+#[test]
+fn a_ticket_takes_24_bytes_and_pushes_out_what_udp_and_ip_say_last() {
+    const BUFFER: usize = 88;
+    const PKTINFO: usize = 32;
+    const TOS: usize = 24;
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let server = lab.udp_server(IpVersion::V4);
+        server.enable_arrival().unwrap();
+        send(&lab, &server, 1, b"before");
+        let before = Message::receive(&server, 16, 0);
+        assert_eq!(before.control.len(), PKTINFO + TOS);
+        for (carrier, bytes) in [(Carrier::Mark, 24), (Carrier::Timestamp, 32)] {
+            let server = lab.udp_server(IpVersion::V4);
+            server.enable_arrival().unwrap();
+            server.enable_gro().unwrap();
+            server.enable_packet_meta_in(carrier).unwrap();
+            send(&lab, &server, 1, b"after");
+            let after = Message::receive(&server, 16, 0);
+            assert_eq!(after.control.len(), bytes + PKTINFO + TOS);
+            let room = BUFFER - TOS; // GRO's size
+            let kept = &after.control[..room.min(after.control.len())];
+            assert_labelled(&server.control_meta(kept).unwrap(), 1);
+            assert!(after.control.len() > room, "the last is what has no room");
+            assert!(after.find(libc::IPPROTO_IP, libc::IP_TOS).is_some());
+            // With what the library offers, all is there.
+            send(&lab, &server, 2, b"after");
+            let received = server.recv_from_meta(&mut [0; 16]).unwrap();
+            assert_labelled(&received.meta.unwrap(), 2);
+            assert!(received.arrival.ecn.is_some() && received.arrival.local.is_some());
+        }
+    });
+}
+
 #[test]
 fn tickets_in_the_priority_leave_the_mark_and_the_rest_alone() {
     in_sandbox(|sandbox| {
@@ -114,9 +150,9 @@ fn a_socket_can_move_its_tickets_elsewhere() {
                 send(&lab, &server, 8, b"waits");
                 server.enable_packet_meta_in(carrier).unwrap();
                 send(&lab, &server, tenant, b"hello");
-                let (_, _, waited) = server.recv_from_meta(&mut [0; 16]).unwrap();
+                let waited = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
                 assert_not_enabled(waited);
-                let (_, _, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+                let meta = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
                 assert_labelled(&meta.unwrap(), tenant);
             }
         }
@@ -166,7 +202,7 @@ fn a_process_without_capabilities_and_without_the_ring_can_have_any_carrier() {
             in_child(|| {
                 // SAFETY: as above.
                 assert_eq!(unsafe { libc::setuid(65534) }, 0);
-                let (_, _, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+                let meta = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
                 assert_labelled(&meta.unwrap(), 3);
             });
         }
@@ -238,10 +274,10 @@ fn a_mark_that_somebody_else_set_is_never_taken_for_a_ticket() {
             send(&lab, &server, 1, b"early");
             server.enable_packet_meta().unwrap();
             send(&lab, &server, 2, b"later");
-            let (_, _, early) = server.recv_from_meta(&mut [0; 16]).unwrap();
+            let early = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
             let error = early.unwrap_err();
             assert!(matches!(error, pktmeta::Error::Overrun), "{error:?}");
-            let (_, _, later) = server.recv_from_meta(&mut [0; 16]).unwrap();
+            let later = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
             assert_labelled(&later.unwrap(), 2);
         }
     });

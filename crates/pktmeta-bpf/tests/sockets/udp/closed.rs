@@ -6,7 +6,7 @@ use crate::{
     options::set_at,
     storage::Storage,
 };
-use pktmeta::{Carrier, MetaSender, SendMeta, UdpMeta};
+use pktmeta::{Carrier, MetaSender, Received, SendMeta, UdpMeta};
 use pktmeta_bpf::Senders;
 use pktmeta_core::abi;
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
@@ -40,7 +40,7 @@ fn keep_all(lab: &Lab, version: IpVersion, carrier: Carrier) -> MetaSender<UdpSo
     for tenant in [1, 2] {
         send(lab, &server, tenant, b"hello");
     }
-    let (_, from, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+    let Received { from, meta, .. } = server.recv_from_meta(&mut [0; 16]).unwrap();
     assert_labelled(&meta.unwrap(), 1);
     let sender = MetaSender::new(server).unwrap();
     sender.set_packet_meta(&TRACE.with(7)).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{group::Group, message::Message};
 use crate::lab::{Lab, assert_labelled, set_option};
-use pktmeta::{Batch, UdpMeta, builtin};
+use pktmeta::{Batch, Received, UdpMeta, builtin};
 use pktmeta_testkit::{
     link::IpVersion,
     sandbox::{Sandbox, in_sandbox},
@@ -38,13 +38,18 @@ fn a_merged_buffer_has_one_ticket_and_the_record_that_all_its_segments_had() {
             // With what the library offers.
             send_segments(&lab, &server, 1);
             let mut buffer = [0; SEGMENTS * SEGMENT];
-            let (length, _, meta) = server.recv_from_meta(&mut buffer).unwrap();
+            let Received {
+                len: length, meta, ..
+            } = server.recv_from_meta(&mut buffer).unwrap();
             assert_eq!(buffer[..length], payload(1));
             assert_labelled(&meta.unwrap(), 1);
             send_segments(&lab, &server, 2);
             let mut batch = Batch::new(2, SEGMENTS * SEGMENT);
-            assert_eq!(server.recv_batch_meta(&mut batch).unwrap(), 1);
-            assert_labelled(batch.iter().next().unwrap().meta.unwrap(), 2);
+            assert_eq!(server.recv_batch_meta(&mut batch).unwrap(), SEGMENTS);
+            for (datagram, sent) in batch.iter().zip(payload(2).chunks(SEGMENT)) {
+                assert_eq!(datagram.data, sent);
+                assert_labelled(datagram.meta.unwrap(), 2);
+            }
         }
     });
 }
@@ -83,7 +88,9 @@ fn a_socket_that_does_not_merge_has_the_record_of_each_segment() {
             send_segments(&lab, &server, 5);
             for segment in payload(5).chunks(SEGMENT) {
                 let mut buffer = [0; SEGMENTS * SEGMENT];
-                let (length, _, meta) = server.recv_from_meta(&mut buffer).unwrap();
+                let Received {
+                    len: length, meta, ..
+                } = server.recv_from_meta(&mut buffer).unwrap();
                 assert_eq!(buffer[..length], *segment);
                 assert_labelled(&meta.unwrap(), 5);
             }

@@ -4,7 +4,7 @@ use crate::{
     lab::{Lab, hide_the_ring, set_option},
     tally::{Payload, Random, Tally},
 };
-use pktmeta::{Batch, Error, PacketMeta, UdpMeta, builtin};
+use pktmeta::{Batch, Error, PacketMeta, Received, UdpMeta, builtin};
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
 use std::{collections::BTreeSet, net::UdpSocket, sync::Mutex, thread, time::Duration};
 
@@ -78,7 +78,7 @@ type Packets = Mutex<BTreeSet<u64>>;
 fn read_singly(server: &UdpSocket, packets: &Packets) -> Tally {
     let mut tally = Tally::default();
     let mut buffer = [0; Payload::SIZE];
-    while let Ok((_, _, meta)) = server.recv_from_meta(&mut buffer) {
+    while let Ok(Received { meta, .. }) = server.recv_from_meta(&mut buffer) {
         packets.lock().unwrap().extend(packet_number(&meta));
         tally.count_datagram(&buffer, meta);
     }
@@ -116,7 +116,7 @@ fn datagrams_that_overtake_each_other_keep_their_records() {
                     scope.spawn(move || send_as_all(lab, server, sender, 4000));
                 }
                 let (mut buffer, mut last) = ([0; Payload::SIZE], None);
-                while let Ok((_, _, meta)) = server.recv_from_meta(&mut buffer) {
+                while let Ok(Received { meta, .. }) = server.recv_from_meta(&mut buffer) {
                     let number = packet_number(&meta);
                     overtaken += u32::from(number < last);
                     last = number;

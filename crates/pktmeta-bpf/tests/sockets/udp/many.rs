@@ -2,7 +2,7 @@
 
 use super::{assert_not_enabled, assert_same, group::Group, message::Message, send};
 use crate::lab::{Lab, assert_labelled, in_child};
-use pktmeta::{Carrier, Error, UdpMeta, builtin};
+use pktmeta::{Carrier, Error, Received, UdpMeta, builtin};
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
 use std::{collections::BTreeSet, net::UdpSocket, os::fd::AsRawFd, thread};
 
@@ -29,7 +29,7 @@ fn sockets_that_share_a_port_have_the_records_of_what_each_of_them_gets() {
             for server in &servers {
                 let before = received.len();
                 let mut buffer = [0];
-                while let Ok((_, _, meta)) = server.recv_from_meta(&mut buffer) {
+                while let Ok(Received { meta, .. }) = server.recv_from_meta(&mut buffer) {
                     assert_labelled(&meta.unwrap(), buffer[0].into());
                     received.push(u32::from(buffer[0]));
                 }
@@ -68,11 +68,11 @@ fn every_socket_of_a_multicast_group_has_a_ticket_of_its_own_and_the_record() {
                 assert!(matches!(foreign, Error::Overrun), "{foreign:?}");
                 let one = first.control_meta(&one.control).unwrap();
                 let two = second.control_meta(&two.control).unwrap();
-                let (_, _, three) = other.recv_from_meta(&mut [0; 16]).unwrap();
+                let three = other.recv_from_meta(&mut [0; 16]).unwrap().meta;
                 assert_labelled(&one, tenant);
                 assert_same(&one, &two);
                 assert_same(&one, &three.unwrap());
-                let (_, _, none) = plain.recv_from_meta(&mut [0; 16]).unwrap();
+                let none = plain.recv_from_meta(&mut [0; 16]).unwrap().meta;
                 assert_not_enabled(none);
             }
         }
@@ -92,12 +92,12 @@ fn a_duplicate_of_a_socket_is_the_same_socket() {
                 send(&lab, &server, tenant, b"hello");
             }
             for (tenant, socket) in (1..).zip([&before, &after, &server]) {
-                let (_, _, meta) = socket.recv_from_meta(&mut [0; 16]).unwrap();
+                let meta = socket.recv_from_meta(&mut [0; 16]).unwrap().meta;
                 assert_labelled(&meta.unwrap(), tenant);
             }
             drop(server);
             send(&lab, &after, 4, b"hello");
-            let (_, _, meta) = before.recv_from_meta(&mut [0; 16]).unwrap();
+            let meta = before.recv_from_meta(&mut [0; 16]).unwrap().meta;
             assert_labelled(&meta.unwrap(), 4);
         }
     });
@@ -119,7 +119,7 @@ fn a_descriptor_that_is_used_again_is_another_socket() {
             let plain = lab.udp_server(version);
             assert_eq!(plain.as_raw_fd(), descriptor);
             send(&lab, &plain, 2, b"hello");
-            let (_, _, meta) = plain.recv_from_meta(&mut [0; 16]).unwrap();
+            let meta = plain.recv_from_meta(&mut [0; 16]).unwrap().meta;
             assert_not_enabled(meta);
             drop(plain);
 
@@ -128,7 +128,7 @@ fn a_descriptor_that_is_used_again_is_another_socket() {
             let priority = Carrier::Priority;
             elsewhere.enable_packet_meta_in(priority).unwrap();
             send(&lab, &elsewhere, 3, b"hello");
-            let (_, _, meta) = elsewhere.recv_from_meta(&mut [0; 16]).unwrap();
+            let meta = elsewhere.recv_from_meta(&mut [0; 16]).unwrap().meta;
             assert_labelled(&meta.unwrap(), 3);
             drop(elsewhere);
 
@@ -138,7 +138,7 @@ fn a_descriptor_that_is_used_again_is_another_socket() {
             let foreign = last.control_meta(&message.control).unwrap_err();
             assert!(matches!(foreign, Error::Overrun), "{foreign:?}");
             send(&lab, &last, 4, b"hello");
-            let (_, _, meta) = last.recv_from_meta(&mut [0; 16]).unwrap();
+            let meta = last.recv_from_meta(&mut [0; 16]).unwrap().meta;
             assert_labelled(&meta.unwrap(), 4);
         }
     });
@@ -151,7 +151,7 @@ fn processes_that_share_a_socket_have_the_records_of_what_each_of_them_reads() {
         for version in IpVersion::BOTH {
             let server = lab.udp_server(version);
             let read = |tenant| {
-                let (_, _, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+                let meta = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
                 assert_labelled(&meta.unwrap(), tenant);
             };
             // Enabled by a child, used by the parent and another child, which both never asked.
@@ -180,7 +180,7 @@ fn threads_that_share_a_socket_have_the_records_of_what_each_of_them_reads() {
             let numbers: BTreeSet<u64> = thread::scope(|scope| {
                 let read = || {
                     let mut buffer = [0];
-                    let (_, _, meta) = server.recv_from_meta(&mut buffer).unwrap();
+                    let meta = server.recv_from_meta(&mut buffer).unwrap().meta;
                     let meta = meta.unwrap();
                     assert_labelled(&meta, buffer[0].into());
                     meta.get(builtin::PACKET_NUMBER).unwrap()

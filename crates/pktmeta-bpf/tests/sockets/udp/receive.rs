@@ -2,9 +2,12 @@
 
 use super::{assert_not_enabled, assert_same, message::Message, send};
 use crate::lab::{Lab, assert_labelled};
-use pktmeta::{Batch, UdpMeta, builtin};
+use pktmeta::{Batch, Received, UdpMeta, builtin};
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsFd,
+};
 
 #[test]
 fn a_datagram_has_the_record_of_its_sender() {
@@ -18,7 +21,7 @@ fn a_datagram_has_the_record_of_its_sender() {
                 client
                     .send_to(b"hello", server.local_addr().unwrap())
                     .unwrap();
-                let (_, from, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+                let Received { from, meta, .. } = server.recv_from_meta(&mut [0; 16]).unwrap();
                 assert_eq!(from, client.local_addr().unwrap());
                 assert_labelled(&meta.unwrap(), tenant);
             }
@@ -66,7 +69,7 @@ fn a_connected_socket_has_the_records_of_its_peer() {
                     .send_to(b"hello", server.local_addr().unwrap())
                     .unwrap();
             }
-            let (_, from, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+            let Received { from, meta, .. } = server.recv_from_meta(&mut [0; 16]).unwrap();
             assert_eq!(from, peer.local_addr().unwrap());
             assert_labelled(&meta.unwrap(), 3);
             peer.send_to(b"hello", server.local_addr().unwrap())
@@ -90,7 +93,7 @@ fn a_client_has_the_records_of_answers() {
             asker.send(b"question").unwrap();
             let (_, from) = resolver.recv_from(&mut [0; 16]).unwrap();
             resolver.send_to(b"answer", from).unwrap();
-            let (_, _, meta) = asker.recv_from_meta(&mut [0; 16]).unwrap();
+            let meta = asker.recv_from_meta(&mut [0; 16]).unwrap().meta;
             assert_labelled(&meta.unwrap(), 5);
         }
     });
@@ -109,7 +112,7 @@ fn a_socket_of_both_versions_has_the_records_of_both() {
             client
                 .send_to(b"hello", lab.server_address(version, port))
                 .unwrap();
-            let (_, _, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+            let meta = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
             assert_labelled(&meta.unwrap(), tenant);
         }
     });
@@ -154,7 +157,9 @@ fn a_truncated_datagram_keeps_its_record() {
                 send(&lab, &server, tenant, b"longer than there is room");
             }
             let mut buffer = [0; 6];
-            let (length, _, meta) = server.recv_from_meta(&mut buffer).unwrap();
+            let Received {
+                len: length, meta, ..
+            } = server.recv_from_meta(&mut buffer).unwrap();
             assert_eq!((length, &buffer), (6, b"longer"));
             assert_labelled(&meta.unwrap(), 1);
 
@@ -181,7 +186,9 @@ fn a_datagram_without_payload_has_a_record() {
             let server = lab.udp_server(version);
             server.enable_packet_meta().unwrap();
             send(&lab, &server, 8, b"");
-            let (length, _, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+            let Received {
+                len: length, meta, ..
+            } = server.recv_from_meta(&mut [0; 16]).unwrap();
             assert_eq!(length, 0);
             assert_labelled(&meta.unwrap(), 8);
         }
@@ -200,7 +207,7 @@ fn a_datagram_that_nobody_labelled_has_no_record() {
             neighbour
                 .send_to(b"hello", server.local_addr().unwrap())
                 .unwrap();
-            let (_, _, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+            let meta = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
             assert!(meta.unwrap().is_absent());
         }
     });
@@ -216,7 +223,7 @@ fn datagrams_that_were_queued_before_tickets_were_asked_for_say_so() {
             send(&lab, &server, 2, b"early");
             server.enable_packet_meta().unwrap();
             send(&lab, &server, 3, b"later");
-            let (_, _, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+            let meta = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
             assert_not_enabled(meta);
             let mut batch = Batch::new(4, 16);
             assert_eq!(server.recv_batch_meta(&mut batch).unwrap(), 2);
@@ -236,7 +243,7 @@ fn an_unspecified_socket_that_is_enabled_before_it_is_bound_misses_nothing() {
             (IpVersion::V6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
         ] {
             let server = lab.udp_server_at(any, |socket| {
-                socket.enable_packet_meta().unwrap();
+                socket.as_fd().enable_packet_meta().unwrap();
                 Ok(())
             });
             let port = server.local_addr().unwrap().port();
@@ -244,7 +251,7 @@ fn an_unspecified_socket_that_is_enabled_before_it_is_bound_misses_nothing() {
             client
                 .send_to(b"first", lab.server_address(version, port))
                 .unwrap();
-            let (_, _, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+            let meta = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
             assert_labelled(&meta.unwrap(), 4);
         }
     });

@@ -82,7 +82,7 @@ fn the_owner_of_a_cgroup_maps_its_ring_and_others_ask_for_each_record() {
                     client
                         .send_to(b"hello", server.local_addr().unwrap())
                         .unwrap();
-                    let (_, _, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+                    let meta = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
                     assert_labelled(&meta.unwrap(), 7);
                     assert_eq!(maps_a_ring(), may[own], "{user} in {}", cgroup.display());
                 });
@@ -115,7 +115,7 @@ fn a_ring_has_no_record_of_another_cgroups_socket() {
                     client
                         .send_to(b"hello", server.local_addr().unwrap())
                         .unwrap();
-                    let (_, _, meta) = server.recv_from_meta(&mut [0; 16]).unwrap();
+                    let meta = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
                     assert_labelled(&meta.unwrap(), 7);
                 }
                 let cookie = cookie(&server);

@@ -26,7 +26,7 @@
 
 mod answers;
 
-use crate::{PacketMeta, datapath, message::Tickets, sys, tickets::TxTicket};
+use crate::{PacketMeta, meta, net::sockopt};
 use answers::Sockets;
 use pktmeta_core::{
     Field, FieldName, FieldType, Registry, ToRecord,
@@ -37,8 +37,8 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
 };
 
@@ -137,8 +137,8 @@ impl Datapath {
     pub fn install_on(self, socket: impl AsFd) -> io::Result<Installed> {
         let socket = socket.as_fd();
         let scope = Scope::Socket {
-            cookie: sys::cookie(socket)?,
-            local: sys::local_address(socket)?,
+            cookie: sockopt::cookie(socket)?,
+            local: sockopt::local_address(socket)?,
         };
         let mut installed = installed();
         Ok(self.enter(&mut installed, scope))
@@ -184,16 +184,16 @@ impl Datapath {
         static INSTANCES: AtomicU32 = AtomicU32::new(1);
         let shared = Arc::new(Shared {
             instance: INSTANCES.fetch_add(1, Relaxed),
-            registry: self.registry,
+            registry: meta::intern(self.registry),
             label: self.label,
             sockets: Mutex::default(),
             sent: Mutex::default(),
-            known: Box::leak(Box::new(RwLock::new(datapath::Datapath::NONE))),
         });
         installed.push(Entry {
             scope,
             shared: Arc::clone(&shared),
         });
+        COUNT.store(installed.len(), SeqCst);
         Installed { shared }
     }
 }
@@ -230,7 +230,10 @@ impl Installed {
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        installed().retain(|entry| !Arc::ptr_eq(&entry.shared, &self.shared));
+        let mut installed = installed();
+        installed.retain(|entry| !Arc::ptr_eq(&entry.shared, &self.shared));
+        COUNT.store(installed.len(), SeqCst);
+        drop(installed);
         GONE.notify_all();
     }
 }
@@ -243,8 +246,8 @@ impl fmt::Debug for Datapath {
 
 impl fmt::Debug for Installed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let registry = &self.shared.registry;
-        f.debug_tuple("Installed").field(registry).finish()
+        let registry = self.shared.registry;
+        f.debug_tuple("Installed").field(&registry).finish()
     }
 }
 
@@ -260,14 +263,13 @@ impl fmt::Debug for Label {
 }
 
 /// An installed datapath.
-struct Shared {
+pub(crate) struct Shared {
+    /// Not 0, which is the kernel.
     instance: u32,
-    registry: Registry,
+    registry: &'static Registry,
     label: Labeller,
     sockets: Mutex<Sockets>,
     sent: Mutex<Vec<Sent>>,
-    /// What this crate has learnt of it.
-    known: &'static RwLock<datapath::Datapath>,
 }
 
 struct Entry {
@@ -283,6 +285,9 @@ enum Scope {
 
 static INSTALLED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
+/// How many are installed.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
 /// Told when one is gone.
 static GONE: Condvar = Condvar::new();
 
@@ -295,12 +300,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The mock that a socket has, if any.
-fn of(socket: BorrowedFd<'_>) -> Option<Arc<Shared>> {
-    let installed = installed();
-    if installed.is_empty() {
-        return None;
+#[inline]
+pub(super) fn of(socket: BorrowedFd<'_>) -> Option<Arc<Shared>> {
+    match COUNT.load(Relaxed) {
+        0 => None,
+        _ => find(socket),
     }
-    let (cookie, local) = (sys::cookie(socket).ok()?, sys::local_address(socket).ok()?);
+}
+
+#[cold]
+fn find(socket: BorrowedFd<'_>) -> Option<Arc<Shared>> {
+    let installed = installed();
+    let cookie = sockopt::cookie(socket).ok()?;
+    let local = sockopt::local_address(socket).ok()?;
     let is_of = |entry: &&Entry| match entry.scope {
         Scope::Process => false,
         Scope::Socket {
@@ -315,36 +327,4 @@ fn of(socket: BorrowedFd<'_>) -> Option<Arc<Shared>> {
         .find(is_of)
         .or_else(|| entries.find(of_process))?;
     Some(Arc::clone(&entry.shared))
-}
-
-/// What this crate knows of the mock that a socket has.
-pub(crate) fn known(socket: BorrowedFd<'_>) -> Option<&'static RwLock<datapath::Datapath>> {
-    Some(of(socket)?.known)
-}
-
-/// As `getsockopt`; `None` if the kernel is to be asked.
-pub(crate) fn get(socket: BorrowedFd<'_>, level: i32, name: i32) -> Option<io::Result<Vec<u8>>> {
-    Some(of(socket)?.get(socket, level, name))
-}
-
-/// As `setsockopt`; `None` if the kernel is to be told.
-pub(crate) fn set(
-    socket: BorrowedFd<'_>,
-    level: i32,
-    name: i32,
-    value: &[u8],
-) -> Option<io::Result<()>> {
-    Some(of(socket)?.set(socket, level, name, value))
-}
-
-/// The ticket of a datagram that arrived; `None` if it has the kernel's.
-pub(crate) fn tickets(socket: BorrowedFd<'_>, from: SocketAddr, data: &[u8]) -> Option<Tickets> {
-    Some(of(socket)?.arrived(socket, from, data))
-}
-
-/// Notes what was sent.
-pub(crate) fn sent(socket: BorrowedFd<'_>, to: Option<SocketAddr>, ticket: Option<TxTicket>) {
-    if let Some(shared) = of(socket) {
-        shared.note(socket, to, ticket);
-    }
 }

@@ -1,7 +1,6 @@
-//! The system calls: socket options, messages, pinned maps.
+//! Pinned BPF maps, mapped into memory.
 
-#[cfg(feature = "mock")]
-use std::net::SocketAddr;
+use super::checked;
 use std::{
     ffi::CStr,
     fs::File,
@@ -13,136 +12,6 @@ use std::{
     sync::atomic::AtomicU32,
 };
 
-// Not in every libc that this crate builds with.
-pub(crate) const SO_RCVMARK: i32 = 75;
-pub(crate) const SO_RCVPRIORITY: i32 = 82;
-
-/// The bytes of a socket option, stored at the front of `buffer`.
-pub(crate) fn get_option<'b>(
-    socket: BorrowedFd<'_>,
-    level: i32,
-    name: i32,
-    buffer: &'b mut [u8],
-) -> io::Result<&'b [u8]> {
-    let mut length = buffer.len() as libc::socklen_t;
-    // SAFETY: The kernel writes at most `length` bytes to `buffer`, which has that many.
-    checked(i64::from(unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            buffer.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    }))?;
-    Ok(buffer.get(..length as usize).unwrap_or(buffer))
-}
-
-/// The value of a socket option that is a number.
-pub(crate) fn get_number(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
-    let mut number = [0; 4];
-    get_option(socket, level, name, &mut number)?;
-    Ok(i32::from_ne_bytes(number))
-}
-
-/// Sets a socket option.
-pub(crate) fn set_option(
-    socket: BorrowedFd<'_>,
-    level: i32,
-    name: i32,
-    value: &[u8],
-) -> io::Result<()> {
-    // SAFETY: The kernel reads as many bytes of `value` as it has.
-    checked(i64::from(unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            value.as_ptr().cast(),
-            value.len() as libc::socklen_t,
-        )
-    }))
-    .map(drop)
-}
-
-/// Sets a socket option that is a number.
-pub(crate) fn set_number(
-    socket: BorrowedFd<'_>,
-    level: i32,
-    name: i32,
-    value: i32,
-) -> io::Result<()> {
-    set_option(socket, level, name, &value.to_ne_bytes())
-}
-
-/// Identity of a socket for as long as the host runs.
-pub(crate) fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
-    let mut cookie = [0; 8];
-    get_option(socket, libc::SOL_SOCKET, libc::SO_COOKIE, &mut cookie)?;
-    Ok(u64::from_ne_bytes(cookie))
-}
-
-/// The address that a socket is bound to.
-#[cfg(feature = "mock")]
-pub(crate) fn local_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    address(socket, libc::getsockname)
-}
-
-/// The address that a socket is connected with.
-#[cfg(feature = "mock")]
-pub(crate) fn peer_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    address(socket, libc::getpeername)
-}
-
-#[cfg(feature = "mock")]
-fn address(
-    socket: BorrowedFd<'_>,
-    call: unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32,
-) -> io::Result<SocketAddr> {
-    let mut name = [0u8; size_of::<libc::sockaddr_storage>()];
-    let mut length = name.len() as libc::socklen_t;
-    // SAFETY: The kernel writes at most `length` bytes to `name`, which has that many.
-    checked(i64::from(unsafe {
-        call(
-            socket.as_raw_fd(),
-            name.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    }))?;
-    crate::message::socket_address(&name).ok_or_else(|| io::ErrorKind::InvalidInput.into())
-}
-
-/// Repeats a system call until no signal interrupts it.
-pub(crate) fn uninterrupted(mut call: impl FnMut() -> i64) -> io::Result<usize> {
-    loop {
-        match checked(call()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
-/// Receives as many messages as there are and as there are headers for, and returns their number. Blocks for
-/// the first only, if the socket blocks.
-///
-/// # Safety
-/// The headers must point to memory that the kernel may write to.
-pub(crate) unsafe fn receive_many(
-    socket: BorrowedFd<'_>,
-    headers: &mut [libc::mmsghdr],
-) -> io::Result<usize> {
-    // SAFETY: There are as many headers as is said; the rest is the caller's promise.
-    uninterrupted(|| unsafe {
-        i64::from(libc::recvmmsg(
-            socket.as_raw_fd(),
-            headers.as_mut_ptr(),
-            headers.len() as libc::c_uint,
-            libc::MSG_WAITFORONE as _,
-            ptr::null_mut(),
-        ))
-    })
-}
-
 /// True if system calls of this thread pass a seccomp filter.
 pub(crate) fn has_seccomp_filter() -> bool {
     // SAFETY: PR_GET_SECCOMP takes no pointers.
@@ -151,7 +20,7 @@ pub(crate) fn has_seccomp_filter() -> bool {
     mode > 0
 }
 
-/// Fails as [`open_map`] would for a path or permission, but without bpf(2).
+/// Fails as [`open`] would for a path or permission, but without bpf(2).
 pub(crate) fn probe_pin(path: &Path) -> io::Result<()> {
     let opened = File::options().read(true).write(true).open(path);
     match opened {
@@ -164,7 +33,7 @@ pub(crate) fn probe_pin(path: &Path) -> io::Result<()> {
 /// Opens a pinned map, to be mapped. That takes permission to write, though nothing is written:
 /// `do_mmap` makes a mapping of a file without `FMODE_WRITE` private, and `bpf_map_mmap` maps
 /// nothing privately.
-pub(crate) fn open_map(path: &CStr) -> io::Result<OwnedFd> {
+pub(crate) fn open(path: &CStr) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct ObjGet {
         path: u64,
@@ -196,7 +65,7 @@ pub(crate) struct MapInfo {
 }
 
 /// What an open map is.
-pub(crate) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+pub(crate) fn info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     #[repr(C)]
     struct GetInfo {
         map: i32,
@@ -296,7 +165,3 @@ impl<const N: usize> Drop for Mapping<N> {
 unsafe impl<const N: usize> Send for Mapping<N> {}
 // SAFETY: As above.
 unsafe impl<const N: usize> Sync for Mapping<N> {}
-
-fn checked(result: i64) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
-}

@@ -1,14 +1,16 @@
 //! The metadata of datagrams: by their tickets, from the ring or from the datapath.
 
-use crate::{
-    PacketMeta,
-    carrier::Carrier,
+use super::{
     datapath::{self, Datapath, Guard, Socket},
-    error::{Error, Reason},
-    message::Tickets,
     options,
     ring::Missed,
-    sys,
+};
+use crate::{
+    PacketMeta,
+    backend::Backend,
+    carrier::{Carrier, Tickets},
+    error::{Error, Reason},
+    net::sockopt,
 };
 use pktmeta_core::abi;
 use std::{io, net::SocketAddr, os::fd::BorrowedFd};
@@ -30,35 +32,32 @@ pub(crate) fn enable(socket: BorrowedFd<'_>, wanted: Option<Carrier>) -> Result<
     datapath::remember(socket, &info, carrier)
 }
 
-/// Reads the metadata of datagrams that one call received.
-pub(crate) struct Datagrams<'s> {
+/// Reads the records of datagrams that one call received.
+pub(crate) struct Records<'s> {
     socket: BorrowedFd<'s>,
+    backend: Backend,
     /// Held from the first datagram that needs it.
     datapath: Option<Guard>,
 }
 
-impl<'s> Datagrams<'s> {
+impl<'s> Records<'s> {
     pub(crate) fn of(socket: BorrowedFd<'s>) -> Self {
         Self {
             socket,
+            backend: Backend::of(socket),
             datapath: None,
         }
     }
 
-    pub(crate) fn meta(&mut self, datagram: &Inbound<'_>) -> Result<PacketMeta, Error> {
-        let mut meta = PacketMeta::none();
-        self.read(datagram, &mut meta)?;
-        Ok(meta)
-    }
-
     /// Reads what was said about a datagram `to` where it stays, because records are large.
     #[inline]
-    pub(crate) fn read(
-        &mut self,
-        datagram: &Inbound<'_>,
-        to: &mut PacketMeta,
-    ) -> Result<(), Error> {
-        let tickets = datagram.tickets(self.socket);
+    pub(crate) fn read(&mut self, inbound: Inbound<'_>, to: &mut PacketMeta) -> Result<(), Error> {
+        let Inbound {
+            tickets,
+            from,
+            data,
+        } = inbound;
+        let tickets = self.backend.arrived(self.socket, tickets, from, data);
         if tickets.is_empty() {
             return Err(Reason::NotEnabled.into());
         }
@@ -90,25 +89,10 @@ impl<'s> Datagrams<'s> {
 }
 
 /// A datagram that was received.
-#[cfg_attr(
-    not(any(feature = "mock", feature = "quinn")),
-    expect(dead_code, reason = "nobody else asks who sent what")
-)]
 pub(crate) struct Inbound<'a> {
-    pub(crate) control: &'a [u8],
+    pub(crate) tickets: Tickets,
     pub(crate) from: SocketAddr,
     pub(crate) data: &'a [u8],
-}
-
-impl Inbound<'_> {
-    #[cfg_attr(not(feature = "mock"), expect(unused_variables))]
-    fn tickets(&self, socket: BorrowedFd<'_>) -> Tickets {
-        #[cfg(feature = "mock")]
-        if let Some(tickets) = crate::mock::tickets(socket, self.from, self.data) {
-            return tickets;
-        }
-        Tickets::parse(self.control)
-    }
 }
 
 /// Why a datagram's record was not read.
@@ -158,7 +142,7 @@ impl Datapath {
     ) -> Result<(), Unread> {
         let known = self.socket(socket).ok_or(Unread::UnknownSocket)?;
         let read = self.read_of(known, socket, tickets, to);
-        read.map_err(|unread| match sys::cookie(socket) {
+        read.map_err(|unread| match sockopt::cookie(socket) {
             // The descriptor is used again: what is wrong may be what we know.
             Ok(cookie) if cookie != known.cookie => Unread::UnknownSocket,
             _ => unread,
@@ -197,7 +181,8 @@ impl Datapath {
 /// The carrier of a socket that has all it needs already.
 fn enabled(socket: BorrowedFd<'_>) -> Result<Option<Carrier>, Error> {
     let on = |carrier: &Carrier| {
-        sys::get_number(socket, libc::SOL_SOCKET, carrier.receive_option()).is_ok_and(|on| on != 0)
+        sockopt::get_number(socket, libc::SOL_SOCKET, carrier.receive_option())
+            .is_ok_and(|on| on != 0)
     };
     Ok(options::carrier(socket)?.filter(on))
 }
@@ -206,7 +191,7 @@ fn enabled(socket: BorrowedFd<'_>) -> Result<Option<Carrier>, Error> {
 fn receive_tickets(socket: BorrowedFd<'_>, wanted: Option<Carrier>) -> Result<Carrier, Error> {
     let carriers = Carrier::ALL.into_iter();
     for carrier in carriers.filter(|carrier| wanted.is_none_or(|wanted| wanted == *carrier)) {
-        match sys::set_number(socket, libc::SOL_SOCKET, carrier.receive_option(), 1) {
+        match sockopt::set_number(socket, libc::SOL_SOCKET, carrier.receive_option(), 1) {
             Ok(()) => return Ok(carrier),
             Err(error) if is_withheld(&error) => {}
             Err(error) => {
@@ -227,10 +212,9 @@ fn is_withheld(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
+    use crate::host::{
         datapath::tests::{datapath, socket, tenant},
         ring::tests::Kernel,
-        sys,
     };
     use pktmeta_core::Record;
     use std::os::fd::AsFd;
@@ -260,7 +244,7 @@ mod tests {
     #[test]
     fn a_ticket_is_its_datagrams_record() {
         let socket = socket();
-        let cookie = sys::cookie(socket.as_fd()).unwrap();
+        let cookie = sockopt::cookie(socket.as_fd()).unwrap();
         let (datapath, kernel) = datapath(&socket);
         let fd = socket.as_fd();
         kernel.write(8 + 3, cookie, tenant(7).as_bytes());
@@ -293,7 +277,7 @@ mod tests {
     fn another_sockets_ticket_is_never_its_record() {
         let socket = socket();
         let (datapath, kernel) = datapath(&socket);
-        let cookie = sys::cookie(self::socket().as_fd()).unwrap();
+        let cookie = sockopt::cookie(self::socket().as_fd()).unwrap();
         kernel.write(8 + 3, cookie, tenant(7).as_bytes());
         let read = self::read(&datapath, socket.as_fd(), mark(8 + 3));
         assert!(matches!(read, Err(Unread::UnknownSocket)));

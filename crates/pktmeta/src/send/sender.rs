@@ -1,15 +1,17 @@
 //! Datagrams that are sent with a record each.
 
+use super::{outbound::Outbound, tell_record, tickets::TxTickets};
 use crate::{
-    Error, datapath,
-    message::Outbound,
-    send, sys,
-    tickets::{TxTicket, TxTickets},
+    Error,
+    backend::Backend,
+    carrier::{TxCarrier, TxTicket},
+    host::datapath,
+    net::{message, sockopt},
 };
 use pktmeta_core::{ToRecord, abi};
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     sync::{Mutex, PoisonError},
 };
@@ -47,13 +49,36 @@ pub struct MetaSender<S> {
 
 /// A datagram for [`MetaSender::send_batch`].
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Outgoing<'a> {
     /// Its payload.
     pub data: &'a [u8],
     /// Who shall receive it.
     pub to: SocketAddr,
+    /// The address of this host that it is sent from; `None` leaves the choice to the kernel.
+    pub from: Option<IpAddr>,
     /// What is said about it.
     pub meta: &'a (dyn ToRecord + Sync),
+}
+
+impl<'a> Outgoing<'a> {
+    /// A datagram with this payload, and what is said about it.
+    #[must_use]
+    pub fn new(data: &'a [u8], to: SocketAddr, meta: &'a (dyn ToRecord + Sync)) -> Self {
+        Self {
+            data,
+            to,
+            from: None,
+            meta,
+        }
+    }
+
+    /// Sends it from this address of the host: a server with several answers from
+    /// [`Arrival::local`](crate::Arrival::local).
+    #[must_use]
+    pub fn from(self, from: Option<IpAddr>) -> Self {
+        Self { from, ..self }
+    }
 }
 
 impl<S: AsFd> MetaSender<S> {
@@ -66,7 +91,7 @@ impl<S: AsFd> MetaSender<S> {
     pub fn new(socket: S) -> Result<Self, Error> {
         datapath::recognize(socket.as_fd())?;
         Ok(Self {
-            carrier: TxCarrier::of(socket.as_fd())?,
+            carrier: prepare(socket.as_fd())?,
             tickets: Mutex::new(TxTickets::new()),
             socket,
         })
@@ -133,14 +158,14 @@ impl<S: AsFd> MetaSender<S> {
         let socket = self.socket.as_fd();
         let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
         let ticket = ticket(socket, &mut tickets, values)?;
-        let mut outbound = Outbound::new(data, to, ticket.map(|ticket| (self.carrier, ticket)));
+        let mut outbound =
+            Outbound::new(data, to, None, ticket.map(|ticket| (self.carrier, ticket)));
         let header = outbound.header();
         // SAFETY: `header` points into `outbound`, and that to `data`, which is only read.
-        let sent = sys::uninterrupted(|| unsafe {
+        let sent = message::uninterrupted(|| unsafe {
             libc::sendmsg(socket.as_raw_fd(), &raw const header, 0) as i64
         })?;
-        #[cfg(feature = "mock")]
-        crate::mock::sent(socket, to, ticket);
+        Backend::of(socket).sent(socket, to, ticket);
         Ok(sent)
     }
 
@@ -162,12 +187,12 @@ impl<S: AsFd> MetaSender<S> {
         let mut headers: [libc::mmsghdr; CHUNK] = unsafe { std::mem::zeroed() };
         for (at, datagram) in datagrams[..ready].iter().enumerate() {
             let ticket = labels[at].map(|ticket| (self.carrier, ticket));
-            outbound[at] = Outbound::new(datagram.data, Some(datagram.to), ticket);
+            outbound[at] = Outbound::new(datagram.data, Some(datagram.to), datagram.from, ticket);
             headers[at].msg_hdr = outbound[at].header();
         }
         // SAFETY: The first `ready` headers point into `outbound`, and that to the payloads, which are
         // only read.
-        let sent = sys::uninterrupted(|| unsafe {
+        let sent = message::uninterrupted(|| unsafe {
             i64::from(libc::sendmmsg(
                 socket.as_raw_fd(),
                 headers.as_mut_ptr(),
@@ -175,9 +200,9 @@ impl<S: AsFd> MetaSender<S> {
                 0,
             ))
         })?;
-        #[cfg(feature = "mock")]
+        let backend = Backend::of(socket);
         for (datagram, ticket) in datagrams.iter().zip(labels).take(sent) {
-            crate::mock::sent(socket, Some(datagram.to), ticket);
+            backend.sent(socket, Some(datagram.to), ticket);
         }
         Ok(sent)
     }
@@ -204,31 +229,20 @@ impl fmt::Debug for Outgoing<'_> {
 /// As many as a socket remembers records: none of a chunk takes another's place.
 const CHUNK: usize = abi::TX_SLOTS as usize;
 
-/// Where the ticket of a datagram to be sent travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TxCarrier {
-    /// In its mark.
-    Mark,
-    /// In the time at which to send it.
-    Time,
-}
-
-impl TxCarrier {
-    /// The one that this process may use on a socket, which is prepared for it.
-    fn of(socket: BorrowedFd<'_>) -> Result<Self, Error> {
-        // Setting the mark that it has takes what sending with one takes: `sk_set_mark` and
-        // `__sock_cmsg_send` in net/core/sock.c.
-        let mark = sys::get_number(socket, libc::SOL_SOCKET, libc::SO_MARK)
-            .and_then(|mark| sys::set_number(socket, libc::SOL_SOCKET, libc::SO_MARK, mark));
-        if mark.is_ok() {
-            return Ok(Self::Mark);
-        }
-        let [clock, flags] = [libc::CLOCK_MONOTONIC.to_ne_bytes(), 0u32.to_ne_bytes()];
-        let txtime = [clock, flags].concat();
-        sys::set_option(socket, libc::SOL_SOCKET, libc::SO_TXTIME, &txtime)
-            .map_err(Error::io("send tickets as times (SO_TXTIME)"))?;
-        Ok(Self::Time)
+/// The carrier that this process may use on a socket, which is prepared for it.
+fn prepare(socket: BorrowedFd<'_>) -> Result<TxCarrier, Error> {
+    // Setting the mark that it has takes what sending with one takes: `sk_set_mark` and
+    // `__sock_cmsg_send` in net/core/sock.c.
+    let mark = sockopt::get_number(socket, libc::SOL_SOCKET, libc::SO_MARK)
+        .and_then(|mark| sockopt::set_number(socket, libc::SOL_SOCKET, libc::SO_MARK, mark));
+    if mark.is_ok() {
+        return Ok(TxCarrier::Mark);
     }
+    let [clock, flags] = [libc::CLOCK_MONOTONIC.to_ne_bytes(), 0u32.to_ne_bytes()];
+    let txtime = [clock, flags].concat();
+    sockopt::set_option(socket, libc::SOL_SOCKET, libc::SO_TXTIME, &txtime)
+        .map_err(Error::io("send tickets as times (SO_TXTIME)"))?;
+    Ok(TxCarrier::Time)
 }
 
 /// The ticket under which the socket remembers these values; `None` if they are none.
@@ -244,7 +258,7 @@ fn ticket<R: ToRecord + ?Sized>(
         }
         let ticket = tickets.of_instance(instance).ticket(&record, |ticket| {
             let name = ticket.get() as i32;
-            send::tell_record(socket, abi::SOL_PKTMETA_DGRAM, name, &record, registry)
+            tell_record(socket, abi::SOL_PKTMETA_DGRAM, name, &record, registry)
         });
         ticket.map(Some)
     })

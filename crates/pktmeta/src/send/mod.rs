@@ -1,23 +1,33 @@
 //! What a socket says about all that it sends.
 
-use crate::{Error, PacketMeta, datapath, options};
+mod outbound;
+mod sender;
+mod tickets;
+
+pub use sender::{MetaSender, Outgoing};
+
+use crate::{
+    Error, PacketMeta,
+    host::{datapath, options},
+    socket::AnySocket,
+};
 use pktmeta_core::{Field, FieldType, Record, Registry, TlvType, ToRecord, abi};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 /// Labels what a socket sends, for programs at cgroup_skb and TC egress.
 ///
-/// For anything that has a TCP or UDP socket. Needs a datapath (`pktmeta up`) on a cgroup that contains the
+/// For the sockets of the standard library and of tokio, and by [`BorrowedFd`] for any other: `socket.as_fd()`. Needs a datapath (`pktmeta up`) on a cgroup that contains the
 /// process, and fields whose schema has `"app"` among its `writers`. Each call is one
 /// `setsockopt` or `getsockopt`, plus another where the process may not map the datapath's ring.
 /// Nothing is allocated.
 ///
 /// What is set stays until it is changed, for all that is sent from then on:
-/// - set before `connect`, a connection's SYN has it too (make the socket with `socket2`);
+/// - set before `connect`, a connection's SYN has it too (make the socket with `socket2`, and label its `as_fd()`);
 /// - set on a listener, the connections that it accepts begin with it, and no longer depend on it;
 /// - datagrams of a [`MetaSender`](crate::MetaSender) have their own instead.
 ///
 /// It goes with the datapath: set it again when that was replaced.
-pub trait SendMeta {
+pub trait SendMeta: AnySocket {
     /// Sets the record of what the socket sends: these values and no others.
     ///
     /// # Errors
@@ -51,7 +61,7 @@ pub trait SendMeta {
     fn outgoing_meta(&self) -> Result<PacketMeta, Error>;
 }
 
-impl<S: AsFd + ?Sized> SendMeta for S {
+impl<S: AnySocket + ?Sized> SendMeta for S {
     fn set_packet_meta<R: ToRecord + ?Sized>(&self, values: &R) -> Result<(), Error> {
         let socket = self.as_fd();
         datapath::by_numbers(socket, |_, registry| {

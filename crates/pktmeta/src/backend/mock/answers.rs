@@ -2,7 +2,9 @@
 
 use super::{Label, Packet, PacketKind, Sent, Shared, lock};
 use crate::{
-    PacketMeta, carrier::Carrier, fields::Fields, message::Tickets, sys, tickets::TxTicket,
+    PacketMeta,
+    carrier::{Carrier, Tickets, TxTicket},
+    net::sockopt,
 };
 use pktmeta_core::{FieldInfo, Kind, Record, TlvType, abi, registry::Refusal};
 use std::{collections::BTreeMap, io, net::SocketAddr, os::fd::BorrowedFd};
@@ -33,12 +35,16 @@ type Answer<T> = Result<T, Errno>;
 type Errno = i32;
 
 impl Shared {
-    pub(super) fn get(&self, socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<Vec<u8>> {
+    pub(crate) fn instance(&self) -> u32 {
+        self.instance
+    }
+
+    pub(crate) fn get(&self, socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<Vec<u8>> {
         self.answer(socket, level, name)
             .map_err(io::Error::from_raw_os_error)
     }
 
-    pub(super) fn set(
+    pub(crate) fn set(
         &self,
         socket: BorrowedFd<'_>,
         level: i32,
@@ -47,8 +53,8 @@ impl Shared {
     ) -> io::Result<()> {
         self.change(socket, level, name, value)
             .map_err(io::Error::from_raw_os_error)?;
-        if sys::get_number(socket, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? != 0 {
-            let address = sys::local_address(socket)?;
+        if sockopt::get_number(socket, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? != 0 {
+            let address = sockopt::local_address(socket)?;
             let state = self.with(socket, |state| state.clone());
             let state = state.map_err(io::Error::from_raw_os_error)?;
             let mut sockets = lock(&self.sockets);
@@ -59,7 +65,7 @@ impl Shared {
     }
 
     /// Labels a datagram that arrived.
-    pub(super) fn arrived(&self, socket: BorrowedFd<'_>, from: SocketAddr, data: &[u8]) -> Tickets {
+    pub(crate) fn arrived(&self, socket: BorrowedFd<'_>, from: SocketAddr, data: &[u8]) -> Tickets {
         let Ok(Some(carrier)) = self.with(socket, |state| state.carrier) else {
             return Tickets::default();
         };
@@ -75,13 +81,13 @@ impl Shared {
         )
     }
 
-    pub(super) fn note(
+    pub(crate) fn note(
         &self,
         socket: BorrowedFd<'_>,
         to: Option<SocketAddr>,
         ticket: Option<TxTicket>,
     ) {
-        let Some(to) = to.or_else(|| sys::peer_address(socket).ok()) else {
+        let Some(to) = to.or_else(|| sockopt::peer_address(socket).ok()) else {
             return;
         };
         let record = self.with(socket, |state| {
@@ -91,8 +97,7 @@ impl Shared {
             });
             of_ticket.or(state.tx)
         });
-        let registry = Fields::new(self.registry.clone()).registry();
-        let meta = PacketMeta::new(record.unwrap_or(None), registry);
+        let meta = PacketMeta::new(record.unwrap_or(None), self.registry);
         lock(&self.sent).push(Sent { to, meta });
     }
 
@@ -114,7 +119,7 @@ impl Shared {
                 self.label(
                     socket,
                     PacketKind::Latest,
-                    sys::peer_address(socket).map_err(errno)?,
+                    sockopt::peer_address(socket).map_err(errno)?,
                 )
             }
             (abi::SOL_PKTMETA, abi::PKTMETA_RX_SYN) => {
@@ -122,7 +127,7 @@ impl Shared {
                 self.label(
                     socket,
                     PacketKind::Opening,
-                    sys::peer_address(socket).map_err(errno)?,
+                    sockopt::peer_address(socket).map_err(errno)?,
                 )
             }
             (abi::SOL_PKTMETA, _) => {
@@ -135,7 +140,7 @@ impl Shared {
                     true => self.label(
                         socket,
                         PacketKind::Byte(number),
-                        sys::peer_address(socket).map_err(errno)?,
+                        sockopt::peer_address(socket).map_err(errno)?,
                     ),
                     false => Err(libc::ESTALE),
                 }
@@ -216,9 +221,9 @@ impl Shared {
         kind: PacketKind<'_>,
         from: SocketAddr,
     ) -> Answer<Record> {
-        let to = sys::local_address(socket).map_err(errno)?;
+        let to = sockopt::local_address(socket).map_err(errno)?;
         match (self.label)(&Packet { kind, from, to }) {
-            Label::Record(values) => match values.to_record(&self.registry) {
+            Label::Record(values) => match values.to_record(self.registry) {
                 Ok(record) => Ok(record),
                 Err(error) => panic!("label of the mock datapath: {error}"),
             },
@@ -263,8 +268,8 @@ impl Shared {
 
     /// Does something with what is remembered of a socket.
     fn with<T>(&self, socket: BorrowedFd<'_>, act: impl FnOnce(&mut State) -> T) -> Answer<T> {
-        let cookie = sys::cookie(socket).map_err(errno)?;
-        let local = sys::local_address(socket).map_err(errno)?;
+        let cookie = sockopt::cookie(socket).map_err(errno)?;
+        let local = sockopt::local_address(socket).map_err(errno)?;
         let Sockets { states, listeners } = &mut *lock(&self.sockets);
         let state = states.entry(cookie).or_insert_with(|| {
             let mut listeners = listeners.iter();
@@ -292,7 +297,7 @@ fn type_of(name: i32, option: i32) -> Option<TlvType> {
 }
 
 fn must_be(socket: BorrowedFd<'_>, wanted: i32) -> Answer<()> {
-    let kind = sys::get_number(socket, libc::SOL_SOCKET, libc::SO_TYPE).map_err(errno)?;
+    let kind = sockopt::get_number(socket, libc::SOL_SOCKET, libc::SO_TYPE).map_err(errno)?;
     (kind == wanted).then_some(()).ok_or(libc::EPROTOTYPE)
 }
 

@@ -1,5 +1,6 @@
 //! Which records a socket remembers for the datagrams that it sends, and under which tickets.
 
+use crate::carrier::TxTicket;
 use pktmeta_core::{Record, abi};
 use std::hash::{BuildHasher, RandomState};
 
@@ -24,10 +25,6 @@ struct Slot {
     record: Option<Record>,
     used: u64,
 }
-
-/// The name of a record for datagrams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TxTicket(u32);
 
 impl TxTickets {
     /// Of a socket that remembers nothing.
@@ -85,22 +82,6 @@ impl TxTickets {
             used: self.clock,
         };
         Ok(ticket)
-    }
-}
-
-impl TxTicket {
-    /// The option at `SOL_PKTMETA_DGRAM`, the mark, or the nanoseconds of the time.
-    pub(crate) const fn get(self) -> u32 {
-        self.0
-    }
-
-    const fn numbered(number: u32) -> Self {
-        Self(abi::TX_TICKET | number & !abi::TX_TICKET_MASK)
-    }
-
-    /// The next that has the same slot.
-    const fn next(self) -> Self {
-        Self::numbered(self.0.wrapping_add(abi::TX_SLOTS))
     }
 }
 

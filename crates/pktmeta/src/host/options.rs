@@ -1,9 +1,9 @@
 //! The datapath's socket options: what it answers, what it is told, and what it refuses.
 
 use crate::{
+    backend::Backend,
     carrier::Carrier,
     error::{Error, Reason},
-    sys,
 };
 use pktmeta_core::{
     Record,
@@ -56,7 +56,7 @@ pub(crate) fn ask<'b>(
     name: i32,
     buffer: &'b mut [u8; ANSWER],
 ) -> Result<Option<&'b [u8]>, Error> {
-    match get(socket, level, name, buffer) {
+    match Backend::of(socket).get(socket, level, name, buffer) {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.raw_os_error() == Some(libc::ENODATA) => Ok(None),
         Err(error) => Err(refusal(level, error)),
@@ -70,41 +70,19 @@ pub(crate) fn tell(
     name: i32,
     value: &[u8],
 ) -> Result<(), Error> {
-    set(socket, level, name, value).map_err(|error| refusal(level, error))
+    let told = Backend::of(socket).set(socket, level, name, value);
+    told.map_err(|error| refusal(level, error))
 }
 
 /// Makes the datapath delete something. False if it has no such thing.
 pub(crate) fn delete(socket: BorrowedFd<'_>, name: i32) -> Result<bool, Error> {
-    match set(socket, abi::SOL_PKTMETA, name, &[]) {
+    match Backend::of(socket).set(socket, abi::SOL_PKTMETA, name, &[]) {
         Ok(()) => Ok(true),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODATA)) => {
             Ok(false)
         }
         Err(error) => Err(refusal(abi::SOL_PKTMETA, error)),
     }
-}
-
-fn get<'b>(
-    socket: BorrowedFd<'_>,
-    level: i32,
-    name: i32,
-    buffer: &'b mut [u8],
-) -> io::Result<&'b [u8]> {
-    #[cfg(feature = "mock")]
-    if let Some(answer) = crate::mock::get(socket, level, name) {
-        let answer = answer?;
-        buffer[..answer.len()].copy_from_slice(&answer);
-        return Ok(&buffer[..answer.len()]);
-    }
-    sys::get_option(socket, level, name, buffer)
-}
-
-fn set(socket: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
-    #[cfg(feature = "mock")]
-    if let Some(answer) = crate::mock::set(socket, level, name, value) {
-        return answer;
-    }
-    sys::set_option(socket, level, name, value)
 }
 
 /// What a failed socket option of ours means.

@@ -3,20 +3,19 @@
 //! A process' sockets belong to one datapath at a time. That it was replaced is seen in the mapped
 //! ring (`closed`); where the ring cannot be mapped, the datapath is asked who it is.
 
+use super::{fields::Fields, options, ring::Ring};
 use crate::{
     PacketMeta,
+    backend::Backend,
     carrier::Carrier,
     error::{Error, Reason},
-    fields::Fields,
-    options,
-    ring::Ring,
-    sys,
+    net::sockopt,
 };
 use pktmeta_core::{Record, RecordError, Registry, abi::Info};
 use std::{
     collections::BTreeMap,
     os::fd::{AsRawFd, BorrowedFd, RawFd},
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
 
@@ -255,7 +254,7 @@ pub(crate) fn recognize(socket: BorrowedFd<'_>) -> Result<Info, Error> {
 }
 
 pub(crate) fn remember(socket: BorrowedFd<'_>, info: &Info, carrier: Carrier) -> Result<(), Error> {
-    let cookie = sys::cookie(socket).map_err(Error::io("read the socket's SO_COOKIE"))?;
+    let cookie = sockopt::cookie(socket).map_err(Error::io("read the socket's SO_COOKIE"))?;
     let mut datapath = write(socket);
     if !datapath.is(info) {
         return Err(Reason::Closed.into());
@@ -296,20 +295,28 @@ fn write(socket: BorrowedFd<'_>) -> RwLockWriteGuard<'static, Datapath> {
 }
 
 /// Where what is known of a socket's datapath stands.
-#[cfg_attr(not(feature = "mock"), expect(unused_variables))]
+#[inline]
 fn known(socket: BorrowedFd<'_>) -> &'static RwLock<Datapath> {
     static HOST: RwLock<Datapath> = RwLock::new(Datapath::NONE);
-    #[cfg(feature = "mock")]
-    if let Some(known) = crate::mock::known(socket) {
-        return known;
+    match Backend::of(socket).id() {
+        0 => &HOST,
+        other => known_of(other),
     }
-    &HOST
+}
+
+/// What is known of another backend than the kernel, each of which is one of a test.
+#[cold]
+fn known_of(backend: u32) -> &'static RwLock<Datapath> {
+    static OTHERS: Mutex<BTreeMap<u32, &RwLock<Datapath>>> = Mutex::new(BTreeMap::new());
+    let mut others = OTHERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let new = || &*Box::leak(Box::new(RwLock::new(Datapath::NONE)));
+    others.entry(backend).or_insert_with(new)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::ring::tests::Kernel;
+    use crate::host::ring::tests::Kernel;
     use pktmeta_core::{Field, Kind, TlvType, registry::Policy, registry::Wanted};
     use std::{net::UdpSocket, os::fd::AsFd};
 
@@ -342,7 +349,7 @@ pub(crate) mod tests {
             ..Datapath::NONE
         };
         let known = Socket {
-            cookie: sys::cookie(socket.as_fd()).unwrap(),
+            cookie: sockopt::cookie(socket.as_fd()).unwrap(),
             carrier: Carrier::Mark,
         };
         datapath.sockets.insert(socket.as_raw_fd(), known);

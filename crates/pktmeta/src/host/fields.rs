@@ -1,11 +1,9 @@
 //! The fields that a datapath says it has.
 
-use crate::{error::Error, options};
+use super::options;
+use crate::{error::Error, meta};
 use pktmeta_core::{FieldInfo, Registry, Tag, abi};
-use std::{
-    os::fd::BorrowedFd,
-    sync::{Mutex, PoisonError},
-};
+use std::os::fd::BorrowedFd;
 
 /// The fields of a datapath.
 #[derive(Clone, Copy)]
@@ -18,18 +16,15 @@ pub(crate) struct Fields {
 const _: () = assert!(abi::FIELDS_MAX <= u64::BITS as usize);
 
 impl Fields {
-    pub(crate) const NONE: Self = {
-        static EMPTY: Registry = Registry::new();
-        Self {
-            registry: &EMPTY,
-            known: 0,
-        }
+    pub(crate) const NONE: Self = Self {
+        registry: &meta::NO_FIELDS,
+        known: 0,
     };
 
     pub(crate) fn new(registry: Registry) -> Self {
         let types = registry.fields().iter().map(|field| field.tlv);
         let known = types.fold(0, |known, tlv| known | 1 << tlv.get());
-        let registry = intern(registry);
+        let registry = meta::intern(registry);
         Self { registry, known }
     }
 
@@ -64,17 +59,4 @@ impl Fields {
         tag.tlv()
             .is_some_and(|tlv| self.known & 1 << tlv.get() != 0)
     }
-}
-
-/// Keeps a registry for good, so that every packet's metadata can refer to it at no cost. Only as
-/// many are kept as this host had different ones.
-fn intern(registry: Registry) -> &'static Registry {
-    static KEPT: Mutex<Vec<&'static Registry>> = Mutex::new(Vec::new());
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(same) = kept.iter().find(|kept| ***kept == registry) {
-        return same;
-    }
-    let registry: &'static Registry = Box::leak(Box::new(registry));
-    kept.push(registry);
-    registry
 }

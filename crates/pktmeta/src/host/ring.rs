@@ -1,6 +1,6 @@
 //! The ring: where the records of datagrams wait, mapped from the kernel. `docs/abi.md` draws it.
 
-use crate::sys::{self, Mapping};
+use crate::net::map::{self, Mapping};
 use pktmeta_core::{
     Record,
     abi::{Info, RING_CLOSED, SLOT_DISPLACED, SLOT_RECORD, SLOT_SIZE},
@@ -59,7 +59,7 @@ impl Ring {
     pub(crate) fn open(info: &Info) -> io::Result<Self> {
         if !may_call_bpf(
             env::var_os(RING_VARIABLE).as_deref(),
-            sys::has_seccomp_filter,
+            map::has_seccomp_filter,
         ) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
@@ -70,9 +70,9 @@ impl Ring {
 
     fn open_pin(path: PathBuf, info: &Info) -> io::Result<Self> {
         const BPF_MAP_TYPE_ARRAY: u32 = 2;
-        sys::probe_pin(&path)?;
-        let map = sys::open_map(&CString::new(path.into_os_string().into_vec())?)?;
-        let found = sys::map_info(map.as_fd())?;
+        map::probe_pin(&path)?;
+        let map = map::open(&CString::new(path.into_os_string().into_vec())?)?;
+        let found = map::info(map.as_fd())?;
         if found.map_type != BPF_MAP_TYPE_ARRAY || found.value_size as usize != SLOT_SIZE {
             return Err(io::ErrorKind::InvalidData.into());
         }
