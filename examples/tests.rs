@@ -294,6 +294,16 @@ impl Bill {
 /// Two hosts, of which the server labels what it receives from the client with tenant 7, by IPv6 8.
 fn labelled_hosts(sandbox: &Sandbox) -> TwoHosts {
     let hosts = TwoHosts::new().unwrap();
+    let options = options(sandbox);
+    hosts
+        .server()
+        .run(|| Datapath::default().up(&options))
+        .unwrap();
+    hosts
+}
+
+/// What the server's datapath does.
+fn options(sandbox: &Sandbox) -> UpOptions {
     let mut options = UpOptions::new(TwoHosts::SERVER_LINK);
     options.cgroup = Some(sandbox.cgroup().into());
     options.schemas = vec![Schema::parse("edge.toml", SCHEMA).unwrap()];
@@ -301,11 +311,7 @@ fn labelled_hosts(sandbox: &Sandbox) -> TwoHosts {
     options.labels = ["192.0.2.0/24=tenant:7", "2001:db8::/32=tenant:8"]
         .map(|label| label.parse().unwrap())
         .into();
-    hosts
-        .server()
-        .run(|| Datapath::default().up(&options))
-        .unwrap();
-    hosts
+    options
 }
 
 fn came_in(hosts: &TwoHosts) -> String {

@@ -83,8 +83,9 @@ int main(int argc, char **argv)
 	must("bind", bind(fd, at->ai_addr, at->ai_addrlen));
 	freeaddrinfo(at);
 	must("SO_COOKIE", getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length));
-	type = number("tenant", edge_tenant_number(fd));
 	ring = map_ring(fd);
+	/* Of the ring's datapath: until the ring says that this is gone, numbers are right. */
+	type = number("tenant", edge_tenant_number(fd));
 	setlinebuf(stdout);
 	printf("listening\n");
 	for (;;) {

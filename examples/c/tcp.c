@@ -11,6 +11,7 @@
 #include <pktmeta/abi.h>
 #include <unistd.h>
 
+static struct pktmeta_schema_host host;
 static int tenant_number, class_number;
 
 static int listener(int argc, char **argv)
@@ -25,8 +26,39 @@ static int listener(int argc, char **argv)
 	return fd;
 }
 
-/* What came with the SYN, asked for in three ways. Returns the tenant, or -1: there is no record. */
-static long long tenant_of(int fd)
+/* 1 if the numbers are those of who answered last; else asks for them, and 0: do it again. */
+static int numbers_are_right(int fd)
+{
+	int same = number("PKTMETA_INFO", pktmeta_schema_same(fd, &host));
+
+	if (!same) {
+		tenant_number = number("tenant", edge_tenant_number(fd));
+		class_number = number("class", edge_class_number(fd));
+	}
+	return same;
+}
+
+/* On a listener, for the connections that it accepts. */
+static void select_fields(int fd)
+{
+	__u8 selection[3];
+
+	do {
+		selection[0] = tenant_number;
+		selection[1] = class_number;
+		selection[2] = number("rx_ifindex", /* one of pktmeta's own */
+				      pktmeta_schema_number(fd, "rx_ifindex",
+							    PKTMETA_KIND_UNSIGNED, 4));
+		must("PKTMETA_FIELDS",
+		     setsockopt(fd, SOL_PKTMETA, PKTMETA_FIELDS, selection, sizeof(selection)));
+	} while (!numbers_are_right(fd));
+}
+
+/*
+ * What came with the SYN, asked for in three ways: the tenant, or -1: there is no record. Of use if the
+ * numbers are right afterwards.
+ */
+static long long ask_tenant(int fd)
 {
 	struct pktmeta_value values[3];
 	__u8 record[256], bytes[EDGE_TENANT_SIZE];
@@ -64,30 +96,37 @@ static long long tenant_of(int fd)
 	return whole;
 }
 
+/* Of a datapath that came since, neither socket has its selection. */
+static long long tenant_of(int fd, int listening)
+{
+	long long tenant;
+
+	while (!numbers_are_right(fd)) {
+		select_fields(fd);
+		select_fields(listening);
+	}
+	tenant = ask_tenant(fd);
+	return numbers_are_right(fd) ? tenant : -1;
+}
+
 /* From now on, what this socket sends is this tenant's. */
 static void send_as(int fd, edge_tenant_t tenant)
 {
 	__u8 bytes[EDGE_TENANT_SIZE];
 	int size = edge_tenant_encode(bytes, tenant);
 
-	must("PKTMETA_TX_FIELD",
-	     setsockopt(fd, SOL_PKTMETA, PKTMETA_TX_FIELD + tenant_number, bytes, size));
+	do {
+		must("PKTMETA_TX_FIELD",
+		     setsockopt(fd, SOL_PKTMETA, PKTMETA_TX_FIELD + tenant_number, bytes, size));
+	} while (!numbers_are_right(fd));
 }
 
 int main(int argc, char **argv)
 {
 	int fd = listener(argc, argv);
-	__u8 selection[3];
 
-	tenant_number = number("tenant", edge_tenant_number(fd));
-	class_number = number("class", edge_class_number(fd));
-	/* The connections that it accepts have this selection too. */
-	selection[0] = tenant_number;
-	selection[1] = class_number;
-	selection[2] = number("rx_ifindex", /* one of pktmeta's own */
-			      pktmeta_schema_number(fd, "rx_ifindex", PKTMETA_KIND_UNSIGNED, 4));
-	must("PKTMETA_FIELDS",
-	     setsockopt(fd, SOL_PKTMETA, PKTMETA_FIELDS, selection, sizeof(selection)));
+	numbers_are_right(fd);
+	select_fields(fd);
 	setlinebuf(stdout);
 	printf("listening\n");
 	for (;;) {
@@ -99,7 +138,7 @@ int main(int argc, char **argv)
 		ssize_t size;
 
 		print_peer(&peer, length);
-		tenant = tenant_of(connection);
+		tenant = tenant_of(connection, fd);
 		if (tenant < 0)
 			printf("no record\n");
 		else

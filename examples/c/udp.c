@@ -81,37 +81,65 @@ static void put_ticket(struct msghdr *message, union control *control, __u32 tic
 		memcpy(CMSG_DATA(&control->header), &time, sizeof(time));
 }
 
+static struct pktmeta_schema_host host;
+static int tenant_number, class_number;
+
+/* 1 if the numbers are those of who answered last; else asks for them, and 0: do it again. */
+static int numbers_are_right(int fd)
+{
+	int same = number("PKTMETA_INFO", pktmeta_schema_same(fd, &host));
+
+	if (!same) {
+		tenant_number = number("tenant", edge_tenant_number(fd));
+		class_number = number("class", edge_class_number(fd));
+	}
+	return same;
+}
+
 /* 0, or -1: the datagram has no record, or none with a tenant. */
-static int tenant_of(int fd, __u32 ticket, int type, edge_tenant_t *tenant)
+static int tenant_of(int fd, __u32 ticket, edge_tenant_t *tenant)
 {
 	__u8 record[256];
-	socklen_t length = sizeof(record);
+	socklen_t length;
+	int err;
 
-	if (getsockopt(fd, SOL_PKTMETA_DGRAM, ticket, record, &length)) {
+	do {
+		length = sizeof(record);
+		err = getsockopt(fd, SOL_PKTMETA_DGRAM, ticket, record, &length) ? errno : 0;
 		/* ESTALE: we were too slow. */
-		if (errno != ENODATA && errno != ESTALE)
-			fail("the record of a datagram", errno);
-		return -1;
-	}
-	return edge_tenant_get(record, length, type, tenant) ? -1 : 0;
+		if (err && err != ENODATA && err != ESTALE)
+			fail("the record of a datagram", err);
+	} while (!numbers_are_right(fd));
+	return err || edge_tenant_get(record, length, tenant_number, tenant) ? -1 : 0;
+}
+
+/* Makes the record of datagrams with a ticket. */
+static void label(int fd, __u32 ticket, edge_tenant_t tenant)
+{
+	__u8 answer[PKTMETA_SCHEMA_RECORD_MAX];
+
+	do {
+		pktmeta_schema_begin(answer);
+		edge_tenant_put(answer, tenant_number, tenant);
+		edge_class_put(answer, class_number, EDGE_CLASS_INTERACTIVE);
+		must("the record of a ticket",
+		     setsockopt(fd, SOL_PKTMETA_DGRAM, ticket, answer, answer[3]));
+	} while (!numbers_are_right(fd));
 }
 
 int main(int argc, char **argv)
 {
 	struct addrinfo *at = address(argc, argv, SOCK_DGRAM);
 	int fd = must("socket", socket(at->ai_family, SOCK_DGRAM, 0));
-	int tenant_number, class_number;
 
 	use_tickets(fd);
 	must("bind", bind(fd, at->ai_addr, at->ai_addrlen));
 	freeaddrinfo(at);
-	tenant_number = number("tenant", edge_tenant_number(fd));
-	class_number = number("class", edge_class_number(fd));
+	numbers_are_right(fd);
 	setlinebuf(stdout);
 	printf("listening\n");
 	for (;;) {
 		char payload[2048];
-		__u8 answer[PKTMETA_SCHEMA_RECORD_MAX];
 		union control control;
 		struct sockaddr_storage peer;
 		struct iovec part = { payload, sizeof(payload) };
@@ -125,16 +153,12 @@ int main(int argc, char **argv)
 		ticket = received_ticket(&message);
 		print_peer(&peer, message.msg_namelen);
 		message.msg_controllen = 0;
-		if (tenant_of(fd, ticket, tenant_number, &tenant)) {
+		if (tenant_of(fd, ticket, &tenant)) {
 			printf("tenant None\n");
 		} else {
 			printf("tenant %u\n", tenant);
 			ticket = PKTMETA_TX_TICKET + (tenant & 0xffffff); /* any 24 bits will do */
-			pktmeta_schema_begin(answer);
-			edge_tenant_put(answer, tenant_number, tenant);
-			edge_class_put(answer, class_number, EDGE_CLASS_INTERACTIVE);
-			must("the record of a ticket",
-			     setsockopt(fd, SOL_PKTMETA_DGRAM, ticket, answer, answer[3]));
+			label(fd, ticket, tenant);
 			put_ticket(&message, &control, ticket);
 		}
 		must("sendmsg", sendmsg(fd, &message, 0));

@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 import udp
-from pktmeta import PKTMETA_RX_SYN, PKTMETA_TX, SOL_PKTMETA, Registry, edge
+from pktmeta import PKTMETA_RX_SYN, Registry, edge
 
 
 async def main(host, port):
@@ -30,8 +30,7 @@ async def main(host, port):
         tenant = syn.get(edge.TENANT) if syn else None
         print(f"{writer.get_extra_info('peername')[0]}: tenant {tenant}", flush=True)
         if tenant is not None:
-            answers = bytes(registry.record().set(edge.TENANT, tenant))
-            connection.setsockopt(SOL_PKTMETA, PKTMETA_TX, answers)
+            registry.write(connection, registry.record(connection).set(edge.TENANT, tenant))
         while data := await reader.read(2048):
             writer.write(data)
             await writer.drain()

@@ -6,7 +6,7 @@ pktmeta gen python ../edge.toml -o pktmeta && python3 connect.py 192.0.2.1 7000
 import socket
 import sys
 
-from pktmeta import PKTMETA_TX, PKTMETA_TX_FIELD, SOL_PKTMETA, Registry, edge
+from pktmeta import PKTMETA_TX, Registry, edge
 
 if len(sys.argv) != 3:
     print(f"usage: {sys.argv[0]} ADDRESS PORT", file=sys.stderr)
@@ -15,13 +15,12 @@ host, port = sys.argv[1], int(sys.argv[2])
 family = socket.AF_INET6 if ":" in host else socket.AF_INET
 with socket.socket(family) as connection:
     registry = Registry(connection)
-    record = registry.record().set(edge.TENANT, 9).set(edge.CLASS, edge.Class.BULK)
-    connection.setsockopt(SOL_PKTMETA, PKTMETA_TX, bytes(record))
+    record = registry.record(connection).set(edge.TENANT, 9).set(edge.CLASS, edge.Class.BULK)
+    registry.write(connection, record)
     connection.connect((host, port))
     connection.sendall(bytes(100))
     connection.recv(1)
-    option = PKTMETA_TX_FIELD + registry.number(edge.TENANT)
-    connection.setsockopt(SOL_PKTMETA, option, edge.TENANT.encode(10))
+    registry.write_field(connection, edge.TENANT, 10)
     connection.sendall(bytes(1000))
     sent = registry.read(connection, PKTMETA_TX)
     assert sent, "it was just set"

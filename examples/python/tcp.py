@@ -7,13 +7,10 @@ import socket
 import sys
 
 from pktmeta import (
-    PKTMETA_FIELDS,
     PKTMETA_RX_SYN,
     PKTMETA_RX_SYN_FIELD,
     PKTMETA_RX_SYN_FIELDS,
-    PKTMETA_TX_FIELD,
     RX_IFINDEX,
-    SOL_PKTMETA,
     Registry,
     edge,
 )
@@ -25,9 +22,8 @@ host, port = sys.argv[1], int(sys.argv[2])
 family = socket.AF_INET6 if ":" in host else socket.AF_INET
 listener = socket.create_server((host, port), family=family)
 registry = Registry(listener)
-# The connections that it accepts have this selection too.
-selection = [registry.number(edge.TENANT), registry.number(edge.CLASS), registry.number(RX_IFINDEX)]
-listener.setsockopt(SOL_PKTMETA, PKTMETA_FIELDS, bytes(selection))
+selection = edge.TENANT, edge.CLASS, RX_IFINDEX
+registry.select(listener, *selection)  # and so do the connections that it accepts
 print("listening", flush=True)
 
 while True:
@@ -39,16 +35,21 @@ while True:
         continue
     print(f"{peer[0]}: tenant {syn.get(edge.TENANT)}", end="; ")
     # One field of it, without the others.
-    option = PKTMETA_RX_SYN_FIELD + registry.number(edge.TENANT)
-    tenant = edge.TENANT.decode(connection.getsockopt(SOL_PKTMETA, option, edge.TENANT.size))
+    tenant = registry.read_field(connection, edge.TENANT, PKTMETA_RX_SYN_FIELD)
     print(f"alone {tenant}", end="; ")
     # The selected ones.
-    values = registry.selected(connection.getsockopt(SOL_PKTMETA, PKTMETA_RX_SYN_FIELDS, 1024))
+    values = registry.read_selected(connection, PKTMETA_RX_SYN_FIELDS)
+    if values is None:
+        # A datapath that came since then knows of no selection.
+        registry.select(listener, *selection)
+        registry.select(connection, *selection)
+        values = registry.read_selected(connection, PKTMETA_RX_SYN_FIELDS)
+    assert values
     print(f"selected {values.get(edge.TENANT)}, {values.get(edge.CLASS)}", end=", ")
     print(f"interface {values.get(RX_IFINDEX)}", flush=True)
+    assert tenant is not None
     # From now on, what this socket sends is this tenant's.
-    option = PKTMETA_TX_FIELD + registry.number(edge.TENANT)
-    connection.setsockopt(SOL_PKTMETA, option, edge.TENANT.encode(tenant))
+    registry.write_field(connection, edge.TENANT, tenant)
     while data := connection.recv(2048):
         connection.sendall(data)
     connection.close()

@@ -79,8 +79,9 @@ def echo(sock, tickets, registry):
     control = []
     if tenant is not None:
         ticket = PKTMETA_TX_TICKET + tenant % 2**24  # any number of 24 bits will do
-        answer = registry.record().set(edge.TENANT, tenant).set(edge.CLASS, edge.Class.INTERACTIVE)
-        sock.setsockopt(SOL_PKTMETA_DGRAM, ticket, bytes(answer))
+        answer = registry.record(sock).set(edge.TENANT, tenant)
+        answer.set(edge.CLASS, edge.Class.INTERACTIVE)
+        registry.write(sock, answer, ticket, SOL_PKTMETA_DGRAM)
         control = tickets.to_send(ticket)
     sock.sendmsg([data], control, 0, peer)
 

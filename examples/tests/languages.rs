@@ -1,7 +1,8 @@
 //! The examples in Python, C and Go, on both versions of IP: what they read, and what is billed of what
 //! they send.
 
-use crate::{Bill, Server, labelled_hosts};
+use crate::{Bill, Server, labelled_hosts, options};
+use pktmeta_bpf::{Datapath, HostRegistry, Part};
 use pktmeta_codegen::{Input, Language, generate};
 use pktmeta_core::schema::Schema;
 use pktmeta_testkit::{
@@ -39,6 +40,29 @@ fn c_answers_connections_as_the_tenant_that_asks() {
 fn go_answers_connections_as_the_tenant_that_asks() {
     in_sandbox(|sandbox| {
         answers_connections(sandbox, &go("go-tcp", "tcp"), thrice);
+    });
+}
+
+#[test]
+fn python_goes_on_by_name_with_a_datapath_that_has_other_numbers() {
+    in_sandbox(|sandbox| serves_on(sandbox, &python("python-tcp-on", "tcp.py"), thrice));
+}
+
+#[test]
+fn c_goes_on_by_name_with_a_datapath_that_has_other_numbers() {
+    in_sandbox(|sandbox| serves_on(sandbox, &c("c-tcp-on", "tcp"), thrice));
+}
+
+#[test]
+fn go_goes_on_by_name_with_a_datapath_that_has_other_numbers() {
+    in_sandbox(|sandbox| serves_on(sandbox, &go("go-tcp-on", "tcp"), thrice));
+}
+
+#[test]
+fn asyncio_goes_on_by_name_with_a_datapath_that_has_other_numbers() {
+    in_sandbox(|sandbox| {
+        let program = python("asyncio-on", "asyncio_echo.py");
+        serves_on(sandbox, &program, |tenant, _| format!("tenant {tenant}\n"));
     });
 }
 
@@ -206,6 +230,56 @@ fn answers_connections(
         assert_eq!(&answer, b"hello");
         let least = ip_header(version) + 20 + 5;
         assert!(bill.of(tenant) >= Some(least), "{:?}", bill.of(tenant));
+    }
+}
+
+/// A server goes on while its datapath goes down and another comes up, in which the tenant's number is
+/// that of another field of the same type, with another value.
+fn serves_on(sandbox: &Sandbox, program: &Program, expected: impl Fn(u32, u32) -> String) {
+    const DECOY: &str = "owner = \"decoy\"\n[[field]]\nname = \"decoy\"\ntype = \"u32\"\n\
+                         writers = [\"xdp\", \"app\"]\n";
+    let hosts = labelled_hosts(sandbox);
+    let version = IpVersion::V4;
+    let (server_ip, peer) = (hosts.server_ip(version), hosts.client_ip(version));
+    let mut server = Server::start(&mut program.on_server(&hosts, server_ip));
+    let expected = expected(tenant(version), hosts.server_ifindex());
+    let serve = |server: &mut Server| {
+        let client = hosts.client().run(|| TcpStream::connect((server_ip, PORT)));
+        let mut client = client.unwrap();
+        assert_eq!(server.line(), format!("{peer}: {expected}"));
+        client.write_all(b"hello").unwrap();
+        client.read_exact(&mut [0; 5]).unwrap();
+    };
+    let registry = || HostRegistry::default().read().unwrap();
+    let before = registry().by_name("tenant").unwrap().tlv;
+    serve(&mut server);
+    hosts
+        .server()
+        .run(|| Datapath::default().down(Part::Everything))
+        .unwrap();
+    let mut options = options(sandbox);
+    options
+        .schemas
+        .insert(0, Schema::parse("decoy.toml", DECOY).unwrap());
+    let decoy = "192.0.2.0/24=decoy:99".parse().unwrap();
+    options.labels.push(decoy);
+    let up = || Datapath::default().up(&options);
+    hosts.server().run(up).unwrap();
+    let decoy = registry()
+        .by_type(before)
+        .map(|field| field.name.to_string());
+    assert_eq!(decoy.as_deref(), Some("decoy"));
+    let bill = Bill::new(sandbox);
+    bill.attach_to_cgroup(sandbox);
+    let mut billed = None;
+    for _ in 0..2 {
+        serve(&mut server);
+        let now = bill.of(tenant(version));
+        assert!(
+            now > billed && bill.of(99).is_none(),
+            "it answers as the tenant"
+        );
+        billed = now;
     }
 }
 

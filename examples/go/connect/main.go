@@ -29,18 +29,17 @@ func run(address string) error {
 		if host, err = pktmeta.NewRegistry(raw); err != nil {
 			return err
 		}
-		record := host.Record()
+		record, err := host.Record(raw)
+		if err != nil {
+			return err
+		}
 		if err := pktmeta.EdgeTenant.Set(record, 9); err != nil {
 			return err
 		}
 		if err := pktmeta.EdgeClass.Set(record, pktmeta.EdgeClassBulk); err != nil {
 			return err
 		}
-		data, err := record.Bytes()
-		if err != nil {
-			return err
-		}
-		return pktmeta.Setsockopt(raw, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_TX, data)
+		return host.Write(raw, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_TX, record)
 	}}
 	connection, err := dialer.Dial("tcp", address)
 	if err != nil {

@@ -33,7 +33,7 @@ func main() {
 		log.Fatal(err)
 	}
 	// The connections that it accepts have this selection too.
-	if err := host.Select(raw, pktmeta.EdgeTenant, pktmeta.EdgeClass, pktmeta.RxIfindex); err != nil {
+	if err := selectFields(host, raw); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("listening")
@@ -44,14 +44,18 @@ func main() {
 		}
 		go func() {
 			defer connection.Close()
-			if err := serve(connection.(*net.TCPConn), host); err != nil {
+			if err := serve(connection.(*net.TCPConn), host, raw); err != nil {
 				log.Print(err)
 			}
 		}()
 	}
 }
 
-func serve(connection *net.TCPConn, host *pktmeta.Registry) error {
+func selectFields(host *pktmeta.Registry, raw syscall.RawConn) error {
+	return host.Select(raw, pktmeta.EdgeTenant, pktmeta.EdgeClass, pktmeta.RxIfindex)
+}
+
+func serve(connection *net.TCPConn, host *pktmeta.Registry, listener syscall.RawConn) error {
 	peer := connection.RemoteAddr().(*net.TCPAddr).IP
 	raw, err := connection.SyscallConn()
 	if err != nil {
@@ -73,11 +77,19 @@ func serve(connection *net.TCPConn, host *pktmeta.Registry) error {
 		return err
 	}
 	// The selected ones.
-	answer, err := pktmeta.Getsockopt(raw, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_RX_SYN_FIELDS)
+	values, err := host.ReadSelected(raw, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_RX_SYN_FIELDS)
+	if errors.Is(err, syscall.ENODATA) {
+		// A datapath that came since then knows of no selection.
+		for _, socket := range []syscall.RawConn{listener, raw} {
+			if err := selectFields(host, socket); err != nil {
+				return err
+			}
+		}
+		values, err = host.ReadSelected(raw, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_RX_SYN_FIELDS)
+	}
 	if err != nil {
 		return err
 	}
-	values := host.Selected(answer)
 	selected, _ := pktmeta.EdgeTenant.Get(values)
 	class := "None"
 	if value, ok := pktmeta.EdgeClass.Get(values); ok {

@@ -71,33 +71,33 @@ func echo(socket *net.UDPConn, raw syscall.RawConn, host *pktmeta.Registry) erro
 	}
 	record, err := host.Read(raw, pktmeta.SOL_PKTMETA_DGRAM, int(ticket))
 	// ESTALE: we were too slow.
-	if errors.Is(err, syscall.ENODATA) || errors.Is(err, syscall.ESTALE) {
-		record, err = host.Record(), nil
-	}
-	if err != nil {
+	isAbsent := errors.Is(err, syscall.ENODATA) || errors.Is(err, syscall.ESTALE)
+	if err != nil && !isAbsent {
 		return err
 	}
-	tenant, known := pktmeta.EdgeTenant.Get(record)
+	var tenant uint32
+	known := false
+	if !isAbsent {
+		tenant, known = pktmeta.EdgeTenant.Get(record)
+	}
 	if !known {
 		fmt.Printf("%v: tenant None\n", peer.Addr().Unmap())
 		_, err = socket.WriteToUDPAddrPort(payload[:length], peer)
 		return err
 	}
 	fmt.Printf("%v: tenant %d\n", peer.Addr().Unmap(), tenant)
-	answer := host.Record()
+	answer, err := host.Record(raw)
+	if err != nil {
+		return err
+	}
 	if err := pktmeta.EdgeTenant.Set(answer, tenant); err != nil {
 		return err
 	}
 	if err := pktmeta.EdgeClass.Set(answer, pktmeta.EdgeClassInteractive); err != nil {
 		return err
 	}
-	data, err := answer.Bytes()
-	if err != nil {
-		return err
-	}
 	ticket = pktmeta.PKTMETA_TX_TICKET + tenant%(1<<24) // any number of 24 bits will do
-	err = pktmeta.Setsockopt(raw, pktmeta.SOL_PKTMETA_DGRAM, int(ticket), data)
-	if err != nil {
+	if err := host.Write(raw, pktmeta.SOL_PKTMETA_DGRAM, int(ticket), answer); err != nil {
 		return err
 	}
 	_, _, err = socket.WriteMsgUDPAddrPort(payload[:length], toSend(ticket), peer)

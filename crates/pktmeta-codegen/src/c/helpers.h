@@ -43,6 +43,34 @@ static inline int pktmeta_schema_number(int fd, const char *name, __u8 kind, __u
 	return -ENOENT;
 }
 
+/* Who told numbers. To be zeroed before it is first used. */
+struct pktmeta_schema_host {
+	__u32 instance;
+	__u64 schema;
+};
+
+/*
+ * Whether the last answer on a socket came from who told the numbers. Another datapath (`pktmeta
+ * down`, `up`) has numbers of its own: ask after each call that uses some. 1, or 0: it did not, and
+ * host is who answers now; ask for the numbers, and do the call again. Or a negative errno.
+ */
+static inline int pktmeta_schema_same(int fd, struct pktmeta_schema_host *host)
+{
+	struct {
+		__u32 version, instance, slots, features;
+		__u64 cgroup, schema;
+	} info;
+	socklen_t length = sizeof(info);
+	int same;
+
+	if (getsockopt(fd, 0x504d, 1, &info, &length)) /* SOL_PKTMETA, PKTMETA_INFO */
+		return -errno;
+	same = info.instance == host->instance && info.schema == host->schema;
+	host->instance = info.instance;
+	host->schema = info.schema;
+	return same;
+}
+
 /* Length of the record at the start of so many bytes; 0 if none is there. */
 static inline size_t pktmeta_schema_length(const __u8 *bytes, size_t length)
 {

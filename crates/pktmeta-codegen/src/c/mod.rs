@@ -90,12 +90,25 @@ A BPF program includes this after <pktmeta/pktmeta.bpf.h> and declares the field
 
 \t{example};
 
-An application asks once, on any socket, which number a field has on this host, and then reads it out
+An application asks, on any socket, which number a field has on this host, and then reads it out
 of records, or sets it in one that it began with pktmeta_schema_begin(record):
 
 \ttype = {lower}_number(fd)
 \t{lower}_get({arguments})
 \t{lower}_put(record, type{value})
+
+A number is that of the datapath that told it. Whether it is still the same is asked after each use, which
+is one getsockopt(); of another, the numbers are asked for and all is done again:
+
+\tstruct pktmeta_schema_host host = {{ 0 }};
+\t...
+\tdo {{
+\t\tlength = sizeof(record);
+\t\terr = getsockopt(fd, SOL_PKTMETA, PKTMETA_RX, record, &length);
+\t\tsame = pktmeta_schema_same(fd, &host);
+\t\tif (!same)
+\t\t\ttype = {lower}_number(fd);
+\t}} while (!same);
 
 Such functions return a negative errno or what is asked for, else 0. Of get, -ENODATA: the bytes are not
 a whole record, of which nothing may be used; -ENOENT: the record does not have the field with a value

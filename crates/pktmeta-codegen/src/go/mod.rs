@@ -56,6 +56,7 @@ import (
 \t\"net/netip\"
 \t\"os\"
 \t\"strings\"
+\t\"sync/atomic\"
 \t\"syscall\"
 \t\"unsafe\"
 )

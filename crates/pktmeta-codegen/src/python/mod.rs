@@ -38,7 +38,7 @@ fn runtime(builtin: &Schema) -> GeneratedFile {
 The modules of this package have the fields of an owner each. Python 3.8 or newer; no other package.
 \"\"\"
 from enum import IntEnum
-from errno import ENODATA
+from errno import ENODATA, ENOENT, ESTALE
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Callable, Dict, Generic, Optional, Protocol, Tuple, TypeVar, Union
 

@@ -3,11 +3,14 @@ class Socket(Protocol):
 
     def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
 
+    def setsockopt(self, level: int, optname: int, value: bytes, /) -> None: ...
+
 
 # Of a struct pktmeta_value.
 _VALUE_SIZE = 72
 
 T = TypeVar("T")
+A = TypeVar("A")
 R = TypeVar("R", covariant=True)
 N = TypeVar("N", bound=int)
 
@@ -20,6 +23,8 @@ class Readable(Protocol[R]):
     size: int
 
     def decode(self, data: bytes, /) -> R: ...
+
+    def answered(self, data: bytes, /) -> R: ...
 
 
 class Field(Generic[T]):
@@ -152,14 +157,13 @@ class Octets(Field[bytes]):
         return self._sized(data)
 
 
-class Registry:
-    """The numbers that this host gave to fields. They stay the same as long as the host has the
-    fields: ask once."""
+class Numbers:
+    """The numbers that one datapath gave to fields. They do not change."""
 
     def __init__(self, sock: Socket) -> None:
-        """Asks for all fields, on any socket. OSError with errno ENOPROTOOPT: no datapath delivers to
-        the sockets of its cgroup."""
+        """Asks for all of them; OSError as of Registry()."""
         self._tags: Dict[Tuple[str, int, int], int] = {}
+        self._datapath = _datapath(sock)
         number = 1
         while number < PKTMETA_FIELDS_MAX:
             try:
@@ -174,9 +178,13 @@ class Registry:
             self._tags[name, kind, size] = code << 6 | number
             number += 1
 
+    def are_of(self, sock: Socket) -> bool:
+        """True if the last answer of this socket came from the datapath that gave them."""
+        return _datapath(sock) == self._datapath
+
     def tag(self, field: Readable[Any]) -> int:
-        """The byte that the field begins with in records of this host; LookupError if it has no field
-        of that name and type."""
+        """The byte that the field begins with in records; LookupError if the host has no field of that
+        name and type."""
         tag = self._tags.get((field.name, field.kind, field.size))
         if tag is None:
             raise LookupError(f"no field {field.name} of this type on this host: register its schema")
@@ -191,8 +199,7 @@ class Registry:
         return Record(self, _parse(data))
 
     def selected(self, answer: bytes) -> "Record":
-        """The values in the answer of PKTMETA_RX_FIELDS and its likes. Python takes answers of up to
-        1024 bytes: 14 fields."""
+        """The values in the answer of PKTMETA_RX_FIELDS and its likes."""
         values: Dict[int, bytes] = {}
         tags = {tag & PKTMETA_TAG_TYPE: tag for tag in self._tags.values()}
         for at in range(0, len(answer), _VALUE_SIZE):
@@ -201,36 +208,139 @@ class Registry:
                 values[tags[number]] = answer[at + 8 : at + 8 + size]
         return Record(self, values)
 
+    def renumber(self, record: "Record") -> "Record":
+        """The same record in these numbers; LookupError if a field of it has none."""
+        if record._numbers is self:
+            return record
+        names = {tag: name for name, tag in record._numbers._tags.items()}
+        values: Dict[int, bytes] = {}
+        for tag, value in record._values.items():
+            name = names.get(tag)
+            if name is None or name not in self._tags:
+                raise LookupError(f"no field {name[0] if name else tag} of this type on this host")
+            values[self._tags[name]] = value
+        return Record(self, values)
+
+
+class Registry:
+    """The fields of the host, for its sockets. Another datapath has numbers of its own (`pktmeta down`,
+    `up`): so each call asks who answered it, which is one getsockopt, and does it again with the
+    numbers of another."""
+
+    def __init__(self, sock: Socket) -> None:
+        """Asks for all fields, on any socket. OSError with errno ENOPROTOOPT or EOPNOTSUPP: no datapath
+        delivers to the sockets of its cgroup."""
+        self._numbers = Numbers(sock)
+        self.numbers(sock)
+
+    def numbers(self, sock: Socket) -> Numbers:
+        """Those of who answers this socket now, for calls of your own: do these again if Numbers.are_of()
+        says no afterwards."""
+        return self._by_numbers(sock, lambda numbers: numbers)
+
+    def record(self, sock: Socket) -> "Record":
+        """A record without fields, to be set and written."""
+        return self.numbers(sock).record()
+
     def read(self, sock: Socket, option: int, level: int = SOL_PKTMETA) -> "Optional[Record]":
         """Asks a socket for a record: PKTMETA_RX, PKTMETA_RX_SYN, PKTMETA_TX, or, at
         SOL_PKTMETA_DGRAM, that of a ticket. None if the packet had none."""
-        signed = option - (option >> 31 << 32)  # an option is an int to the kernel and to Python
-        try:
-            return self.record(sock.getsockopt(level, signed, 256))
-        except OSError as error:
-            if error.errno == ENODATA:
-                return None
-            raise
+
+        def read(numbers: Numbers) -> "Optional[Record]":
+            answer = _ask(sock, level, option, 256)
+            return None if answer is None else numbers.record(answer)
+
+        return self._by_numbers(sock, read)
+
+    def read_field(self, sock: Socket, field: Readable[T], option: int) -> Optional[T]:
+        """Asks for one field alone: PKTMETA_RX_FIELD, PKTMETA_RX_SYN_FIELD or PKTMETA_TX_FIELD. None if
+        there is no record, or the field is not in it; LookupError as of Numbers.tag()."""
+
+        def read(numbers: Numbers) -> Optional[T]:
+            answer = _ask(sock, SOL_PKTMETA, option + numbers.number(field), 256)
+            return None if answer is None else field.answered(answer)
+
+        return self._by_numbers(sock, read)
+
+    def select(self, sock: Socket, *fields: Readable[Any]) -> None:
+        """Selects the fields that read_selected() gets; on a listener, for the connections it accepts."""
+
+        def select(numbers: Numbers) -> None:
+            selection = bytes(numbers.number(field) for field in fields)
+            sock.setsockopt(SOL_PKTMETA, PKTMETA_FIELDS, selection)
+
+        self._by_numbers(sock, select)
+
+    def read_selected(
+        self, sock: Socket, option: int, level: int = SOL_PKTMETA
+    ) -> "Optional[Record]":
+        """Asks for the selected fields: PKTMETA_RX_FIELDS, PKTMETA_RX_SYN_FIELDS, or a ticket or byte at
+        its level. None if there is no record, or nothing is selected. Python takes answers of up to 1024
+        bytes: 14 fields."""
+
+        def read(numbers: Numbers) -> "Optional[Record]":
+            answer = _ask(sock, level, option, 1024)
+            return None if answer is None else numbers.selected(answer)
+
+        return self._by_numbers(sock, read)
+
+    def write(
+        self, sock: Socket, record: "Record", option: int = PKTMETA_TX, level: int = SOL_PKTMETA
+    ) -> None:
+        """Says what a socket sends: a record, or, at SOL_PKTMETA_DGRAM, that of a ticket. LookupError if
+        the host does not have a field of it any more."""
+
+        def write(numbers: Numbers) -> None:
+            sock.setsockopt(level, _signed(option), bytes(numbers.renumber(record)))
+
+        self.numbers(sock)  # rather now than once something was sent with old ones
+        self._by_numbers(sock, write)
+
+    def write_field(
+        self, sock: Socket, field: Field[T], value: T, option: int = PKTMETA_TX_FIELD
+    ) -> None:
+        """Sets one field of what a socket sends; errors as of Field.encode() and Numbers.tag()."""
+
+        def write(numbers: Numbers) -> None:
+            sock.setsockopt(SOL_PKTMETA, option + numbers.number(field), field.encode(value))
+
+        self.numbers(sock)
+        self._by_numbers(sock, write)
+
+    def _by_numbers(self, sock: Socket, act: Callable[[Numbers], A]) -> A:
+        """What is done with the numbers of who answers. Who does many calls at once keeps his own."""
+        for _ in range(3):
+            numbers = self._numbers
+            try:
+                done = act(numbers)
+            except (OSError, LookupError, ValueError):
+                if numbers.are_of(sock):
+                    raise
+            else:
+                if numbers.are_of(sock):
+                    return done
+            self._numbers = Numbers(sock)
+        raise OSError(ESTALE, "the datapath was replaced again and again")
 
 
 class Record:
-    """The fields of a packet. bytes(record) is what PKTMETA_TX takes."""
+    """The fields of a packet. bytes(record) is what PKTMETA_TX takes, of who gave the numbers."""
 
-    def __init__(self, registry: Registry, values: Dict[int, bytes]) -> None:
-        """Values by their tags; Registry.record() makes records."""
-        self._registry = registry
+    def __init__(self, numbers: Numbers, values: Dict[int, bytes]) -> None:
+        """Values by their tags; Registry and Numbers make records."""
+        self._numbers = numbers
         self._values = values
 
     def get(self, field: Readable[T]) -> Optional[T]:
         """The value of a field; None if the record does not have it."""
         try:
-            return field.decode(self._values[self._registry.tag(field)])
+            return field.decode(self._values[self._numbers.tag(field)])
         except (LookupError, ValueError):
             return None
 
     def set(self, field: Field[T], value: T) -> "Record":
-        """Sets a field, and returns the record; errors as of encode() and Registry.tag()."""
-        self._values[self._registry.tag(field)] = field.encode(value)
+        """Sets a field, and returns the record; errors as of encode() and Numbers.tag()."""
+        self._values[self._numbers.tag(field)] = field.encode(value)
         return self
 
     def __bytes__(self) -> bytes:
@@ -242,6 +352,27 @@ class Record:
         if 4 + len(fields) > PKTMETA_RECORD_MAX:
             raise ValueError(f"a record has at most {PKTMETA_RECORD_MAX} bytes: set fewer fields")
         return b"PM\x10" + bytes([4 + len(fields)]) + fields
+
+
+def _datapath(sock: Socket) -> bytes:
+    """Which datapath answers a socket, and which fields it has: instance and schema of PKTMETA_INFO."""
+    info = sock.getsockopt(SOL_PKTMETA, PKTMETA_INFO, 32)
+    return info[4:8] + info[24:32]
+
+
+def _ask(sock: Socket, level: int, option: int, size: int) -> Optional[bytes]:
+    """An answer; None if there is nothing of what is asked for."""
+    try:
+        return sock.getsockopt(level, _signed(option), size)
+    except OSError as error:
+        if error.errno in (ENODATA, ENOENT):
+            return None
+        raise
+
+
+def _signed(option: int) -> int:
+    """An option is an int to the kernel and to Python; tickets and positions have all 32 bits."""
+    return option - (option >> 31 << 32)
 
 
 def _parse(data: bytes) -> Dict[int, bytes]:

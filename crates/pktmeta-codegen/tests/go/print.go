@@ -14,7 +14,7 @@ import (
 // finds in them, then the record that it makes of that, and the one given once it has set what it found
 // in it. Arguments are the numbers of the fields. It is in the package itself, because that has its numbers from no one else than the kernel.
 func main() {
-	host := &Registry{map[identity]byte{}}
+	host := &Numbers{tags: map[identity]byte{}}
 	lines := bufio.NewScanner(os.Stdin)
 	for register(host); lines.Scan(); {
 		data, err := hex.DecodeString(lines.Text())
@@ -124,7 +124,7 @@ func text(value any, data []byte) string {
 }
 
 // register gives the fields the numbers that the arguments say.
-func register(host *Registry) {
+func register(host *Numbers) {
 	arguments := os.Args[1:]
 	visit(&printer{register: func(name string, kind, size uint8) {
 		number, err := strconv.Atoi(arguments[0])

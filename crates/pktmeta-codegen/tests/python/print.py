@@ -22,7 +22,10 @@ class Host:
     """A socket on a host that gave these numbers."""
 
     def getsockopt(self, level, optname, buflen, /):
-        assert level == pktmeta.SOL_PKTMETA and buflen == 64
+        assert level == pktmeta.SOL_PKTMETA
+        if optname == pktmeta.PKTMETA_INFO:
+            return bytes(32)
+        assert buflen == 64
         wanted = optname - pktmeta.PKTMETA_FIELD_INFO
         found = [pair for pair in zip(NUMBERS, FIELDS) if pair[0] >= wanted]
         if not found:
@@ -46,14 +49,14 @@ def shown(field, value):
     return str(int(value))
 
 
-registry = pktmeta.Registry(Host())
+numbers = pktmeta.Registry(Host()).numbers(Host())
 for line in sys.stdin:
     try:
-        record = registry.record(bytes.fromhex(line))
+        record = numbers.record(bytes.fromhex(line))
     except ValueError:
         record = None
-    again = registry.record()
-    kept = registry.record(bytes.fromhex(line)) if record else None
+    again = numbers.record()
+    kept = numbers.record(bytes.fromhex(line)) if record else None
     for name, field in FIELDS:
         value = record and record.get(field)
         if value is not None:

@@ -11,12 +11,25 @@
  *
  *	EDGE_FIELD_TENANT;
  *
- * An application asks once, on any socket, which number a field has on this host, and then reads it out
+ * An application asks, on any socket, which number a field has on this host, and then reads it out
  * of records, or sets it in one that it began with pktmeta_schema_begin(record):
  *
  *	type = edge_tenant_number(fd)
  *	edge_tenant_get(record, length, type, &value)
  *	edge_tenant_put(record, type, value)
+ *
+ * A number is that of the datapath that told it. Whether it is still the same is asked after each use, which
+ * is one getsockopt(); of another, the numbers are asked for and all is done again:
+ *
+ *	struct pktmeta_schema_host host = { 0 };
+ *	...
+ *	do {
+ *		length = sizeof(record);
+ *		err = getsockopt(fd, SOL_PKTMETA, PKTMETA_RX, record, &length);
+ *		same = pktmeta_schema_same(fd, &host);
+ *		if (!same)
+ *			type = edge_tenant_number(fd);
+ *	} while (!same);
  *
  * Such functions return a negative errno or what is asked for, else 0. Of get, -ENODATA: the bytes are not
  * a whole record, of which nothing may be used; -ENOENT: the record does not have the field with a value
@@ -74,6 +87,34 @@ static inline int pktmeta_schema_number(int fd, const char *name, __u8 kind, __u
 			return info.kind == kind && info.size == size ? info.type : -ENOENT;
 	}
 	return -ENOENT;
+}
+
+/* Who told numbers. To be zeroed before it is first used. */
+struct pktmeta_schema_host {
+	__u32 instance;
+	__u64 schema;
+};
+
+/*
+ * Whether the last answer on a socket came from who told the numbers. Another datapath (`pktmeta
+ * down`, `up`) has numbers of its own: ask after each call that uses some. 1, or 0: it did not, and
+ * host is who answers now; ask for the numbers, and do the call again. Or a negative errno.
+ */
+static inline int pktmeta_schema_same(int fd, struct pktmeta_schema_host *host)
+{
+	struct {
+		__u32 version, instance, slots, features;
+		__u64 cgroup, schema;
+	} info;
+	socklen_t length = sizeof(info);
+	int same;
+
+	if (getsockopt(fd, 0x504d, 1, &info, &length)) /* SOL_PKTMETA, PKTMETA_INFO */
+		return -errno;
+	same = info.instance == host->instance && info.schema == host->schema;
+	host->instance = info.instance;
+	host->schema = info.schema;
+	return same;
 }
 
 /* Length of the record at the start of so many bytes; 0 if none is there. */

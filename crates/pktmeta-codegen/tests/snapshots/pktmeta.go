@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 )
@@ -134,17 +135,17 @@ func (f Field[T]) value(data []byte) (T, bool) {
 	return none, false
 }
 
-// Number is what the host calls the field, to be added to options such as PKTMETA_RX_FIELD. It is an
+// Number is what a datapath calls the field, to be added to options such as PKTMETA_RX_FIELD. It is an
 // error if the host has no field of that name and type.
-func (f Field[T]) Number(host *Registry) (int, error) {
-	tag, err := f.tag(host)
+func (f Field[T]) Number(numbers *Numbers) (int, error) {
+	tag, err := f.tag(numbers)
 	return int(tag & PKTMETA_TAG_TYPE), err
 }
 
 // Get gives the value of the field in a record, and whether it is there.
 func (f Field[T]) Get(record *Record) (T, bool) {
 	var none T
-	tag, err := f.tag(record.host)
+	tag, err := f.tag(record.numbers)
 	if err != nil {
 		return none, false
 	}
@@ -157,7 +158,7 @@ func (f Field[T]) Get(record *Record) (T, bool) {
 
 // Set sets the field in a record. The errors are those of Encode and Number.
 func (f Field[T]) Set(record *Record, value T) error {
-	tag, err := f.tag(record.host)
+	tag, err := f.tag(record.numbers)
 	if err != nil {
 		return err
 	}
@@ -175,53 +176,80 @@ func (f Field[T]) Set(record *Record, value T) error {
 
 // Getsockopt asks a socket for this field alone: PKTMETA_RX_FIELD, PKTMETA_RX_SYN_FIELD or
 // PKTMETA_TX_FIELD. The error is syscall.ENODATA if there is no record, ENOENT if it lacks the field.
-func (f Field[T]) Getsockopt(host *Registry, conn syscall.RawConn, option int) (T, error) {
-	var none T
-	number, err := f.Number(host)
-	if err != nil {
-		return none, err
-	}
-	data, err := Getsockopt(conn, SOL_PKTMETA, option+number)
-	if err != nil {
-		return none, err
-	}
-	return f.answered(data)
+func (f Field[T]) Getsockopt(host *Registry, conn syscall.RawConn, option int) (value T, err error) {
+	err = host.byNumbers(conn, func(numbers *Numbers) error {
+		number, err := f.Number(numbers)
+		if err != nil {
+			return err
+		}
+		data, err := Getsockopt(conn, SOL_PKTMETA, option+number)
+		if err != nil {
+			return err
+		}
+		value, err = f.answered(data)
+		return err
+	})
+	return value, err
 }
 
 // Setsockopt sets this field alone: PKTMETA_TX_FIELD.
 func (f Field[T]) Setsockopt(host *Registry, conn syscall.RawConn, option int, value T) error {
-	number, err := f.Number(host)
-	if err != nil {
-		return err
-	}
-	data, err := f.Encode(value)
-	if err != nil {
-		return err
-	}
-	return Setsockopt(conn, SOL_PKTMETA, option+number, data)
+	return host.write(conn, func(numbers *Numbers) error {
+		number, err := f.Number(numbers)
+		if err != nil {
+			return err
+		}
+		data, err := f.Encode(value)
+		if err != nil {
+			return err
+		}
+		return Setsockopt(conn, SOL_PKTMETA, option+number, data)
+	})
 }
 
-func (f Field[T]) tag(host *Registry) (byte, error) {
-	tag, ok := host.tags[identity{f.Name, f.Kind, f.Size}]
+func (f Field[T]) tag(numbers *Numbers) (byte, error) {
+	tag, ok := numbers.tags[identity{f.Name, f.Kind, f.Size}]
 	if !ok {
 		return 0, fmt.Errorf("this host has no field %s of this type: register its schema", f.Name)
 	}
 	return tag, nil
 }
 
-// Registry has the numbers that a host gave to fields. They stay the same as long as the host has the
-// fields: ask once.
-type Registry struct{ tags map[identity]byte }
+// Numbers are those that one datapath gave to fields. They do not change.
+type Numbers struct {
+	tags     map[identity]byte
+	datapath datapath
+}
 
 type identity struct {
 	name       string
 	kind, size uint8
 }
 
-// NewRegistry asks for all fields, on any socket. The error is syscall.ENOPROTOOPT if no datapath
-// delivers to the sockets of its cgroup.
-func NewRegistry(conn syscall.RawConn) (*Registry, error) {
-	host := &Registry{map[identity]byte{}}
+// datapath is who answers a socket, and which fields it has: instance and schema of PKTMETA_INFO.
+type datapath struct {
+	instance uint32
+	schema   uint64
+}
+
+func whoAnswers(conn syscall.RawConn) (datapath, error) {
+	info, err := Getsockopt(conn, SOL_PKTMETA, PKTMETA_INFO)
+	if err != nil {
+		return datapath{}, err
+	}
+	if len(info) < 32 {
+		return datapath{}, fmt.Errorf("%d bytes are no pktmeta_info", len(info))
+	}
+	return datapath{binary.LittleEndian.Uint32(info[4:]), binary.LittleEndian.Uint64(info[24:])}, nil
+}
+
+// askNumbers asks for all of them, on any socket. The error is that of NewRegistry.
+func askNumbers(conn syscall.RawConn) (*Numbers, error) {
+	datapath, err := whoAnswers(conn)
+	if err != nil {
+		return nil, err
+	}
+	numbers := &Numbers{map[identity]byte{}, datapath}
 	for number := 1; number < PKTMETA_FIELDS_MAX; number++ {
 		info, err := Getsockopt(conn, SOL_PKTMETA, PKTMETA_FIELD_INFO+number)
 		if errors.Is(err, syscall.ENODATA) {
@@ -236,25 +264,87 @@ func NewRegistry(conn syscall.RawConn) (*Registry, error) {
 		name := strings.TrimRight(string(info[:PKTMETA_NAME_SIZE]), "\x00")
 		kind, size := info[57], info[58]
 		number = int(info[56])
-		host.register(name, kind, size, number)
+		numbers.register(name, kind, size, number)
 	}
-	return host, nil
+	return numbers, nil
 }
 
-func (host *Registry) register(name string, kind, size uint8, number int) {
+// AreOf says whether the last answer of this socket came from the datapath that gave the numbers.
+func (numbers *Numbers) AreOf(conn syscall.RawConn) (bool, error) {
+	now, err := whoAnswers(conn)
+	return now == numbers.datapath, err
+}
+
+// Registry is the fields of the host, for its sockets and any number of goroutines. Another datapath has
+// numbers of its own (`pktmeta down`, `up`): so each call asks who answered it, which is one getsockopt,
+// and does it again with the numbers of another.
+type Registry struct{ numbers atomic.Pointer[Numbers] }
+
+// NewRegistry asks for all fields, on any socket. The error is syscall.ENOPROTOOPT or EOPNOTSUPP if no
+// datapath delivers to the sockets of its cgroup.
+func NewRegistry(conn syscall.RawConn) (*Registry, error) {
+	numbers, err := askNumbers(conn)
+	if err != nil {
+		return nil, err
+	}
+	host := &Registry{}
+	host.numbers.Store(numbers)
+	_, err = host.Numbers(conn)
+	return host, err
+}
+
+// Numbers gives those of who answers this socket now, for calls of your own: do these again if
+// Numbers.AreOf says no afterwards.
+func (host *Registry) Numbers(conn syscall.RawConn) (numbers *Numbers, err error) {
+	err = host.byNumbers(conn, func(now *Numbers) error {
+		numbers = now
+		return nil
+	})
+	return numbers, err
+}
+
+// byNumbers does what needs numbers with those of who answers.
+func (host *Registry) byNumbers(conn syscall.RawConn, act func(*Numbers) error) error {
+	for try := 0; try < 3; try++ {
+		numbers := host.numbers.Load()
+		acted := act(numbers)
+		same, err := numbers.AreOf(conn)
+		if err != nil {
+			return err
+		}
+		if same {
+			return acted
+		}
+		if numbers, err = askNumbers(conn); err != nil {
+			return err
+		}
+		host.numbers.Store(numbers)
+	}
+	return os.NewSyscallError("getsockopt", syscall.ESTALE) // it was replaced again and again
+}
+
+// write asks before, too: rather than once something was sent with old numbers.
+func (host *Registry) write(conn syscall.RawConn, act func(*Numbers) error) error {
+	if _, err := host.Numbers(conn); err != nil {
+		return err
+	}
+	return host.byNumbers(conn, act)
+}
+
+func (numbers *Numbers) register(name string, kind, size uint8, number int) {
 	tag := byte(number)
 	if kind != PKTMETA_KIND_VARIABLE {
 		tag |= map[uint8]byte{2: 1, 4: 2, 8: 3}[size] << 6
 	}
-	host.tags[identity{name, kind, size}] = tag
+	numbers.tags[identity{name, kind, size}] = tag
 }
 
 // Record gives a record without fields.
-func (host *Registry) Record() *Record { return &Record{host: host} }
+func (numbers *Numbers) Record() *Record { return &Record{numbers: numbers} }
 
 // Parse reads a record. It is an error if the bytes are none.
-func (host *Registry) Parse(data []byte) (*Record, error) {
-	record := host.Record()
+func (numbers *Numbers) Parse(data []byte) (*Record, error) {
+	record := numbers.Record()
 	if len(data) < 4 || data[0] != PKTMETA_MAGIC_0 || data[1] != PKTMETA_MAGIC_1 ||
 		data[2]>>4 != PKTMETA_RECORD_VERSION {
 		return nil, errors.New("not a record: it does not begin as one")
@@ -282,24 +372,11 @@ func (host *Registry) Parse(data []byte) (*Record, error) {
 	return record, nil
 }
 
-// Select chooses the fields that PKTMETA_RX_FIELDS and its likes answer with.
-func (host *Registry) Select(conn syscall.RawConn, fields ...interface{ Number(*Registry) (int, error) }) error {
-	selection := make([]byte, len(fields))
-	for i, field := range fields {
-		number, err := field.Number(host)
-		if err != nil {
-			return err
-		}
-		selection[i] = byte(number)
-	}
-	return Setsockopt(conn, SOL_PKTMETA, PKTMETA_FIELDS, selection)
-}
-
 // Selected reads the answer of PKTMETA_RX_FIELDS and its likes.
-func (host *Registry) Selected(answer []byte) *Record {
-	record := host.Record()
+func (numbers *Numbers) Selected(answer []byte) *Record {
+	record := numbers.Record()
 	for ; len(answer) >= valueSize; answer = answer[valueSize:] {
-		for _, tag := range host.tags {
+		for _, tag := range numbers.tags {
 			if size := int(answer[2]); tag&PKTMETA_TAG_TYPE == answer[0] && answer[1] == 0 && size <= PKTMETA_VALUE_MAX {
 				record.fields = append(record.fields, tlv{tag, append([]byte{}, answer[8:8+size]...)})
 			}
@@ -308,23 +385,104 @@ func (host *Registry) Selected(answer []byte) *Record {
 	return record
 }
 
-// Of a struct pktmeta_value.
-const valueSize = 72
+// Renumber gives the same record in these numbers. It is an error if a field of it has none.
+func (numbers *Numbers) Renumber(record *Record) (*Record, error) {
+	if record.numbers == numbers {
+		return record, nil
+	}
+	names := map[byte]identity{}
+	for name, tag := range record.numbers.tags {
+		names[tag] = name
+	}
+	renumbered := numbers.Record()
+	for _, field := range record.fields {
+		name, known := names[field.tag]
+		tag, here := numbers.tags[name]
+		if !known || !here {
+			return nil, fmt.Errorf("this host has no field %s of this type: register its schema", name.name)
+		}
+		renumbered.fields = append(renumbered.fields, tlv{tag, field.value})
+	}
+	return renumbered, nil
+}
+
+// Record gives a record without fields, to be set and written.
+func (host *Registry) Record(conn syscall.RawConn) (*Record, error) {
+	numbers, err := host.Numbers(conn)
+	if err != nil {
+		return nil, err
+	}
+	return numbers.Record(), nil
+}
 
 // Read asks a socket for a record: PKTMETA_RX, PKTMETA_RX_SYN, PKTMETA_TX, or, at SOL_PKTMETA_DGRAM,
 // that of a ticket. The error is syscall.ENODATA if the packet had none.
 func (host *Registry) Read(conn syscall.RawConn, level, option int) (*Record, error) {
-	data, err := Getsockopt(conn, level, option)
+	return host.read(conn, level, option, (*Numbers).Parse)
+}
+
+// ReadSelected asks for the selected fields: PKTMETA_RX_FIELDS, PKTMETA_RX_SYN_FIELDS, or a ticket or
+// byte at its level. The error is syscall.ENODATA if there is no record, or nothing is selected.
+func (host *Registry) ReadSelected(conn syscall.RawConn, level, option int) (*Record, error) {
+	return host.read(conn, level, option, func(numbers *Numbers, answer []byte) (*Record, error) {
+		return numbers.Selected(answer), nil
+	})
+}
+
+func (host *Registry) read(conn syscall.RawConn, level, option int,
+	parse func(*Numbers, []byte) (*Record, error)) (record *Record, err error) {
+	err = host.byNumbers(conn, func(numbers *Numbers) error {
+		answer, err := Getsockopt(conn, level, option)
+		if err != nil {
+			return err
+		}
+		record, err = parse(numbers, answer)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return host.Parse(data)
+	return record, nil
 }
+
+// Select chooses the fields that ReadSelected gets; on a listener, for the connections it accepts.
+func (host *Registry) Select(conn syscall.RawConn, fields ...interface{ Number(*Numbers) (int, error) }) error {
+	return host.byNumbers(conn, func(numbers *Numbers) error {
+		selection := make([]byte, len(fields))
+		for i, field := range fields {
+			number, err := field.Number(numbers)
+			if err != nil {
+				return err
+			}
+			selection[i] = byte(number)
+		}
+		return Setsockopt(conn, SOL_PKTMETA, PKTMETA_FIELDS, selection)
+	})
+}
+
+// Write says what a socket sends: a record at SOL_PKTMETA with PKTMETA_TX or, at SOL_PKTMETA_DGRAM, that
+// of a ticket. It is an error if the host does not have a field of it any more.
+func (host *Registry) Write(conn syscall.RawConn, level, option int, record *Record) error {
+	return host.write(conn, func(numbers *Numbers) error {
+		renumbered, err := numbers.Renumber(record)
+		if err != nil {
+			return err
+		}
+		data, err := renumbered.Bytes()
+		if err != nil {
+			return err
+		}
+		return Setsockopt(conn, level, option, data)
+	})
+}
+
+// Of a struct pktmeta_value.
+const valueSize = 72
 
 // Record is the fields of a packet.
 type Record struct {
-	host   *Registry
-	fields []tlv
+	numbers *Numbers
+	fields  []tlv
 }
 
 type tlv struct {
@@ -342,7 +500,7 @@ func (record *Record) find(tag byte) *tlv {
 	return nil
 }
 
-// Bytes is what PKTMETA_TX takes. It is an error if it is longer than a record can be.
+// Bytes is what PKTMETA_TX takes, of who gave the numbers. It is an error if it is longer than a record can be.
 func (record *Record) Bytes() ([]byte, error) {
 	data := []byte{PKTMETA_MAGIC_0, PKTMETA_MAGIC_1, PKTMETA_RECORD_VERSION << 4, 0}
 	for _, field := range record.fields {
