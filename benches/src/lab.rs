@@ -192,7 +192,7 @@ impl Up<'_> {
 impl Drop for Up<'_> {
     fn drop(&mut self) {
         let datapath = &self.lab.datapath;
-        if datapath.status().is_ok_and(|status| status.is_none()) {
+        if datapath.status().is_ok_and(|status| status.is_down()) {
             return; // went with another's
         }
         let server = self.lab.hosts.server();

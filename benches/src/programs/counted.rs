@@ -136,7 +136,7 @@ struct Programs<'u> {
 impl Programs<'_> {
     /// What each has cost until now.
     fn costs(&self) -> anyhow::Result<Costs> {
-        let status = self.datapath.status()?.context("the datapath is down")?;
+        let status = self.datapath.status()?;
         let programs = status.into_hooks().flat_map(|hook| hook.programs);
         let programs: Vec<_> = programs.collect();
         let own = Hook::ALL.into_iter().map(|hook| {

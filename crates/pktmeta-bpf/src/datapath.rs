@@ -1,32 +1,37 @@
 //! The datapath: up, down, status.
 
-mod delivery;
+pub(crate) mod delivery;
+pub(crate) mod interface;
 mod registration;
-mod ring;
+pub(crate) mod ring;
 mod status;
 mod up;
 
 pub use delivery::Delivery;
+pub use interface::InterfaceStatus;
 pub(crate) use registration::builtin_fields;
-pub use status::{DeliveryStatus, HookStatus, InterfaceStatus, Status};
+pub use status::{DeliveryStatus, HookStatus, Status};
 pub use up::{AttachMode, Senders, Up, UpOptions};
 
 use crate::{
-    error::{Context, Error},
+    bpffs::{Bpffs, Locked},
+    error::Error,
     host,
-    pins::{self, InterfaceId, Pins, Staging},
+    pins::{self, Pins},
     registry::HostRegistry,
     sys,
 };
+use delivery::PinnedDelivery;
+use interface::PinnedInterface;
 use std::{
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// The datapath of this host, or of another bpffs in tests.
 #[derive(Clone, Debug)]
 pub struct Datapath {
-    bpffs: PathBuf,
+    bpffs: Bpffs,
 }
 
 impl Default for Datapath {
@@ -40,7 +45,15 @@ impl Datapath {
     #[must_use]
     pub fn new(bpffs: &Path) -> Self {
         Self {
-            bpffs: bpffs.into(),
+            bpffs: Bpffs::new(bpffs),
+        }
+    }
+
+    /// How long to wait for another command that changes something there; 30 seconds otherwise.
+    #[must_use]
+    pub fn waiting(self, wait: Duration) -> Self {
+        Self {
+            bpffs: self.bpffs.waiting(wait),
         }
     }
 
@@ -53,94 +66,116 @@ impl Datapath {
         up::up(self, options)
     }
 
-    /// Takes a part of the datapath down; with the last interface, or the last part, everything goes.
+    /// Takes a part of the datapath down, and that alone; with the last part everything goes.
+    ///
+    /// A killed `down` is finished by the next, or by the next `up`.
     ///
     /// # Errors
     /// The part is not there, or the kernel refuses.
     pub fn down(&self, part: Part<'_>) -> Result<Down, Error> {
         host::check_capabilities()?;
-        let pins = self.pins();
-        if !host::is_bpffs(&self.bpffs) {
-            return match part {
-                Part::Everything => Ok(Down {
-                    parts: Vec::new(),
-                    everything: true,
-                }),
-                part => Err(part.not_up()),
-            };
-        }
-        let lock = self.lock()?;
-        Staging::leftover(&self.bpffs).remove()?;
-        let here = host::network_namespace()?;
-        let mut interfaces = pins.interface_ids();
-        let mut cgroups = Delivery::all(&pins);
-        match part {
-            Part::Everything => {}
-            Part::Interface(name) => {
-                let id = find_interface(name)?;
-                interfaces.retain(|&other| other == id);
-                cgroups.clear();
-            }
-            Part::Cgroup(path) => {
-                let id = delivery::Cgroup::open(path)?.id();
-                cgroups.retain(|other| other.cgroup_id == id);
-                interfaces.clear();
-            }
-        }
-        if !matches!(part, Part::Everything) && interfaces.is_empty() && cgroups.is_empty() {
+        let down = match self.bpffs.open()? {
+            Some(root) => take_down(&self.bpffs.lock(root)?, &self.registry(), part)?,
+            None => Down::nothing(),
+        };
+        if !matches!(part, Part::Everything) && down.parts.is_empty() {
             return Err(part.not_up());
         }
-        let mut parts = Vec::new();
-        for &id in &interfaces {
-            parts.push(status::interface(&pins, id, here).label());
-            pins.interface(id).remove()?;
-        }
-        for delivery in &cgroups {
-            let own = pins.cgroup(delivery.cgroup_id);
-            parts.push(delivery.label());
-            ring::close(&own.directory);
-            own.remove()?;
-        }
-        let no_interfaces = pins.interface_ids().is_empty();
-        let everything = match part {
-            Part::Everything => true,
-            Part::Interface(_) => no_interfaces,
-            Part::Cgroup(_) => no_interfaces && pins.cgroup_ids().is_empty(),
-        };
-        if everything {
-            for id in pins.cgroup_ids() {
-                ring::close(&pins.cgroup(id).directory);
-            }
-            pins.remove()?;
-            self.registry().forget_unkept()?;
-            drop(lock);
-            host::unmount_own_bpffs(&self.bpffs)
-                .context(|| format!("unmount {}", self.bpffs.display()))?;
-        }
-        Ok(Down { parts, everything })
+        Ok(down)
     }
 
-    /// What is attached where, and what it counted; `None` if nothing is.
+    /// What is attached where, as the kernel says, and what it counted.
     ///
     /// # Errors
-    /// The pins cannot be read.
-    pub fn status(&self) -> Result<Option<Status>, Error> {
+    /// One cannot look.
+    pub fn status(&self) -> Result<Status, Error> {
         status::status(self)
     }
 
     /// The fields of this host and their numbers.
     #[must_use]
     pub fn registry(&self) -> HostRegistry {
-        HostRegistry::new(&self.bpffs)
+        HostRegistry::of(self.bpffs.clone())
     }
 
-    pub(crate) fn pins(&self) -> Pins {
-        Pins::datapath(&self.bpffs)
+    /// The pins of what is up, if something is.
+    pub(crate) fn pins(&self) -> Result<Option<Pins>, Error> {
+        match self.bpffs.open()? {
+            Some(root) => Pins::of_datapath(&root),
+            None => Ok(None),
+        }
     }
+}
 
-    fn lock(&self) -> Result<OwnedFd, Error> {
-        pins::lock(&self.bpffs)
+/// Each part leaves the datapath by one rename, packets' writers before their readers; what is aside
+/// then is removed, by the next command if this one is killed.
+fn take_down(locked: &Locked, registry: &HostRegistry, part: Part<'_>) -> Result<Down, Error> {
+    let root = locked.root();
+    let mut left = settle(locked, registry)?;
+    let Some(pins) = Pins::of_datapath(root)? else {
+        return Ok(Down {
+            left,
+            ..Down::nothing()
+        });
+    };
+    let mut interfaces = Vec::new();
+    let mut deliveries = Vec::new();
+    match part {
+        Part::Everything => {
+            interfaces = PinnedInterface::all(&pins)?;
+            deliveries = PinnedDelivery::all(&pins)?;
+        }
+        Part::Interface(name) => {
+            interfaces = PinnedInterface::all(&pins)?;
+            let id = interface::find(name)?;
+            let (program, here) = (sys::xdp_program(id), host::network_namespace()?);
+            let program = program.map_err(|error| Error::of(format!("look at {name}"), &error))?;
+            interfaces.retain(|pinned| {
+                let had = (pinned.id.netns, pinned.id.ifindex) == (here, id) && pinned.has_ended();
+                had || program.is_some_and(|program| pinned.runs(program))
+            });
+        }
+        Part::Cgroup(path) => {
+            let id = delivery::Cgroup::open(path)?.id();
+            deliveries = PinnedDelivery::all(&pins)?;
+            deliveries.retain(|pinned| pinned.delivery.cgroup_id == id);
+        }
     }
+    let mut parts = Vec::new();
+    if !interfaces.is_empty() || !deliveries.is_empty() {
+        let aside = Pins::aside(root)?;
+        for pinned in interfaces {
+            parts.push(pinned.status()?.label());
+            pins.move_interface(pinned.id, &aside)?;
+        }
+        for pinned in deliveries {
+            parts.push(pinned.delivery.label());
+            pins.move_cgroup(pinned.delivery.cgroup_id, &aside)?;
+        }
+        drop((pins, aside));
+        left = settle(locked, registry)?;
+    }
+    let everything =
+        Pins::of_datapath(root)?.is_none_or(|pins| pins.has_no_parts().unwrap_or_default());
+    Ok(Down {
+        parts,
+        everything,
+        left,
+    })
+}
+
+/// Finishes what killed commands have begun. Without a datapath no field stays that was not
+/// registered to stay. What is in the way and none of ours is returned.
+fn settle(locked: &Locked, registry: &HostRegistry) -> Result<Vec<PathBuf>, Error> {
+    let left = pins::settle(locked.root())?;
+    let up = match Pins::of_datapath(locked.root())? {
+        Some(pins) => !pins.has_no_parts()?,
+        None => false,
+    };
+    if !up {
+        registry.forget_unkept(locked.root())?;
+    }
+    Ok(left)
 }
 
 /// What `down` is to take down.
@@ -178,16 +213,16 @@ pub struct Down {
     pub parts: Vec<String>,
     /// True if nothing of the datapath is left.
     pub everything: bool,
+    /// What others put where pktmeta's pins are: it is still there.
+    pub left: Vec<PathBuf>,
 }
 
-fn find_interface(name: &str) -> Result<InterfaceId, Error> {
-    let tried = || format!("find interface {name:?}");
-    let ifindex = sys::interface_index(name).map_err(|error| {
-        Error::new(tried(), error)
-            .remedy("`ip link` lists the interfaces of this network namespace")
-    })?;
-    Ok(InterfaceId {
-        netns: host::network_namespace()?,
-        ifindex,
-    })
+impl Down {
+    fn nothing() -> Self {
+        Self {
+            parts: Vec::new(),
+            everything: true,
+            left: Vec::new(),
+        }
+    }
 }

@@ -1,12 +1,15 @@
 //! What the host must have: capabilities, BTF, bpffs, cgroup v2.
 
-use crate::{
-    error::{Context, Error},
-    sys,
-};
+use crate::error::{Context, Error};
+use rustix::{fs::FsWord, thread::LinkNameSpaceType};
 use std::{
-    fs, io, iter,
-    os::unix::fs::MetadataExt,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ffi::OsString,
+    fs, io,
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::MetadataExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -14,12 +17,13 @@ use std::{
 pub const BPFFS: &str = "/sys/fs/bpf";
 
 /// Linux's `BPF_FS_MAGIC`.
-const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+pub(crate) const BPF_FS_MAGIC: FsWord = 0xcafe_4a11;
 /// Linux's `CGROUP2_SUPER_MAGIC`.
-const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
 
-/// The source of a bpffs that we mounted, in mountinfo: `down` unmounts it.
-const MOUNT_SOURCE: &str = "pktmeta";
+/// Inode of the root of the cgroup v2 hierarchy. In a cgroup namespace another directory is the
+/// root, with a number of its own.
+const CGROUP_ROOT: u64 = 1;
 
 /// The capabilities that attaching takes, by bit.
 const CAPABILITIES: [(u32, &str); 3] =
@@ -66,37 +70,38 @@ pub fn check_btf() -> Result<(), Error> {
 /// True if bpffs is mounted there.
 #[must_use]
 pub fn is_bpffs(path: &Path) -> bool {
-    sys::file_system(path).is_ok_and(|magic| magic == BPF_FS_MAGIC)
+    rustix::fs::statfs(path).is_ok_and(|found| found.f_type == BPF_FS_MAGIC)
 }
 
-/// Mounts bpffs at `path` unless it is there.
-///
-/// # Errors
-/// The kernel's.
-pub fn mount_bpffs(path: &Path) -> Result<(), Error> {
-    if is_bpffs(path) {
+/// Checks that what this process mounts outlives it: that somebody else lives in its mount
+/// namespace. `ip netns exec` makes one for the command that it runs.
+pub(crate) fn check_mounts_last(path: &Path) -> Result<(), Error> {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt"));
+    let Ok(own) = namespace("self") else {
+        return Ok(()); // one cannot look: it may be as it should
+    };
+    let Ok(processes) = fs::read_dir("/proc") else {
         return Ok(());
+    };
+    let own_pid = std::process::id().to_string();
+    for process in processes.flatten().map(|entry| entry.file_name()) {
+        let Some(pid) = process.to_str().filter(|name| name.parse::<u32>().is_ok()) else {
+            continue;
+        };
+        match namespace(pid) {
+            Ok(other) if other == own && pid != own_pid => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            _ => {}
+        }
     }
-    sys::mount_bpffs(MOUNT_SOURCE, path).map_err(|error| {
-        let remedy = format!("mount it: mount -t bpf bpf {}", path.display());
-        Error::new(format!("mount bpffs on {}", path.display()), error).remedy(remedy)
-    })
-}
-
-/// Unmounts a bpffs that [`mount_bpffs`] mounted, if nothing is in it.
-pub(crate) fn unmount_own_bpffs(path: &Path) -> io::Result<()> {
-    let ours = mounts()?.any(|mount| {
-        mount.point == path && mount.file_system == "bpf" && mount.source == MOUNT_SOURCE
-    });
-    // The kernel's own two files do not count.
-    let used = fs::read_dir(path)?
-        .filter_map(Result::ok)
-        .any(|entry| !entry.file_name().to_string_lossy().ends_with(".debug"));
-    if ours && !used {
-        sys::unmount(path)
-    } else {
-        Ok(())
-    }
+    let why = "only this command lives in its mount namespace, as under `ip netns exec`: the mount \
+               and all pins would go when it ends";
+    let remedy = format!(
+        "run `nsenter --net=/run/netns/NAME pktmeta ...` instead of `ip netns exec`, or run `mount \
+         -t bpf -o mode=755 bpf {}` before",
+        path.display()
+    );
+    Err(Error::new("mount", why).remedy(remedy))
 }
 
 /// The mount point of the cgroup v2 hierarchy.
@@ -105,15 +110,23 @@ pub(crate) fn unmount_own_bpffs(path: &Path) -> io::Result<()> {
 /// None is mounted.
 pub fn cgroup_root() -> Result<PathBuf, Error> {
     let tried = "find the cgroup v2 hierarchy";
-    let mut mounts = mounts().context(|| tried.into())?;
-    let mount = mounts.find(|mount| mount.file_system == "cgroup2");
-    mount.map(|mount| mount.point).ok_or_else(|| {
-        Error::new(
+    let mounts = mounts().context(|| tried.into())?;
+    let mut mounts: Vec<_> = mounts
+        .into_iter()
+        .filter(|mount| mount.file_system == "cgroup2")
+        .map(|mount| mount.point)
+        .collect();
+    // The whole hierarchy, if it is there, before a part that is mounted elsewhere.
+    let is_root = |point: &PathBuf| fs::metadata(point).is_ok_and(|it| it.ino() == CGROUP_ROOT);
+    let at = mounts.iter().position(is_root).unwrap_or(0);
+    if mounts.is_empty() {
+        return Err(Error::new(
             tried,
             "no cgroup2 file system is mounted; sockets are reached through cgroups",
         )
-        .remedy("mount it: mount -t cgroup2 none /sys/fs/cgroup")
-    })
+        .remedy("mount it: mount -t cgroup2 none /sys/fs/cgroup"));
+    }
+    Ok(mounts.swap_remove(at))
 }
 
 /// The directory of the cgroup of a process: its number, or `self`.
@@ -146,38 +159,156 @@ pub fn open_cgroup(path: &Path) -> Result<fs::File, Error> {
             .remedy(format!("name a directory below {root}"))
     };
     let cgroup = fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
-    match sys::file_system(path) {
-        Ok(CGROUP2_SUPER_MAGIC) => Ok(cgroup),
+    match rustix::fs::fstatfs(&cgroup) {
+        Ok(found) if found.f_type == CGROUP2_SUPER_MAGIC => Ok(cgroup),
         _ => Err(refuse(
             "it is not a directory of the cgroup v2 file system".into(),
         )),
     }
 }
 
-/// The cgroups that this process can see, from the root on: the number of each, which is the inode of
-/// its directory, and that.
-pub(crate) fn cgroups() -> impl Iterator<Item = (u64, PathBuf)> {
-    let mut waiting = Vec::from_iter(cgroup_root());
-    iter::from_fn(move || {
-        loop {
-            let directory = waiting.pop()?;
-            // One that cannot be read has been removed since.
-            let Ok(metadata) = fs::metadata(&directory) else {
-                continue;
-            };
-            let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-            let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-            waiting.extend(below.map(|entry| entry.path()));
-            return Some((metadata.ino(), directory));
-        }
-    })
+/// The cgroups that this process can see: from the root on, or below one of them.
+#[derive(Debug, Default)]
+pub(crate) struct Cgroups {
+    /// The directory of each, by its number, which is that directory's inode.
+    pub(crate) by_id: HashMap<u64, PathBuf>,
+    /// Why some may not be among them; `None` if there are no others.
+    pub(crate) unseen: Option<String>,
 }
 
-/// The directory of the cgroup with this number; `None` if it is gone.
-pub(crate) fn cgroup_by_id(id: u64) -> Option<PathBuf> {
-    let mut cgroups = cgroups();
-    let (_, directory) = cgroups.find(|(number, _)| *number == id)?;
-    Some(directory)
+impl Cgroups {
+    /// All that can be seen.
+    pub(crate) fn all() -> Self {
+        let root = match cgroup_root() {
+            Ok(root) => root,
+            Err(error) => {
+                return Self {
+                    unseen: Some(error.line()),
+                    ..Self::default()
+                };
+            }
+        };
+        let mut cgroups = Self::below(&root);
+        if !cgroups.by_id.contains_key(&CGROUP_ROOT) {
+            let why = "this process sees a part of the cgroups only, as in a cgroup namespace";
+            cgroups.unseen.get_or_insert_with(|| why.into());
+        }
+        cgroups
+    }
+
+    /// This one and those below it.
+    pub(crate) fn below(directory: &Path) -> Self {
+        let mut cgroups = Self::default();
+        let mut waiting = vec![directory.to_owned()];
+        let mut device = None;
+        while let Some(directory) = waiting.pop() {
+            let read = || {
+                let metadata = fs::metadata(&directory)?;
+                if *device.get_or_insert(metadata.dev()) != metadata.dev() {
+                    let why = "something else is mounted there";
+                    return Err(io::Error::other(why));
+                }
+                cgroups.by_id.insert(metadata.ino(), directory.clone());
+                for entry in fs::read_dir(&directory)? {
+                    let entry = entry?;
+                    if entry.file_type()?.is_dir() {
+                        waiting.push(entry.path());
+                    }
+                }
+                Ok(())
+            };
+            match { read }() {
+                // One that was removed meanwhile.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => {
+                    let why = format!("look into {}: {error}", directory.display());
+                    cgroups.unseen.get_or_insert(why);
+                }
+                Ok(()) => {}
+            }
+        }
+        cgroups
+    }
+
+    /// Where the cgroup with this number is.
+    pub(crate) fn find(&self, id: u64) -> Found<PathBuf> {
+        match (self.by_id.get(&id), &self.unseen) {
+            (Some(path), _) => Found::There(path.clone()),
+            (None, None) => Found::Gone,
+            (None, Some(why)) => Found::Unknown(why.clone()),
+        }
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOENT | libc::ENODEV | libc::ENOTDIR)
+    )
+}
+
+/// Whether something is there, as far as this process can see. That it cannot look does not mean
+/// that nothing is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    /// It is.
+    There(T),
+    /// It is not.
+    Gone,
+    /// One cannot look, for this reason.
+    Unknown(String),
+}
+
+impl<T> Found<T> {
+    /// What is there.
+    pub fn there(&self) -> Option<&T> {
+        match self {
+            Self::There(it) => Some(it),
+            Self::Gone | Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// What `look` finds in each network namespace that some process is in or that has a name, by the
+/// namespace's number. Namespaces that cannot be entered are left out.
+pub(crate) fn in_network_namespaces<T: Send>(
+    look: impl Fn() -> Option<T> + Sync,
+) -> BTreeMap<u64, T> {
+    let processes = names("/proc").filter(|name| name.as_bytes().iter().all(u8::is_ascii_digit));
+    let of_processes = processes.map(|pid| Path::new("/proc").join(pid).join("ns/net"));
+    let named = names("/run/netns").map(|name| Path::new("/run/netns").join(name));
+    let mut seen = BTreeSet::new();
+    let mut found = BTreeMap::new();
+    for path in of_processes.chain(named) {
+        let Ok(number) = fs::metadata(&path).map(|file| file.ino()) else {
+            continue;
+        };
+        if !seen.insert(number) {
+            continue;
+        }
+        let Ok(namespace) = fs::File::open(&path) else {
+            continue;
+        };
+        // On a thread of its own, which ends there.
+        let enter = || {
+            let network = Some(LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(
+                std::os::fd::AsFd::as_fd(&namespace),
+                network,
+            )
+            .ok()?;
+            look()
+        };
+        let it = std::thread::scope(|scope| scope.spawn(enter).join().ok().flatten());
+        found.extend(it.map(|it| (number, it)));
+    }
+    found
+}
+
+/// What is in a directory; nothing if it cannot be read.
+fn names(directory: &str) -> impl Iterator<Item = OsString> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name())
 }
 
 /// Inode of this thread's network namespace: its number.
@@ -191,24 +322,46 @@ pub(crate) fn network_namespace() -> Result<u64, Error> {
 struct Mount {
     point: PathBuf,
     file_system: String,
-    source: String,
 }
 
 /// Lines of mountinfo, see proc_pid_mountinfo(5).
-fn mounts() -> io::Result<impl Iterator<Item = Mount>> {
-    let text = fs::read_to_string("/proc/thread-self/mountinfo")?;
-    let mounts: Vec<_> = text.lines().filter_map(parse_mount).collect();
-    Ok(mounts.into_iter())
+fn mounts() -> io::Result<Vec<Mount>> {
+    let bytes = fs::read("/proc/thread-self/mountinfo")?;
+    Ok(bytes
+        .split(|&byte| byte == b'\n')
+        .filter_map(parse_mount)
+        .collect())
 }
 
-fn parse_mount(line: &str) -> Option<Mount> {
-    let (left, right) = line.split_once(" - ")?;
-    let mut right = right.split(' ');
+/// Paths are bytes, of any encoding or none.
+fn parse_mount(line: &[u8]) -> Option<Mount> {
+    let fields: Vec<_> = line.split(|&byte| byte == b' ').collect();
+    let dash = fields.iter().position(|field| *field == b"-")?;
+    let text = |at: usize| Some(String::from_utf8_lossy(fields.get(at)?).into_owned());
     Some(Mount {
-        point: left.split(' ').nth(4)?.replace("\\040", " ").into(),
-        file_system: right.next()?.into(),
-        source: right.next()?.into(),
+        point: OsString::from_vec(unescape(fields.get(4)?)).into(),
+        file_system: text(dash + 1)?,
     })
+}
+
+/// Turns `\040` and the like into the bytes that they stand for.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = field;
+    while let [first, behind @ ..] = rest {
+        let octal = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok();
+        match (first, behind.get(..3).and_then(octal)) {
+            (b'\\', Some(byte)) => {
+                bytes.push(byte);
+                rest = &behind[3..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    bytes
 }
 
 fn effective_capabilities(status: &str) -> u64 {
@@ -223,14 +376,11 @@ mod tests {
 
     #[test]
     fn a_line_of_mountinfo_reads() {
-        let line = "36 35 98:0 / /mnt/a\\040b rw,noatime shared:1 - cgroup2 cgroup2 rw,nsdelegate";
+        let line = b"36 35 98:0 / /mnt/a\\040b\xff rw,noatime shared:1 - cgroup2 cgroup2 rw";
         let mount = parse_mount(line).unwrap();
-        assert_eq!(mount.point, Path::new("/mnt/a b"));
-        assert_eq!(
-            (mount.file_system.as_str(), mount.source.as_str()),
-            ("cgroup2", "cgroup2")
-        );
-        assert!(parse_mount("36 35 98:0").is_none());
+        assert_eq!(mount.point.as_os_str().as_bytes(), b"/mnt/a b\xff");
+        assert_eq!(mount.file_system, "cgroup2");
+        assert!(parse_mount(b"36 35 98:0").is_none());
     }
 
     #[test]

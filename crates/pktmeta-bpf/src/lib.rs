@@ -9,12 +9,15 @@
 //! `DEP_PKTMETA_CLANG`.
 
 pub mod bind;
+mod bpffs;
 mod datapath;
+mod dir;
 pub mod doctor;
 mod endpoints;
 mod error;
 pub mod hooks;
 pub mod host;
+mod links;
 mod object;
 mod pins;
 mod registry;
@@ -27,6 +30,7 @@ pub use datapath::{
     Senders, Status, Up, UpOptions,
 };
 pub use error::Error;
+pub use links::Attached;
 pub use object::{Object, ObjectOptions};
 pub use registry::{HostRegistry, Registered, Removal, Use, User};
 pub use sys::ProgramStats;

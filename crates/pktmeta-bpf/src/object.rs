@@ -2,8 +2,9 @@
 
 use crate::{
     bind::Image,
+    dir::Dir,
     error::{Context, Error},
-    hooks::Hook,
+    hooks::{Hook, Program},
     sys,
 };
 use libbpf_rs::{MapCore, ObjectBuilder, ProgramType};
@@ -11,7 +12,7 @@ use pktmeta_core::Registry;
 use std::{
     ffi::OsStr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Mutex,
 };
 
@@ -86,7 +87,7 @@ impl Object {
                     lines if lines.is_empty() => format!("{error:#}"),
                     lines => format!("{error:#}\n{lines}"),
                 };
-                Error::new(tried(), why)
+                Error::of(tried(), &error).because(why)
             })?;
             Ok(Self { object })
         })
@@ -122,18 +123,18 @@ impl Object {
         hook.read_counters(&self.map(hook.counters_map)?)
     }
 
-    /// Attaches the program `name` to an interface index or a cgroup fd and pins the link.
+    /// Attaches a program to an interface index or a cgroup fd and pins the link.
     pub(crate) fn attach(
         &self,
-        name: &str,
+        program: &Program,
         target: i32,
-        attach_type: libbpf_sys::bpf_attach_type,
         flags: u32,
-        pin: &Path,
+        pins: &Dir,
     ) -> Result<OwnedFd, Error> {
-        let program = self.program(name)?;
-        let link = sys::link_create(program, target, attach_type, flags).map_err(|error| {
-            let refused = Error::new(format!("attach {name}"), &error);
+        let attach_type = program.attach_type;
+        let loaded = self.program(program.name)?;
+        let link = sys::link_create(loaded, target, attach_type, flags).map_err(|error| {
+            let refused = Error::of(format!("attach {}", program.name), &error);
             let in_driver =
                 attach_type == libbpf_sys::BPF_XDP && flags & libbpf_sys::XDP_FLAGS_SKB_MODE == 0;
             match error.raw_os_error() {
@@ -144,7 +145,7 @@ impl Object {
                 _ => refused,
             }
         })?;
-        sys::pin(link.as_fd(), pin).context(|| format!("pin {}", pin.display()))?;
+        pins.pin(link.as_fd(), program.name)?;
         Ok(link)
     }
 }

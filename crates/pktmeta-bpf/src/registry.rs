@@ -4,10 +4,12 @@
 
 use crate::{
     bind::{Binding, Image},
+    bpffs::Bpffs,
+    dir::Dir,
     error::{Context, Error},
     hooks::xdp::labels,
     host,
-    pins::{self, Pins},
+    pins::Pins,
     sys,
 };
 use libbpf_rs::{
@@ -22,9 +24,10 @@ use pktmeta_core::{
 };
 use std::{
     collections::BTreeMap,
-    fmt, fs,
+    fmt,
     hash::{BuildHasher as _, RandomState},
     io,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -35,7 +38,7 @@ use std::{
 /// time.
 #[derive(Clone, Debug)]
 pub struct HostRegistry {
-    bpffs: PathBuf,
+    bpffs: Bpffs,
 }
 
 impl Default for HostRegistry {
@@ -48,20 +51,39 @@ impl HostRegistry {
     /// The registry that is pinned in this bpffs.
     #[must_use]
     pub fn new(bpffs: &Path) -> Self {
-        Self {
-            bpffs: bpffs.into(),
-        }
+        Self::of(Bpffs::new(bpffs))
+    }
+
+    pub(crate) fn of(bpffs: Bpffs) -> Self {
+        Self { bpffs }
+    }
+
+    /// How long to wait for another command that changes something there; 30 seconds otherwise.
+    #[must_use]
+    pub fn waiting(self, wait: Duration) -> Self {
+        Self::of(self.bpffs.waiting(wait))
     }
 
     /// Where it is pinned.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.bpffs.join("pktmeta-registry")
+        self.bpffs.path().join(PIN)
     }
 
-    /// Where its secret is pinned, for root alone.
-    fn secret_path(&self) -> PathBuf {
-        self.bpffs.join("pktmeta-secret")
+    /// Where libbpf finds it.
+    pub(crate) fn path_by_fd(&self, root: &Dir) -> PathBuf {
+        root.path_by_fd(PIN)
+    }
+
+    /// True if somebody has registered a field, and it did not go with the last one.
+    ///
+    /// # Errors
+    /// One cannot look.
+    pub fn exists(&self) -> Result<bool, Error> {
+        match self.bpffs.open()? {
+            Some(root) => root.has(PIN),
+            None => Ok(false),
+        }
     }
 
     /// The fields, their numbers, and the secret for who may know it. None if nobody has registered
@@ -70,10 +92,17 @@ impl HostRegistry {
     /// # Errors
     /// The pin cannot be read.
     pub fn read(&self) -> Result<Registry, Error> {
-        if !self.path().exists() {
+        match self.bpffs.open()? {
+            Some(root) => self.read_in(&root),
+            None => Ok(Registry::new().with_id(new_id()).with_secret(new_secret()?)),
+        }
+    }
+
+    fn read_in(&self, root: &Dir) -> Result<Registry, Error> {
+        if !root.has(PIN)? {
             return Ok(Registry::new().with_id(new_id()).with_secret(new_secret()?));
         }
-        let map = pins::open_map(&self.path())?;
+        let map = open(root)?;
         let entry = |number: u32| {
             let entry = map.lookup(&number.to_ne_bytes(), MapFlags::ANY);
             let entry = entry.context(|| "read the registry".into())?;
@@ -85,17 +114,10 @@ impl HostRegistry {
         }
         let id = entry(0)?.last_chunk().copied().unwrap_or_default();
         let registry = Registry::from_bytes(&bytes).with_id(u32::from_le_bytes(id));
-        Ok(match self.read_secret() {
+        Ok(match read_secret(root)? {
             Some(secret) => registry.with_secret(secret),
             None => registry,
         })
-    }
-
-    /// None for who may not read it, and of a registry that another version made.
-    fn read_secret(&self) -> Option<Secret> {
-        let map = MapHandle::from_pinned_path(self.secret_path()).ok()?;
-        let bits = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok()??;
-        Secret::new(u64::from_ne_bytes(bits.try_into().ok()?))
     }
 
     /// Registers the fields of `schemas`, to stay until they are removed; all of them or, on error,
@@ -143,22 +165,9 @@ impl HostRegistry {
         and: impl FnOnce(&Registry) -> Result<T, Error>,
     ) -> Result<(Vec<Registered>, T), Error> {
         host::check_capabilities()?;
-        host::mount_bpffs(&self.bpffs)?;
-        let registered = self.register_mounted(schemas, and);
-        if registered.is_err() {
-            // Unless somebody uses it.
-            let _ = host::unmount_own_bpffs(&self.bpffs);
-        }
-        registered
-    }
-
-    fn register_mounted<T>(
-        &self,
-        schemas: &[Schema],
-        and: impl FnOnce(&Registry) -> Result<T, Error>,
-    ) -> Result<(Vec<Registered>, T), Error> {
-        let _lock = pins::lock(&self.bpffs)?;
-        let before = self.read()?;
+        let locked = self.bpffs.lock(self.bpffs.mounted()?)?;
+        let root = locked.root();
+        let before = self.read_in(root)?;
         let mut after = before.clone();
         let wanted = schemas.iter().flat_map(Schema::fields).map(|field| {
             let mut wanted = field.wanted;
@@ -167,8 +176,8 @@ impl HostRegistry {
         });
         let fields = register(&mut after, wanted)?;
         let done = and(&after)?;
-        self.create(&after)?;
-        self.store(&before, &after)?;
+        self.create(root, &after)?;
+        self.store(root, &before, &after)?;
         let registered = fields.into_iter().map(|field| Registered {
             field,
             before: before.by_name(field.name.as_str()).copied(),
@@ -184,14 +193,15 @@ impl HostRegistry {
     /// There is no such field, or something uses it.
     pub fn remove(&self, which: &Removal) -> Result<Vec<FieldInfo>, Error> {
         host::check_capabilities()?;
-        let lock = match self.path().exists() {
-            true => Some(pins::lock(&self.bpffs)?),
-            false => None,
+        let Some(root) = self.bpffs.open()? else {
+            return which.fields_of(&Registry::new());
         };
-        if !self.path().exists() {
+        let locked = self.bpffs.lock(root)?;
+        let root = locked.root();
+        if !root.has(PIN)? {
             return which.fields_of(&Registry::new());
         }
-        let before = self.read()?;
+        let before = self.read_in(root)?;
         let mut removed = which.fields_of(&before)?;
         let users = self.lasting_users(|user| {
             let number = |field: &FieldInfo| field.tlv == user.number;
@@ -208,11 +218,8 @@ impl HostRegistry {
         }
         let mut after = before.clone();
         removed.retain(|field| after.remove(field.name.as_str()).is_some());
-        self.store(&before, &after)?;
-        self.remove_if_unused(&after)?;
-        drop(lock);
-        // Unless somebody uses it.
-        let _ = host::unmount_own_bpffs(&self.bpffs);
+        self.store(root, &before, &after)?;
+        self.remove_if_unused(root, &after)?;
         Ok(removed)
     }
 
@@ -222,22 +229,29 @@ impl HostRegistry {
     /// # Errors
     /// The kernel does not let us look at its programs.
     pub fn users(&self) -> Result<Vec<User>, Error> {
-        if !self.path().exists() {
+        let Some(root) = self
+            .bpffs
+            .open()?
+            .filter(|root| !matches!(root.has(PIN), Ok(false)))
+        else {
             return Ok(Vec::new());
-        }
-        let registry = self.read()?.id();
+        };
+        let registry = self.read_in(&root)?.id();
         let mut users = bound_programs()?;
         users.retain(|user| user.registry == Some(registry));
         let mut users: Vec<_> = users.into_iter().map(|bound| bound.user).collect();
-        let pins = Pins::datapath(&self.bpffs);
-        for id in pins.interface_ids() {
-            let map = pins.interface(id).directory.join("xdp_labels");
-            users.extend(labelled_fields(&map).into_iter().map(|number| User {
-                number,
-                what: Use::Label {
-                    ifindex: id.ifindex,
-                },
-            }));
+        if let Some(pins) = Pins::of_datapath(&root)? {
+            for id in pins.interface_ids()? {
+                let Some(own) = pins.interface(id)? else {
+                    continue;
+                };
+                users.extend(labelled_fields(&own)?.into_iter().map(|number| User {
+                    number,
+                    what: Use::Label {
+                        ifindex: id.ifindex,
+                    },
+                }));
+            }
         }
         users.sort_by(|a, b| (a.number, &a.what).cmp(&(b.number, &b.what)));
         Ok(users)
@@ -274,8 +288,8 @@ impl HostRegistry {
     }
 
     /// Makes the maps if they are not there; true if they were not. The lock is held.
-    pub(crate) fn create(&self, registry: &Registry) -> Result<bool, Error> {
-        if self.path().exists() {
+    pub(crate) fn create(&self, root: &Dir, registry: &Registry) -> Result<bool, Error> {
+        if root.has(PIN)? {
             return Ok(false);
         }
         let tried = || format!("make the registry {}", self.path().display());
@@ -296,29 +310,33 @@ impl HostRegistry {
         };
         // First: a registry is never there without its secret. The kernel pins for root alone.
         let secret = registry.secret().map_or(0, Secret::bits);
-        let mut map = array("secret", size_of_val(&secret), 1)?;
+        let map = array("secret", size_of_val(&secret), 1)?;
         map.update(&0u32.to_ne_bytes(), &secret.to_ne_bytes(), MapFlags::ANY)
             .context(tried)?;
         // That of a registry that was not made to its end.
-        let _ = fs::remove_file(self.secret_path());
-        map.pin(self.secret_path()).context(tried)?;
-        let mut map = array("registry", FieldInfo::SIZE, abi::FIELDS_MAX)?;
+        root.unlink(SECRET)?;
+        root.pin(map.as_fd(), SECRET)?;
+        let map = array("registry", FieldInfo::SIZE, abi::FIELDS_MAX)?;
         write_about(&map, &Registry::new().with_id(registry.id()))?;
-        map.pin(self.path()).context(tried)?;
+        root.pin(map.as_fd(), PIN)?;
         Ok(true)
     }
 
     /// Removes the maps, the secret last. The lock is held.
-    pub(crate) fn forget(&self) -> Result<(), Error> {
-        for path in [self.path(), self.secret_path()] {
-            fs::remove_file(&path).context(|| format!("remove {}", path.display()))?;
-        }
-        Ok(())
+    pub(crate) fn forget(&self, root: &Dir) -> Result<(), Error> {
+        [PIN, SECRET]
+            .into_iter()
+            .try_for_each(|name| root.unlink(name))
     }
 
     /// Writes what differs. The lock is held.
-    pub(crate) fn store(&self, before: &Registry, after: &Registry) -> Result<(), Error> {
-        let map = pins::open_map(&self.path())?;
+    pub(crate) fn store(
+        &self,
+        root: &Dir,
+        before: &Registry,
+        after: &Registry,
+    ) -> Result<(), Error> {
+        let map = open(root)?;
         let entry = |registry: &Registry, number: u8| {
             let mut fields = registry.fields().iter().chain(registry.retired());
             fields
@@ -337,32 +355,81 @@ impl HostRegistry {
     }
 
     /// Removes what no owner registered to stay. The lock is held, the datapath is gone.
-    pub(crate) fn forget_unkept(&self) -> Result<(), Error> {
-        if !self.path().exists() {
-            return Ok(());
+    pub(crate) fn forget_unkept(&self, root: &Dir) -> Result<(), Error> {
+        if !root.has(PIN)? {
+            // One that was not made, or not removed, to its end.
+            return root.unlink(SECRET);
         }
-        let before = self.read()?;
+        let before = self.read_in(root)?;
         let mut after = before.clone();
         for field in before.fields().iter().filter(|field| !field.policy.kept) {
             after.remove(field.name.as_str());
         }
-        self.store(&before, &after)?;
-        self.remove_if_unused(&after)
+        self.store(root, &before, &after)?;
+        self.remove_if_unused(root, &after)
     }
 
     /// A registry without fields goes, and with it the memory of which numbers had which meaning:
     /// only when nothing is left that could produce, hold or read a record with them.
-    fn remove_if_unused(&self, registry: &Registry) -> Result<(), Error> {
-        let up = Pins::datapath(&self.bpffs).exists();
+    fn remove_if_unused(&self, root: &Dir, registry: &Registry) -> Result<(), Error> {
+        let up = match Pins::of_datapath(root)? {
+            Some(pins) => !pins.has_no_parts()?,
+            None => false,
+        };
         if up || !registry.fields().is_empty() {
             return Ok(());
         }
         match self.lasting_users(|_| true) {
-            Ok(users) if users.is_empty() => self.forget(),
+            Ok(users) if users.is_empty() => self.forget(root),
             // Who may not look does not know.
             _ => Ok(()),
         }
     }
+}
+
+/// Its pin.
+const PIN: &str = "pktmeta-registry";
+/// The pin of its secret.
+const SECRET: &str = "pktmeta-secret";
+
+/// None for who may not read it, and of a registry that another version made.
+fn read_secret(root: &Dir) -> Result<Option<Secret>, Error> {
+    if !root.has(SECRET)? {
+        return Ok(None);
+    }
+    let map = match root.open_map(SECRET) {
+        Err(error) if matches!(error.errno(), Some(libc::EACCES | libc::EPERM)) => return Ok(None),
+        map => map?,
+    };
+    let bits = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY);
+    let bits = bits.context(|| "read the registry's secret".into())?;
+    let secret = |bits: Vec<u8>| Secret::new(u64::from_ne_bytes(bits.try_into().ok()?));
+    Ok(bits.and_then(secret))
+}
+
+/// Opens the map of a registry that is there, if it has the form that this command knows.
+fn open(root: &Dir) -> Result<MapHandle, Error> {
+    let map = root.open_map(PIN)?;
+    let form = (
+        map.map_type(),
+        map.key_size(),
+        map.value_size(),
+        map.max_entries(),
+    );
+    let known = (
+        MapType::Array,
+        4,
+        FieldInfo::SIZE as u32,
+        abi::FIELDS_MAX as u32,
+    );
+    if form == known {
+        return Ok(map);
+    }
+    let tried = format!("read the registry {}", root.path_of(PIN).display());
+    let why = "it has another form than this command knows";
+    Err(Error::new(tried, why).remedy(
+        "another version of pktmeta made it: remove it with that one (`pktmeta registry remove --all`)",
+    ))
 }
 
 /// How long the kernel may take to free a program that nobody holds any more.
@@ -564,15 +631,14 @@ pub(crate) fn new_secret() -> Result<Secret, Error> {
     }
 }
 
-fn labelled_fields(map: &Path) -> Vec<TlvType> {
-    let Ok(map) = pins::open_map(map) else {
-        return Vec::new();
-    };
+fn labelled_fields(pins: &Dir) -> Result<Vec<TlvType>, Error> {
+    let [labels, _] = labels::MAPS;
+    let map = pins.open_map(labels)?;
     let values = map
         .keys()
         .filter_map(|key| map.lookup(&key, MapFlags::ANY).ok()?);
     let mut fields: Vec<_> = values.flat_map(|value| labels::fields(&value)).collect();
     fields.sort();
     fields.dedup();
-    fields
+    Ok(fields)
 }

@@ -4,11 +4,7 @@ use std::{
     ffi::CString,
     fs::File,
     io,
-    os::{
-        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
-        unix::ffi::OsStrExt,
-    },
-    path::Path,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 /// Attaches a program: to an interface (`target` is its index) or a cgroup (its fd).
@@ -56,18 +52,29 @@ pub(crate) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     checked(unsafe { libbpf_sys::bpf_link_detach(link.as_raw_fd()) }).map(drop)
 }
 
-/// Pins a BPF object.
-pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: path is NUL-terminated and outlives the call.
-    checked(unsafe { libbpf_sys::bpf_obj_pin(object.as_raw_fd(), path.as_ptr()) }).map(drop)
+/// Pins a BPF object in a directory.
+pub(crate) fn pin(object: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    let name = CString::new(name)?;
+    let options = libbpf_sys::bpf_obj_pin_opts {
+        sz: size_of::<libbpf_sys::bpf_obj_pin_opts>() as _,
+        file_flags: libbpf_sys::BPF_F_PATH_FD,
+        path_fd: directory.as_raw_fd(),
+    };
+    // SAFETY: name is NUL-terminated, options is of the size it says; both outlive the call.
+    checked(unsafe { libbpf_sys::bpf_obj_pin_opts(object.as_raw_fd(), name.as_ptr(), &options) })
+        .map(drop)
 }
 
-/// Opens a pinned BPF object.
-pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: path is NUL-terminated and outlives the call.
-    owned(unsafe { libbpf_sys::bpf_obj_get(path.as_ptr()) })
+/// Opens a BPF object that is pinned in a directory.
+pub(crate) fn open_pin(directory: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    let name = CString::new(name)?;
+    let options = libbpf_sys::bpf_obj_get_opts {
+        sz: size_of::<libbpf_sys::bpf_obj_get_opts>() as _,
+        file_flags: libbpf_sys::BPF_F_PATH_FD,
+        path_fd: directory.as_raw_fd(),
+    };
+    // SAFETY: name is NUL-terminated, options is of the size it says; both outlive the call.
+    owned(unsafe { libbpf_sys::bpf_obj_get_opts(name.as_ptr(), &options) })
 }
 
 /// 64 bits from the kernel's random source. It waits for no one but at boot (getrandom(2)).
@@ -88,6 +95,45 @@ pub(crate) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
     owned(unsafe { libbpf_sys::bpf_prog_get_fd_by_id(id) })
 }
 
+/// The ids of the programs that run for a cgroup, its own and those of the cgroups above it.
+pub(crate) fn effective_programs(
+    cgroup: BorrowedFd<'_>,
+    attach_type: libbpf_sys::bpf_attach_type,
+) -> io::Result<Vec<u32>> {
+    let mut ids = vec![0u32; 1024];
+    let mut options = libbpf_sys::bpf_prog_query_opts {
+        sz: size_of::<libbpf_sys::bpf_prog_query_opts>() as _,
+        query_flags: libbpf_sys::BPF_F_QUERY_EFFECTIVE,
+        prog_ids: ids.as_mut_ptr(),
+        ..Default::default()
+    };
+    options.__bindgen_anon_1.prog_cnt = ids.len() as u32;
+    // SAFETY: options is of the size it says and has room for prog_cnt ids; both outlive the call.
+    checked(unsafe {
+        libbpf_sys::bpf_prog_query_opts(cgroup.as_raw_fd(), attach_type, &mut options)
+    })?;
+    // SAFETY: both names of the union are the same u32.
+    ids.truncate(unsafe { options.__bindgen_anon_1.prog_cnt } as usize);
+    Ok(ids)
+}
+
+/// The link by which a program is attached to an interface, if it is by one and we may look.
+pub(crate) fn link_of_program(program: u32, ifindex: u32) -> Option<u32> {
+    let mut id = 0;
+    // SAFETY: takes a number and writes the next one.
+    while unsafe { libbpf_sys::bpf_link_get_next_id(id, &mut id) } == 0 {
+        // SAFETY: takes no memory of ours.
+        let Ok(link) = owned(unsafe { libbpf_sys::bpf_link_get_fd_by_id(id) }) else {
+            continue; // it is gone by now
+        };
+        let info = link_info(link.as_fd()).ok()?;
+        if info.prog_id == program && link_target(&info) == Some(ifindex.into()) {
+            return Some(id);
+        }
+    }
+    None
+}
+
 /// What the kernel says of a link.
 pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<libbpf_sys::bpf_link_info> {
     let mut info = libbpf_sys::bpf_link_info::default();
@@ -97,11 +143,22 @@ pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<libbpf_sys::bpf_link
     Ok(info)
 }
 
-/// Index of the interface of an XDP or TCX link, 0 once the interface is gone.
-pub(crate) fn link_ifindex(info: &libbpf_sys::bpf_link_info) -> u32 {
-    // SAFETY: XDP and TCX links both have the index first in the union
-    // (bpf_xdp_link_fill_link_info, tcx_link_fill_info); any bytes are a valid u32.
-    unsafe { info.__bindgen_anon_1.xdp.ifindex }
+/// What an XDP, TCX or cgroup link is attached to: an interface's index or a cgroup's number; 0
+/// once the kernel has let go of it. `None` for a link of another kind.
+pub(crate) fn link_target(info: &libbpf_sys::bpf_link_info) -> Option<u64> {
+    match info.type_ {
+        libbpf_sys::BPF_LINK_TYPE_XDP | libbpf_sys::BPF_LINK_TYPE_TCX => {
+            // SAFETY: XDP and TCX links both have the index first in the union
+            // (bpf_xdp_link_fill_link_info, tcx_link_fill_info); any bytes are a valid u32.
+            Some(unsafe { info.__bindgen_anon_1.xdp.ifindex }.into())
+        }
+        libbpf_sys::BPF_LINK_TYPE_CGROUP => {
+            // SAFETY: what a cgroup link fills in (bpf_cgroup_link_fill_link_info); any bytes are
+            // a valid u64.
+            Some(unsafe { info.__bindgen_anon_1.cgroup.cgroup_id })
+        }
+        _ => None,
+    }
 }
 
 /// Name and running cost of a loaded program.
@@ -187,46 +244,6 @@ fn xdp_query(ifindex: u32) -> io::Result<libbpf_sys::bpf_xdp_query_opts> {
     Ok(options)
 }
 
-/// The magic number of the file system that holds `path`.
-pub(crate) fn file_system(path: &Path) -> io::Result<i64> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: zeros are a valid statfs.
-    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: path is NUL-terminated; stat is a statfs to be written.
-    checked(unsafe { libc::statfs(path.as_ptr(), &mut stat) })?;
-    Ok(stat.f_type as i64)
-}
-
-/// Mounts a bpffs; `source` is what mountinfo shows.
-pub(crate) fn mount_bpffs(source: &str, target: &Path) -> io::Result<()> {
-    let source = CString::new(source)?;
-    let target = CString::new(target.as_os_str().as_bytes())?;
-    // SAFETY: the strings are NUL-terminated and outlive the call; bpf needs no data.
-    checked(unsafe {
-        libc::mount(
-            source.as_ptr(),
-            target.as_ptr(),
-            c"bpf".as_ptr(),
-            0,
-            std::ptr::null(),
-        )
-    })
-    .map(drop)
-}
-
-/// Unmounts what is mounted at `target`.
-pub(crate) fn unmount(target: &Path) -> io::Result<()> {
-    let target = CString::new(target.as_os_str().as_bytes())?;
-    // SAFETY: target is NUL-terminated and outlives the call.
-    checked(unsafe { libc::umount2(target.as_ptr(), 0) }).map(drop)
-}
-
-/// Locks a directory against other commands of ours until `directory` is closed.
-pub(crate) fn lock(directory: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: takes no memory of ours.
-    checked(unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX) }).map(drop)
-}
-
 /// Index of the interface called `name` in this network namespace.
 pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
     let name = CString::new(name)?;
@@ -237,13 +254,30 @@ pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
     }
 }
 
-/// Name of the interface with this index in this network namespace.
-pub(crate) fn interface_name(index: u32) -> Option<String> {
+/// Name of the interface with this index in this network namespace, if there is one.
+pub(crate) fn interface_name(index: u32) -> io::Result<Option<String>> {
     let mut name = [0u8; libc::IF_NAMESIZE];
     // SAFETY: name has the IF_NAMESIZE bytes that the call may write.
     let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };
-    let end = name.iter().position(|&byte| byte == 0)?;
-    (!found.is_null()).then(|| String::from_utf8_lossy(&name[..end]).into_owned())
+    if found.is_null() {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::ENXIO | libc::ENODEV) => Ok(None),
+            _ => Err(error),
+        };
+    }
+    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    Ok(Some(String::from_utf8_lossy(name).into_owned()))
+}
+
+/// The name of a user, if this host has one for it.
+pub(crate) fn user_name(uid: u32) -> Option<String> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (number.parse() == Ok(uid)).then(|| name.into())
+    })
 }
 
 /// What the packets of the interface with this index in this network namespace begin with: an

@@ -1,7 +1,7 @@
 //! `pktmeta bind`
 
 use crate::{
-    datapath::{field_json, read_schema},
+    datapath::{Wait, field_json, read_schema},
     files::{self, NewFile},
     output::{self, table},
     registry::known,
@@ -49,6 +49,8 @@ pub(crate) struct Bind {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// More than any object of BPF programs has, with the debug information of a whole kernel's types.
@@ -66,7 +68,8 @@ impl Bind {
         // Before anything is registered: it is what fails most easily.
         let mut output = NewFile::create_secret(&self.output)?;
         let before = image.registry();
-        let registry = HostRegistry::new(bpffs).bind(&mut image, &schemas, self.allow_unbound)?;
+        let host = HostRegistry::new(bpffs).waiting(self.wait.duration());
+        let registry = host.bind(&mut image, &schemas, self.allow_unbound)?;
         let fields = image.fields();
         output.fill(&image.into_bytes())?;
         output.publish()?;

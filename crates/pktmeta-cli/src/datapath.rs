@@ -8,7 +8,7 @@ use crate::{
 };
 use anyhow::anyhow;
 use pktmeta_bpf::{
-    AttachMode, Datapath, HookStatus, InterfaceStatus, Part, Senders, UpOptions,
+    AttachMode, Attached, Datapath, HookStatus, InterfaceStatus, Part, Senders, UpOptions,
     hooks::xdp::labels::{Label, LabelStatus},
 };
 use pktmeta_core::{FieldInfo, builtin, schema::Schema};
@@ -19,6 +19,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 /// Label the packets of an interface and deliver their records to sockets
@@ -58,6 +59,22 @@ pub(crate) struct Up {
     /// Slots for records of datagrams that wait to be read, a power of two
     #[arg(long, default_value_t = UpOptions::SLOTS)]
     slots: u32,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// How long to wait for another command.
+#[derive(clap::Args)]
+pub(crate) struct Wait {
+    /// Seconds to wait for another command that changes something in the same bpffs
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    wait: u64,
+}
+
+impl Wait {
+    pub(crate) fn duration(&self) -> Duration {
+        Duration::from_secs(self.wait)
+    }
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -80,6 +97,7 @@ impl Up {
             produce,
             mode,
             slots,
+            wait,
         } = self;
         let mut all_labels = label;
         for file in &labels {
@@ -102,7 +120,8 @@ impl Up {
             },
             slots,
         };
-        let up = Datapath::new(bpffs).up(&options)?;
+        let datapath = Datapath::new(bpffs).waiting(wait.duration());
+        let up = datapath.up(&options)?;
         if let Some(interface) = &options.interface {
             println!(
                 "{interface}: labels each packet with up to {} bytes of {} fields, of the built-in \
@@ -123,9 +142,10 @@ impl Up {
 
 /// Detach from an interface or a cgroup, or from all
 ///
-/// With the last interface everything of pktmeta goes, but for fields that were registered to stay
-/// (`pktmeta registry`). Applications that go on reading get
-/// "unavailable".
+/// What is named goes, and nothing else: cgroups are delivered to without an interface too. With the
+/// last part everything of pktmeta goes, but for fields that were registered to stay (`pktmeta
+/// registry`). Applications that go on reading get "unavailable". If it is killed, the next `down` or
+/// `up` finishes it.
 #[derive(clap::Args)]
 pub(crate) struct Down {
     /// Interface to detach from [default: everything]
@@ -134,6 +154,8 @@ pub(crate) struct Down {
     /// Cgroup to deliver to no more
     #[arg(long, value_name = "PATH", conflicts_with = "iface")]
     cgroup: Option<PathBuf>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Down {
@@ -143,9 +165,16 @@ impl Down {
             (None, Some(cgroup)) => Part::Cgroup(cgroup),
             (None, None) => Part::Everything,
         };
-        let down = Datapath::new(bpffs).down(part)?;
+        let datapath = Datapath::new(bpffs).waiting(self.wait.duration());
+        let down = datapath.down(part)?;
         for part in &down.parts {
             println!("{part}: detached");
+        }
+        for path in &down.left {
+            println!(
+                "{}: left where it is: pktmeta did not make it",
+                path.display()
+            );
         }
         if !down.everything {
             println!("the rest stays: see `pktmeta status`");
@@ -165,6 +194,10 @@ impl Down {
 }
 
 /// Show what is attached where, and what each hop counted
+///
+/// What is attached, and where, is what the kernel says. Exits with 0 if all that is up works, with 3
+/// if nothing is up, with 4 if a part is detached or cannot be looked at, and with 1 if nothing can be
+/// told.
 #[derive(clap::Args)]
 pub(crate) struct Status {
     /// Print JSON
@@ -176,18 +209,24 @@ impl Status {
     pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
         let status = Datapath::new(bpffs).status()?;
         if self.json {
-            let json = status
-                .as_ref()
-                .map_or_else(|| json!({ "up": false }), to_json);
-            println!("{json:#}");
-            return Ok(ExitCode::SUCCESS);
+            println!("{:#}", to_json(&status));
+        } else if status.is_down() {
+            println!("nothing is up; `pktmeta up --iface IF` starts it");
+        } else {
+            print(&status);
         }
-        match status {
-            Some(status) => print(&status),
-            None => println!("nothing is up; `pktmeta up --iface IF` starts it"),
+        if status.unfinished && !self.json {
+            println!("a command was killed before its end: `pktmeta down` or `up` finishes it");
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(match () {
+            () if status.is_down() => ExitCode::from(Self::DOWN),
+            () if status.is_whole() => ExitCode::SUCCESS,
+            () => ExitCode::from(Self::DAMAGED),
+        })
     }
+
+    const DOWN: u8 = 3;
+    const DAMAGED: u8 = 4;
 }
 
 /// Reads the value of `--send`.
@@ -318,10 +357,16 @@ fn label_json(label: &LabelStatus) -> Value {
 
 /// Losses only if there are any; the rest always.
 fn add_counters(hops: &mut comfy_table::Table, place: &str, status: &HookStatus) {
-    let attached = status.programs.len() == status.hook.programs.len();
-    if !attached {
-        let remedy = "not attached any more: run `pktmeta down`, then `pktmeta up`";
-        hops.add_row([place, status.hook.name, "", "", remedy]);
+    match &status.attached {
+        Attached::Yes => {}
+        Attached::No => {
+            let remedy = "not attached any more: run `pktmeta down`, then `pktmeta up`";
+            hops.add_row([place, status.hook.name, "", "", remedy]);
+        }
+        Attached::Unknown(why) => {
+            let why = format!("perhaps attached: {why}");
+            hops.add_row([place, status.hook.name, "", "", &why]);
+        }
     }
     for (counter, &count) in status.hook.counters.iter().zip(&status.counters) {
         if count == 0 && counter.loss {
@@ -345,28 +390,38 @@ fn add_counters(hops: &mut comfy_table::Table, place: &str, status: &HookStatus)
 fn to_json(status: &pktmeta_bpf::Status) -> Value {
     let interfaces = status.interfaces.iter().map(|interface| {
         json!({
-            "name": interface.name,
+            "name": interface.name.there(),
             "ifindex": interface.ifindex,
             "netns": interface.netns,
-            "attached": interface.attached,
+            "attached": attached_json(&interface.attached),
             "hops": hops_json(&interface.hooks),
             "labels": interface.labels.iter().map(label_json).collect::<Vec<_>>(),
         })
     });
     let cgroups = status.deliveries.iter().map(|status| {
         json!({
-            "path": status.delivery.cgroup,
+            "path": status.delivery.cgroup.there().map(|path| path.to_string_lossy()),
             "id": status.delivery.cgroup_id,
             "slots": status.slots,
             "hops": hops_json(&status.hooks),
         })
     });
     json!({
-        "up": true,
+        "up": !status.is_down(),
+        "unfinished": status.unfinished,
         "interfaces": interfaces.collect::<Vec<_>>(),
         "cgroups": cgroups.collect::<Vec<_>>(),
         "fields": status.fields.iter().map(field_json).collect::<Vec<_>>(),
     })
+}
+
+/// `null` if one cannot look.
+fn attached_json(attached: &Attached) -> Value {
+    match attached {
+        Attached::Yes => true.into(),
+        Attached::No => false.into(),
+        Attached::Unknown(_) => Value::Null,
+    }
 }
 
 fn hops_json(hooks: &[HookStatus]) -> Vec<Value> {
@@ -380,7 +435,7 @@ fn hops_json(hooks: &[HookStatus]) -> Vec<Value> {
         };
         json!({
             "hop": status.hook.name,
-            "attached": status.programs.len() == status.hook.programs.len(),
+            "attached": attached_json(&status.attached),
             "counters": counts(false),
             "lost": counts(true),
             "programs": status.programs.iter().map(|program| json!({

@@ -1,7 +1,7 @@
 //! `pktmeta registry`
 
 use crate::{
-    datapath::{field_json, read_schema},
+    datapath::{Wait, field_json, read_schema},
     output::{self, number, table},
 };
 use comfy_table::Cell;
@@ -39,8 +39,8 @@ impl Registry {
         let host = HostRegistry::new(bpffs);
         match self.command {
             Command::List(list) => list.run(&host)?,
-            Command::Register(register) => register.run(&host)?,
-            Command::Remove(remove) => remove.run(&host)?,
+            Command::Register(register) => register.run(host)?,
+            Command::Remove(remove) => remove.run(host)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -115,10 +115,13 @@ struct Register {
     /// Schema files
     #[arg(required = true, value_name = "SCHEMA")]
     schemas: Vec<PathBuf>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Register {
-    fn run(self, host: &HostRegistry) -> anyhow::Result<()> {
+    fn run(self, host: HostRegistry) -> anyhow::Result<()> {
+        let host = host.waiting(self.wait.duration());
         let schemas = self.schemas.iter().map(|file| read_schema(file));
         let registered = host.register(&schemas.collect::<Result<Vec<_>, _>>()?)?;
         let mut fields = table(["field", "owner", "type", "number", "place", "is"]);
@@ -129,7 +132,7 @@ impl Register {
         }
         output::print(&fields);
         if registered.iter().any(|field| field.before.is_none()) {
-            print_too_small(host);
+            print_too_small(&host);
         }
         Ok(())
     }
@@ -171,10 +174,13 @@ struct Remove {
     /// Remove every field
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Remove {
-    fn run(self, host: &HostRegistry) -> anyhow::Result<()> {
+    fn run(self, host: HostRegistry) -> anyhow::Result<()> {
+        let host = host.waiting(self.wait.duration());
         let removed = host.remove(&match self.all {
             true => Removal::All,
             false => Removal::Fields(self.names),
@@ -182,7 +188,7 @@ impl Remove {
         for field in &removed {
             println!("{} of {}: removed", field.name, field.owner);
         }
-        match (host.path().exists(), removed.is_empty()) {
+        match (host.exists()?, removed.is_empty()) {
             (true, false) => println!("their numbers are given to no other field"),
             (true, true) => println!("no field was registered"),
             (false, _) => println!("no field is registered any more, and no number given away"),
@@ -194,7 +200,7 @@ impl Remove {
 /// What `pktmeta down` leaves, and why; `None` if that is nothing.
 pub(crate) fn what_stays(bpffs: &Path) -> anyhow::Result<Option<String>> {
     let host = HostRegistry::new(bpffs);
-    if !host.path().exists() {
+    if !host.exists()? {
         return Ok(None);
     }
     let registry = host.read()?;

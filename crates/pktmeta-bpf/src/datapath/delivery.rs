@@ -5,17 +5,22 @@ use super::{
     up::{Senders, UpOptions, load},
 };
 use crate::{
+    dir::Dir,
     error::{Context, Error},
-    hooks, host,
+    hooks,
+    host::{self, Cgroups, Found},
+    links::{Attached, Link},
     object::ObjectOptions,
-    pins::{self, Pins},
+    pins::Pins,
+    sys,
 };
 use pktmeta_core::Registry;
+use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use std::{
-    fs::{self, File},
+    fs::File,
     os::{
-        fd::AsRawFd,
-        unix::fs::{MetadataExt, PermissionsExt},
+        fd::{AsFd, AsRawFd},
+        unix::fs::MetadataExt,
     },
     path::{Path, PathBuf},
 };
@@ -25,8 +30,8 @@ use std::{
 pub struct Delivery {
     /// The kernel's number of the cgroup.
     pub cgroup_id: u64,
-    /// Its path; `None` if it is gone.
-    pub cgroup: Option<PathBuf>,
+    /// Its path.
+    pub cgroup: Found<PathBuf>,
 }
 
 impl Delivery {
@@ -34,19 +39,84 @@ impl Delivery {
     #[must_use]
     pub fn label(&self) -> String {
         match &self.cgroup {
-            Some(path) => path.display().to_string(),
-            None => format!("cgroup {}, gone", self.cgroup_id),
+            Found::There(path) => path.display().to_string(),
+            Found::Gone => format!("cgroup {}, gone", self.cgroup_id),
+            Found::Unknown(_) => format!("cgroup {}, which is not seen from here", self.cgroup_id),
+        }
+    }
+}
+
+/// A delivery that has pins, and what the kernel says of its links.
+pub(super) struct PinnedDelivery {
+    pub(super) delivery: Delivery,
+    pub(super) pins: Dir,
+    links: Vec<Link>,
+}
+
+impl PinnedDelivery {
+    /// All of a datapath.
+    pub(super) fn all(pins: &Pins) -> Result<Vec<Self>, Error> {
+        let cgroups = Cgroups::all();
+        let mut all = Vec::new();
+        for cgroup_id in pins.cgroup_ids()? {
+            // It may have gone down meanwhile.
+            let Some(pins) = pins.cgroup(cgroup_id)? else {
+                continue;
+            };
+            let programs = hooks::CGROUP.iter().flat_map(|hook| hook.programs);
+            all.push(Self {
+                delivery: Delivery {
+                    cgroup_id,
+                    cgroup: cgroups.find(cgroup_id),
+                },
+                links: programs.map(|program| Link::of(&pins, program)).collect(),
+                pins,
+            });
+        }
+        Ok(all)
+    }
+
+    /// True if the kernel has let go of the cgroup: nothing is delivered any more. A cgroup whose
+    /// directory was removed lives on while it has sockets.
+    fn has_ended(&self) -> bool {
+        let detached = |link: &Link| matches!(link, Link::Detached);
+        self.links.iter().all(detached)
+    }
+
+    /// Checks that records are delivered there: that what is pinned is also attached, and open.
+    fn check_whole(&self) -> Result<(), Error> {
+        let tried = || format!("use the delivery to {}", self.delivery.label());
+        let damaged = |why: String| {
+            let remedy = match self.delivery.cgroup.there() {
+                Some(path) => format!("run `pktmeta down --cgroup {}` first", path.display()),
+                None => "run `pktmeta down` first".into(),
+            };
+            Err(Error::new(tried(), why).remedy(remedy))
+        };
+        match Attached::all(&self.links) {
+            Attached::Yes => {}
+            Attached::No => return damaged("some of its programs are not attached".into()),
+            Attached::Unknown(why) => return Err(Error::new(tried(), why)),
+        }
+        let here = self.delivery.cgroup_id;
+        let elsewhere =
+            |link: &Link| matches!(link, Link::Attached { target, .. } if *target != here);
+        if self.links.iter().any(elsewhere) {
+            return damaged("its programs are attached to another cgroup".into());
+        }
+        match ring::is_open(&self.pins) {
+            Ok(true) => Ok(()),
+            Ok(false) => damaged("its ring is closed".into()),
+            Err(error) => damaged(error.line()),
         }
     }
 
-    /// Those of a datapath.
-    pub(super) fn all(pins: &Pins) -> Vec<Self> {
-        let ids = pins.cgroup_ids().into_iter();
-        ids.map(|cgroup_id| Self {
-            cgroup_id,
-            cgroup: host::cgroup_by_id(cgroup_id),
-        })
-        .collect()
+    /// The program that gives datagrams their tickets.
+    fn program(&self) -> Option<u32> {
+        match self.links.first()? {
+            Link::Attached { program, .. } => Some(*program),
+            _ => None,
+        }
     }
 }
 
@@ -59,32 +129,42 @@ pub(super) enum Plan {
 }
 
 impl Plan {
-    /// What `options` ask for, given what the datapath does already.
-    pub(super) fn new(pins: &Pins, options: &UpOptions) -> Result<Self, Error> {
-        let (there, gone): (Vec<_>, Vec<_>) = Delivery::all(pins)
-            .into_iter()
-            .partition(|delivery| delivery.cgroup.is_some());
+    /// What `options` ask for, given what the datapath does already. Deliveries that have ended are
+    /// put aside.
+    pub(super) fn new(pins: &Pins, aside: &Pins, options: &UpOptions) -> Result<Self, Error> {
+        let all = PinnedDelivery::all(pins)?;
+        let deliveries = |all: &[PinnedDelivery]| -> Vec<_> {
+            all.iter().map(|pinned| pinned.delivery.clone()).collect()
+        };
         let path = match &options.cgroup {
             Some(path) => path.clone(),
-            None if !there.is_empty() => return Ok(Self::Join(there)),
-            None if !gone.is_empty() => {
-                return Err(
-                    Error::new("use the datapath that is up", "its cgroup is gone")
-                        .remedy("name another with --cgroup, or run `pktmeta down` first"),
-                );
+            None if all.is_empty() => host::cgroup_root()?,
+            None => {
+                let mut live = all;
+                live.retain(|pinned| pinned.delivery.cgroup != Found::Gone && !pinned.has_ended());
+                if live.is_empty() {
+                    let why = "its cgroup is gone";
+                    return Err(Error::new("use the datapath that is up", why)
+                        .remedy("name another with --cgroup, or run `pktmeta down` first"));
+                }
+                live.iter().try_for_each(PinnedDelivery::check_whole)?;
+                return Ok(Self::Join(deliveries(&live)));
             }
-            None => host::cgroup_root()?,
         };
         let cgroup = Cgroup::open(&path)?;
-        if there.iter().any(|delivery| delivery.cgroup_id == cgroup.id) {
-            return Ok(Self::Join(there));
+        if let Some(own) = all
+            .iter()
+            .find(|other| other.delivery.cgroup_id == cgroup.id)
+        {
+            own.check_whole()?;
+            return Ok(Self::Join(deliveries(&all)));
         }
-        for delivery in gone {
-            // The kernel detached its programs.
-            pins.cgroup(delivery.cgroup_id).remove()?;
+        let (ended, there): (Vec<_>, Vec<_>) = all.into_iter().partition(PinnedDelivery::has_ended);
+        for ended in ended {
+            pins.move_cgroup(ended.delivery.cgroup_id, aside)?;
         }
         cgroup.check_apart(&there)?;
-        Ok(Self::Add(cgroup, there))
+        Ok(Self::Add(cgroup, deliveries(&there)))
     }
 
     /// All cgroups whose sockets get records then.
@@ -94,7 +174,7 @@ impl Plan {
             Self::Add(cgroup, mut there) => {
                 there.push(Delivery {
                     cgroup_id: cgroup.id,
-                    cgroup: Some(cgroup.path),
+                    cgroup: Found::There(cgroup.path),
                 });
                 there
             }
@@ -118,7 +198,10 @@ impl Cgroup {
             .context(|| "read the cgroup's id".into())?
             .ino();
         // As its path below the root, whatever it was called by.
-        let path = host::cgroup_by_id(id).unwrap_or_else(|| path.into());
+        let path = match Cgroups::all().find(id) {
+            Found::There(path) => path,
+            _ => path.into(),
+        };
         Ok(Self { path, file, id })
     }
 
@@ -127,21 +210,26 @@ impl Cgroup {
     }
 
     /// Programs of a cgroup run for the sockets of those below it too: one ticket would take the
-    /// place of another.
-    fn check_apart(&self, deliveries: &[Delivery]) -> Result<(), Error> {
-        let contains = |delivery: &&Delivery| {
-            let other = delivery.cgroup.as_deref();
-            other.is_some_and(|other| other.starts_with(&self.path) || self.path.starts_with(other))
+    /// place of another. The kernel says which programs run here; cgroups above may be out of sight.
+    fn check_apart(&self, deliveries: &[PinnedDelivery]) -> Result<(), Error> {
+        let tried = || format!("deliver to {}", self.path.display());
+        let attach_type = libbpf_sys::BPF_CGROUP_INET_INGRESS;
+        let running = sys::effective_programs(self.file.as_fd(), attach_type).context(tried)?;
+        let below = Cgroups::below(&self.path);
+        let overlaps = |other: &&PinnedDelivery| {
+            other
+                .program()
+                .is_some_and(|program| running.contains(&program))
+                || below.by_id.contains_key(&other.delivery.cgroup_id)
         };
-        let Some(other) = deliveries.iter().find(contains) else {
+        let Some(other) = deliveries.iter().find(overlaps) else {
             return Ok(());
         };
-        let tried = format!("deliver to {}", self.path.display());
         let why = format!(
             "the datapath delivers to {} already, and one of the two contains the other",
-            other.label()
+            other.delivery.label()
         );
-        Err(Error::new(tried, why).remedy(
+        Err(Error::new(tried(), why).remedy(
             "leave --cgroup out, or name cgroups that do not contain each other; \
              `pktmeta down --cgroup` ends a delivery",
         ))
@@ -151,17 +239,15 @@ impl Cgroup {
     /// is given with its pin.
     pub(super) fn deliver(
         &self,
-        own: &Pins,
-        shared: &Path,
+        own: &Dir,
+        shared: &Dir,
         options: &UpOptions,
-        (registry, registry_pin): (&Registry, &Path),
+        (registry, registry_pin): (&Registry, PathBuf),
     ) -> Result<(), Error> {
         let slots = options.slots;
         let cpu_slots = cpu_slots(slots)?;
-        pins::create(&own.directory)?;
-        pins::create(shared)?;
         let counters = hooks::CGROUP.iter().map(|hook| hook.counters_map);
-        let here = ["ring", "issued"].into_iter().chain(counters);
+        let here = MAPS.into_iter().chain(counters);
         let mut globals = vec![
             ("ring_slots", slots.to_ne_bytes().into()),
             ("ring_bits", slots.ilog2().to_ne_bytes().into()),
@@ -173,9 +259,9 @@ impl Cgroup {
             globals,
             max_entries: vec![("ring", slots + 1)],
             pins: here
-                .map(|name| (name, own.directory.join(name)))
-                .chain(SHARED.map(|name| (name, shared.join(name))))
-                .chain([("registry", registry_pin.into())])
+                .map(|name| (name, own.path_by_fd(name)))
+                .chain(SHARED.map(|name| (name, shared.path_by_fd(name))))
+                .chain([("registry", registry_pin)])
                 .collect(),
             ..ObjectOptions::default()
         };
@@ -184,29 +270,43 @@ impl Cgroup {
         for hook in hooks::CGROUP {
             objects.push((hook, load(hook, &options)?));
         }
-        ring::start(&own.directory, slots, self.id)?;
-        self.give_ring(&own.directory.join("ring"))?;
+        ring::start(own, slots, self.id)?;
+        self.give_ring(own)?;
         for (hook, object) in &objects {
             for program in hook.programs {
-                let pin = own.directory.join(program.name);
                 let cgroup = self.file.as_raw_fd();
-                object.attach(program.name, cgroup, program.attach_type, 0, &pin)?;
+                object
+                    .attach(program, cgroup, 0, own)
+                    .map_err(|error| error.during(format!("deliver to {}", self.path.display())))?;
             }
         }
         Ok(())
     }
 
     /// The owner of a cgroup's directory may look after what is in it: he may map its ring.
-    fn give_ring(&self, ring: &Path) -> Result<(), Error> {
+    fn give_ring(&self, pins: &Dir) -> Result<(), Error> {
+        let ring = pins.path_of(ring::MAP);
         let tried = || format!("give {} to the owner of its cgroup", ring.display());
         let owner = self.file.metadata().context(tried)?;
-        std::os::unix::fs::chown(ring, Some(owner.uid()), Some(owner.gid())).context(tried)?;
-        fs::set_permissions(ring, fs::Permissions::from_mode(0o600)).context(tried)
+        let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
+        let (mode, no_flags) = (Mode::RUSR | Mode::WUSR, AtFlags::empty());
+        rustix::fs::chmodat(pins, ring::MAP, mode, no_flags).context(tried)?;
+        let own = rustix::fs::statat(pins, ring::MAP, AtFlags::SYMLINK_NOFOLLOW).context(tried)?;
+        if (own.st_uid, own.st_gid) == (owner.uid(), owner.gid()) {
+            return Ok(());
+        }
+        let given = rustix::fs::chownat(pins, ring::MAP, Some(uid), Some(gid), no_flags);
+        given.map_err(|error| {
+            Error::of(tried(), &error).remedy("that takes CAP_CHOWN: run it as root")
+        })
     }
 }
 
+/// Maps of one cgroup, beside its hooks' counters.
+pub(crate) const MAPS: [&str; 2] = [ring::MAP, "issued"];
+
 /// Maps of sockets: a socket is the same for every cgroup.
-const SHARED: [&str; 7] = [
+pub(crate) const SHARED: [&str; 7] = [
     "connections",
     "histories",
     "pktmeta_tx",

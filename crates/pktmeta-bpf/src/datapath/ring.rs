@@ -1,23 +1,25 @@
 //! The ring that applications map: its start and its end.
 
 use crate::{
+    dir::Dir,
     error::{Context, Error},
-    pins::open_map,
 };
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_core::abi;
 use std::{
     fs,
     io::{self, Read},
-    path::Path,
 };
+
+/// Its pin.
+pub(crate) const MAP: &str = "ring";
 
 /// What every datapath can do; whether a user may send is found out when he asks.
 const FEATURES: u32 = abi::FEATURE_RX_TCP | abi::FEATURE_RX_UDP | abi::FEATURE_HISTORY;
 
 /// Writes the ring's header and a random start for each CPU's tickets: what one datapath issued
 /// means nothing to the next.
-pub(super) fn start(pins: &Path, slots: u32, cgroup: u64) -> Result<(), Error> {
+pub(super) fn start(pins: &Dir, slots: u32, cgroup: u64) -> Result<(), Error> {
     let random = || {
         let mut bytes = [0; 4];
         fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -30,10 +32,10 @@ pub(super) fn start(pins: &Path, slots: u32, cgroup: u64) -> Result<(), Error> {
     header[8..12].copy_from_slice(&slots.to_ne_bytes());
     header[12..16].copy_from_slice(&FEATURES.to_ne_bytes());
     header[16..24].copy_from_slice(&cgroup.to_ne_bytes());
-    let ring = open_map(&pins.join("ring"))?;
+    let ring = pins.open_map(MAP)?;
     ring.update(&slots.to_ne_bytes(), &header, MapFlags::ANY)
         .context(tried)?;
-    let issued = open_map(&pins.join("issued"))?;
+    let issued = pins.open_map("issued")?;
     let cpus = libbpf_rs::num_possible_cpus().context(tried)?;
     let starts: io::Result<Vec<Vec<u8>>> = (0..cpus).map(|_| random().map(Vec::from)).collect();
     issued
@@ -42,22 +44,28 @@ pub(super) fn start(pins: &Path, slots: u32, cgroup: u64) -> Result<(), Error> {
 }
 
 /// Tells applications that have the ring mapped that it will not be written any more.
-pub(super) fn close(pins: &Path) {
+pub(crate) fn close(pins: &Dir) {
     let close = || {
-        let ring = open_map(&pins.join("ring")).ok()?;
+        let ring = pins.open_map(MAP).ok()?;
         let at = slots(pins)?.to_ne_bytes();
         let mut header = ring.lookup(&at, MapFlags::ANY).ok()??;
-        header[abi::RING_CLOSED] = 1;
+        *header.get_mut(abi::RING_CLOSED)? = 1;
         ring.update(&at, &header, MapFlags::ANY).ok()
     };
     // A ring that cannot be opened has no reader that could map it either.
     let _ = close();
 }
 
+/// True if applications may find records in it.
+pub(super) fn is_open(pins: &Dir) -> Result<bool, Error> {
+    let ring = pins.open_map(MAP)?;
+    let at = ring.max_entries().saturating_sub(1).to_ne_bytes();
+    let header = ring.lookup(&at, MapFlags::ANY);
+    let header = header.context(|| "read the ring".into())?;
+    Ok(header.is_some_and(|header| header.get(abi::RING_CLOSED) == Some(&0)))
+}
+
 /// How many slots it has.
-pub(super) fn slots(pins: &Path) -> Option<u32> {
-    open_map(&pins.join("ring"))
-        .ok()?
-        .max_entries()
-        .checked_sub(1)
+pub(super) fn slots(pins: &Dir) -> Option<u32> {
+    pins.open_map(MAP).ok()?.max_entries().checked_sub(1)
 }

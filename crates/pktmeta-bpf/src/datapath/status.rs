@@ -1,18 +1,23 @@
 //! The datapath as it is.
 
-use super::{Datapath, delivery::Delivery, ring};
+use super::{
+    Datapath,
+    delivery::{Delivery, PinnedDelivery},
+    interface::{InterfaceStatus, PinnedInterface},
+    ring,
+};
 use crate::{
+    bpffs::Bpffs,
+    dir::Dir,
     error::Error,
-    hooks::{
-        self, Hook,
-        xdp::labels::{self, LabelStatus},
-    },
+    hooks::{self, Hook, xdp::labels},
     host,
-    pins::{self, InterfaceId, Pins},
+    links::{Attached, Link},
+    pins::{self, Pins},
     sys::{self, ProgramStats},
 };
-use pktmeta_core::FieldInfo;
-use std::{os::fd::AsFd, path::Path};
+use pktmeta_core::{FieldInfo, Registry};
+use std::os::fd::AsFd;
 
 /// The datapath as it is.
 #[derive(Clone, Debug)]
@@ -23,9 +28,28 @@ pub struct Status {
     pub deliveries: Vec<DeliveryStatus>,
     /// The registered fields.
     pub fields: Vec<FieldInfo>,
+    /// True if a command was killed before it had finished: the next `up` or `down` does that.
+    pub unfinished: bool,
 }
 
 impl Status {
+    /// True if nothing is up.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.interfaces.is_empty() && self.deliveries.is_empty()
+    }
+
+    /// True if everything that is up is known to run where it should.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let interfaces = self.interfaces.iter().flat_map(|it| &it.hooks);
+        let mut hooks = interfaces.chain(self.deliveries.iter().flat_map(|it| &it.hooks));
+        let attached = |it: &InterfaceStatus| it.attached == Attached::Yes;
+        !self.unfinished
+            && self.interfaces.iter().all(attached)
+            && hooks.all(|hook| hook.attached == Attached::Yes)
+    }
+
     /// Every hook, in the order in which a packet meets them.
     pub fn into_hooks(self) -> impl Iterator<Item = HookStatus> {
         let interfaces = self.interfaces.into_iter().flat_map(|it| it.hooks);
@@ -44,48 +68,14 @@ pub struct DeliveryStatus {
     pub slots: u32,
 }
 
-/// An interface that labels packets.
-#[derive(Clone, Debug)]
-pub struct InterfaceStatus {
-    /// Its name, if it is in this network namespace.
-    pub name: Option<String>,
-    /// Its index.
-    pub ifindex: u32,
-    /// Inode of its network namespace.
-    pub netns: u64,
-    /// False if the interface is gone.
-    pub attached: bool,
-    /// Its hooks.
-    pub hooks: Vec<HookStatus>,
-    /// Its labels.
-    pub labels: Vec<LabelStatus>,
-}
-
-impl InterfaceStatus {
-    /// The name, or what there is instead.
-    #[must_use]
-    pub fn label(&self) -> String {
-        let Self {
-            name,
-            ifindex,
-            netns,
-            attached,
-            ..
-        } = self;
-        match name {
-            Some(name) => name.clone(),
-            None if *attached => format!("interface {ifindex} of network namespace {netns}"),
-            None => format!("interface {ifindex} of network namespace {netns}, gone"),
-        }
-    }
-}
-
 /// A hook as it is.
 #[derive(Clone, Debug)]
 pub struct HookStatus {
     /// The hook.
     pub hook: &'static Hook,
-    /// The programs that run there.
+    /// Whether its programs run where they should.
+    pub attached: Attached,
+    /// The programs that run there, as far as one may look: that takes `CAP_SYS_ADMIN`.
     pub programs: Vec<ProgramStats>,
     /// Its counters, in the hook's order.
     pub counters: Vec<u64>,
@@ -104,85 +94,83 @@ impl HookStatus {
     }
 }
 
-pub(super) fn status(datapath: &Datapath) -> Result<Option<Status>, Error> {
+pub(super) fn status(datapath: &Datapath) -> Result<Status, Error> {
     host::check_capabilities()?;
-    let pins = datapath.pins();
-    if !pins.exists() {
-        return Ok(None);
-    }
-    let here = host::network_namespace()?;
-    let ids = pins.interface_ids();
-    let registry = datapath.registry().read()?;
-    Ok(Some(Status {
-        interfaces: ids
-            .into_iter()
-            .map(|id| InterfaceStatus {
-                labels: labels::read(&pins.interface(id).directory, &registry).unwrap_or_default(),
-                ..interface(&pins, id, here)
-            })
-            .collect(),
-        deliveries: Delivery::all(&pins)
-            .into_iter()
-            .map(|delivery| delivery_status(&pins, delivery))
-            .collect(),
-        fields: registry.fields().to_vec(),
-    }))
-}
-
-/// An interface that has pins, without its labels; `here` is the network namespace of the calling thread.
-pub(super) fn interface(pins: &Pins, id: InterfaceId, here: u64) -> InterfaceStatus {
-    let own = pins.interface(id);
-    let program = hooks::xdp::HOOK
-        .programs
-        .first()
-        .map_or("", |program| program.name);
-    let attached = sys::open_pin(&own.directory.join(program))
-        .and_then(|link| sys::link_info(link.as_fd()))
-        .is_ok_and(|info| sys::link_ifindex(&info) != 0);
-    InterfaceStatus {
-        name: if attached && id.netns == here {
-            sys::interface_name(id.ifindex)
-        } else {
-            None
-        },
-        ifindex: id.ifindex,
-        netns: id.netns,
-        attached,
-        hooks: hooks::INTERFACE
-            .iter()
-            // A hook without a field to produce was left out.
-            .filter(|hook| own.directory.join(hook.counters_map).exists())
-            .map(|hook| hook_status(hook, &own.directory))
-            .collect(),
-        labels: Vec::new(),
-    }
-}
-
-fn delivery_status(pins: &Pins, delivery: Delivery) -> DeliveryStatus {
-    let own = pins.cgroup(delivery.cgroup_id);
-    DeliveryStatus {
-        hooks: hooks::CGROUP
-            .iter()
-            .map(|hook| hook_status(hook, &own.directory))
-            .collect(),
-        slots: ring::slots(&own.directory).unwrap_or(0),
-        delivery,
-    }
-}
-
-fn hook_status(hook: &'static Hook, pins: &Path) -> HookStatus {
-    let stats = |program: &hooks::Program| {
-        let link = sys::open_pin(&pins.join(program.name)).ok()?;
-        let program = sys::program_by_id(sys::link_info(link.as_fd()).ok()?.prog_id).ok()?;
-        ProgramStats::of(program.as_fd()).ok()
+    let mut status = Status {
+        interfaces: Vec::new(),
+        deliveries: Vec::new(),
+        fields: Vec::new(),
+        unfinished: false,
     };
-    HookStatus {
-        hook,
-        programs: hook.programs.iter().filter_map(stats).collect(),
-        counters: read_counters(hook, &pins.join(hook.counters_map)).unwrap_or_default(),
+    let Some(root) = datapath.bpffs.open()? else {
+        return Ok(status);
+    };
+    status.unfinished = pins::is_unsettled(&root)? && !Bpffs::is_locked(&root)?;
+    let registry = datapath.registry().read()?;
+    status.fields = registry.fields().to_vec();
+    let Some(pins) = Pins::of_datapath(&root)? else {
+        return Ok(status);
+    };
+    for pinned in PinnedInterface::all(&pins)? {
+        status
+            .interfaces
+            .push(interface_status(&pinned, &registry)?);
     }
+    for pinned in PinnedDelivery::all(&pins)? {
+        status.deliveries.push(delivery_status(pinned)?);
+    }
+    Ok(status)
 }
 
-pub(super) fn read_counters(hook: &Hook, path: &Path) -> Result<Vec<u64>, Error> {
-    hook.read_counters(&pins::open_map(path)?)
+fn interface_status(
+    pinned: &PinnedInterface,
+    registry: &Registry,
+) -> Result<InterfaceStatus, Error> {
+    let mut status = pinned.status()?;
+    for hook in hooks::INTERFACE {
+        // A hook without a field to produce was left out.
+        if pinned.pins.has(hook.counters_map)? {
+            status.hooks.push(hook_status(hook, &pinned.pins)?);
+        }
+    }
+    if pinned.pins.has(labels::MAPS[0])? {
+        status.labels = labels::read(&pinned.pins, registry)?;
+    }
+    Ok(status)
+}
+
+fn delivery_status(pinned: PinnedDelivery) -> Result<DeliveryStatus, Error> {
+    let hooks = hooks::CGROUP
+        .iter()
+        .map(|hook| hook_status(hook, &pinned.pins));
+    Ok(DeliveryStatus {
+        hooks: hooks.collect::<Result<_, _>>()?,
+        slots: ring::slots(&pinned.pins).unwrap_or(0),
+        delivery: pinned.delivery,
+    })
+}
+
+fn hook_status(hook: &'static Hook, pins: &Dir) -> Result<HookStatus, Error> {
+    let links = hook.programs.iter().map(|program| Link::of(pins, program));
+    let links: Vec<_> = links.collect();
+    let stats = |link: &Link| match link {
+        Link::Attached { program, .. } => {
+            let program = sys::program_by_id(*program).ok()?;
+            ProgramStats::of(program.as_fd()).ok()
+        }
+        _ => None,
+    };
+    Ok(HookStatus {
+        hook,
+        attached: Attached::all(&links),
+        programs: links.iter().filter_map(stats).collect(),
+        counters: match pins.has(hook.counters_map)? {
+            true => read_counters(hook, pins)?,
+            false => Vec::new(),
+        },
+    })
+}
+
+pub(super) fn read_counters(hook: &Hook, pins: &Dir) -> Result<Vec<u64>, Error> {
+    hook.read_counters(&pins.open_map(hook.counters_map)?)
 }

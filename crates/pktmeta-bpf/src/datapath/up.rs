@@ -3,12 +3,14 @@
 use super::{
     Datapath,
     delivery::{Delivery, Plan},
-    find_interface,
+    interface::{self, PinnedInterface},
     registration::Registration,
-    status,
+    settle, status,
 };
 use crate::{
-    error::Error,
+    bpffs::Locked,
+    dir::Dir,
+    error::{Context, Error},
     hooks::{
         self, Hook,
         xdp::{
@@ -18,7 +20,7 @@ use crate::{
     },
     host,
     object::{Object, ObjectOptions},
-    pins::{self, InterfaceId, Pins, Staging},
+    pins::{InterfaceId, Pins},
     registry::HostRegistry,
     sys::{self, ProgramStats},
 };
@@ -136,51 +138,57 @@ pub(super) fn up(datapath: &Datapath, options: &UpOptions) -> Result<Up, Error> 
     host::check_capabilities()?;
     host::check_btf()?;
     check(options)?;
-    host::mount_bpffs(&datapath.bpffs)?;
-    let up = up_mounted(datapath, options);
-    if up.is_err() {
-        // Unless somebody uses it by now.
-        let _ = host::unmount_own_bpffs(&datapath.bpffs);
+    let locked = datapath.bpffs.lock(datapath.bpffs.mounted()?)?;
+    let registry = datapath.registry();
+    // Before anything is looked at: what a killed command left may be attached.
+    settle(&locked, &registry)?;
+    let up = attach(&locked, datapath, options);
+    match (up, settle(&locked, &registry)) {
+        (Ok(_), Err(error)) => Err(error),
+        (up, _) => up,
     }
-    up
 }
 
-fn up_mounted(datapath: &Datapath, options: &UpOptions) -> Result<Up, Error> {
-    let _lock = datapath.lock()?;
-    // Before anything is looked at: what a killed `up` left may be attached.
-    Staging::leftover(&datapath.bpffs).remove()?;
-    let pins = datapath.pins();
+fn attach(locked: &Locked, datapath: &Datapath, options: &UpOptions) -> Result<Up, Error> {
+    let root = locked.root();
+    let pins = Pins::for_datapath(root)?;
+    let aside = Pins::aside(root)?;
     let interface = match &options.interface {
-        Some(name) => Some((name.as_str(), free_interface(&pins, name)?)),
+        Some(name) => Some((name.as_str(), free_interface(&pins, &aside, name)?)),
         None => None,
     };
-    let plan = Plan::new(&pins, options)?;
+    let plan = Plan::new(&pins, &aside, options)?;
     let registration = Registration::new(datapath, options)?;
-    let fields = Fields::register(datapath.registry(), &registration)?;
-    let staging = Staging::new(&datapath.bpffs)?;
-    let staged = staging.pins.clone();
-    match &plan {
-        Plan::Add(cgroup, _) => {
-            let shared = if pins.exists() { &pins } else { &staged };
-            let own = staged.cgroup(cgroup.id());
-            let registry = (&registration.after, &*fields.host.path());
-            cgroup.deliver(&own, &shared.maps(), options, registry)?;
-        }
-        Plan::Join(_) if interface.is_none() => {
-            return Err(
-                Error::new("deliver to the cgroup", "pktmeta does that already").remedy(
-                    "see `pktmeta status`; name an interface with --iface to label its packets",
-                ),
-            );
-        }
-        Plan::Join(_) => {}
+    let fields = Fields::register(datapath.registry(), root, &registration)?;
+    if let Plan::Add(cgroup, _) = &plan {
+        let shared = pins
+            .maps()?
+            .ok_or_else(|| Error::new("share the maps of sockets", "their directory went away"))?;
+        let own = aside.create_cgroup(cgroup.id())?;
+        let registry = (&registration.after, fields.host.path_by_fd(root));
+        cgroup.deliver(&own, &shared, options, registry)?;
+    }
+    if matches!(plan, Plan::Join(_)) && interface.is_none() {
+        return Err(
+            Error::new("deliver to the cgroup", "pktmeta does that already").remedy(
+                "see `pktmeta status`; name an interface with --iface to label its packets",
+            ),
+        );
     }
     let seen_labelled = match interface {
-        Some((name, id)) => label(&staged.interface(id), name, id, options, &registration)?,
+        Some((name, id)) => {
+            let own = aside.create_interface(id)?;
+            label(&own, name, id, options, &registration)?
+        }
         None => false,
     };
-    pins::create(&staged.interfaces())?;
-    staging.commit(&pins)?;
+    // Readers first: who reads finds nothing as long as nobody writes.
+    if let Plan::Add(cgroup, _) = &plan {
+        aside.move_cgroup(cgroup.id(), &pins)?;
+    }
+    if let Some((_, id)) = interface {
+        aside.move_interface(id, &pins)?;
+    }
     fields.keep();
     Ok(Up {
         area: registration.after.layout().area,
@@ -216,22 +224,52 @@ fn check(options: &UpOptions) -> Result<(), Error> {
     Ok(())
 }
 
-/// An interface that nobody has an XDP program on.
-fn free_interface(pins: &Pins, name: &str) -> Result<InterfaceId, Error> {
-    let id = find_interface(name)?;
-    check_not_up(pins, id, name)?;
-    let program = sys::xdp_program(id.ifindex)
-        .map_err(|error| Error::new(format!("look for XDP programs of {name}"), error))?;
-    match program {
-        Some(program) => Err(taken_interface(name, program)),
-        None => Ok(id),
+/// An interface that nobody has an XDP program on, and a name for its pins. Pins that had that name
+/// and whose interface is gone are put aside.
+fn free_interface(pins: &Pins, aside: &Pins, name: &str) -> Result<InterfaceId, Error> {
+    let ifindex = interface::find(name)?;
+    let pinned = PinnedInterface::all(pins)?;
+    let program =
+        sys::xdp_program(ifindex).context(|| format!("look for XDP programs of {name}"))?;
+    if let Some(program) = program {
+        return Err(match pinned.iter().any(|other| other.runs(program)) {
+            true => already_up(name),
+            false => taken_interface(name, ifindex, program),
+        });
     }
+    let mut id = InterfaceId {
+        netns: host::network_namespace()?,
+        ifindex,
+        nth: 1,
+    };
+    for other in pinned {
+        if (other.id.netns, other.id.ifindex) != (id.netns, id.ifindex) {
+            continue;
+        }
+        id.nth = id.nth.max(other.id.nth + 1);
+        // One that has not ended is somewhere else by now.
+        if other.has_ended() {
+            pins.move_interface(other.id, aside)?;
+        }
+    }
+    Ok(id)
+}
+
+fn already_up(name: &str) -> Error {
+    Error::new(
+        format!("label the packets of {name}"),
+        "pktmeta does that already",
+    )
+    .remedy(format!(
+        "see `pktmeta status`; to change something, `pktmeta down --iface {name}` first"
+    ))
 }
 
 /// The fields, known to readers before the first record arrives; dropped before they are kept, they
 /// are as they were.
 struct Fields<'a> {
     host: HostRegistry,
+    root: &'a Dir,
     undo: Option<Undo<'a>>,
 }
 
@@ -241,17 +279,22 @@ enum Undo<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn register(host: HostRegistry, registration: &'a Registration) -> Result<Self, Error> {
-        let undo = match host.create(&registration.after)? {
+    fn register(
+        host: HostRegistry,
+        root: &'a Dir,
+        registration: &'a Registration,
+    ) -> Result<Self, Error> {
+        let undo = match host.create(root, &registration.after)? {
             true => Undo::Remove,
             false => Undo::Restore(registration),
         };
         let fields = Self {
             host,
+            root,
             undo: Some(undo),
         };
         let Registration { before, after, .. } = registration;
-        fields.host.store(before, after)?;
+        fields.host.store(root, before, after)?;
         Ok(fields)
     }
 
@@ -264,34 +307,15 @@ impl Drop for Fields<'_> {
     fn drop(&mut self) {
         let undone = match self.undo.take() {
             None => Ok(()),
-            Some(Undo::Remove) => self.host.forget(),
+            Some(Undo::Remove) => self.host.forget(self.root),
             Some(Undo::Restore(Registration { before, after, .. })) => {
-                self.host.store(after, before)
+                self.host.store(self.root, after, before)
             }
         };
         if let Err(error) = undone {
             eprintln!("pktmeta: {error}");
         }
     }
-}
-
-fn check_not_up(pins: &Pins, id: InterfaceId, name: &str) -> Result<(), Error> {
-    let own = pins.interface(id);
-    if !own.exists() {
-        return Ok(());
-    }
-    let here = host::network_namespace()?;
-    if !status::interface(pins, id, here).attached {
-        // An interface that is gone had this index before.
-        return own.remove();
-    }
-    Err(Error::new(
-        format!("label the packets of {name}"),
-        "pktmeta does that already",
-    )
-    .remedy(format!(
-        "see `pktmeta status`; to change something, `pktmeta down --iface {name}` first"
-    )))
 }
 
 /// Loads a hook's programs.
@@ -304,7 +328,7 @@ const ASK_THE_DOCTOR: &str = "`pktmeta doctor` says what this host lacks, and wh
 /// Attaches an interface's hooks, XDP last: nothing is labelled before all can deal with it. True
 /// if a packet has been labelled.
 fn label(
-    pins: &Pins,
+    pins: &Dir,
     name: &str,
     id: InterfaceId,
     options: &UpOptions,
@@ -319,10 +343,9 @@ fn label(
         AttachMode::Native => true,
         AttachMode::Generic => false,
         AttachMode::Default => sys::xdp_in_driver(id.ifindex)
-            .map_err(|error| Error::new(format!("look for the XDP of {name}'s driver"), error))?,
+            .context(|| format!("look for the XDP of {name}'s driver"))?,
     };
-    pins::create(&pins.directory)?;
-    let maps = labels::MAPS.into_iter().chain(["xdp_numbers"]);
+    let maps = interface::MAPS.into_iter();
     let needed = hooks::INTERFACE
         .into_iter()
         .filter(|hook| registration.needs(hook));
@@ -341,7 +364,7 @@ fn label(
         // the kernel copies each packet and forgets mac_len (skb_pp_cow_data): every program at TC,
         // of others too, would then miss the packet's Ethernet header.
         frags: in_driver,
-        pins: maps.map(|name| (name, pins.directory.join(name))).collect(),
+        pins: maps.map(|name| (name, pins.path_by_fd(name))).collect(),
     };
     for hook in needed.rev() {
         let object = load(hook, &object_options)?;
@@ -354,19 +377,13 @@ fn label(
                 libbpf_sys::BPF_XDP => libbpf_sys::XDP_FLAGS_SKB_MODE,
                 _ => 0,
             };
-            let pin = pins.directory.join(program.name);
-            let target = id.ifindex as i32;
             object
-                .attach(program.name, target, program.attach_type, flags, &pin)
-                .map_err(|error| {
-                    Error::new(format!("{} of {name}", error.tried()), error.why())
-                        .remedy(error.remedy_text().unwrap_or(ASK_THE_DOCTOR))
-                })?;
+                .attach(program, id.ifindex as i32, flags, pins)
+                .map_err(|error| attach_failed(name, error))?;
         }
     }
-    let counters_map = pins.directory.join(hooks::xdp::HOOK.counters_map);
     wait_for_label(name, || {
-        status::read_counters(&hooks::xdp::HOOK, &counters_map).unwrap_or_default()
+        status::read_counters(&hooks::xdp::HOOK, pins).unwrap_or_default()
     })
 }
 
@@ -405,17 +422,50 @@ fn wait_for_label(interface: &str, mut counters: impl FnMut() -> Vec<u64>) -> Re
     }
 }
 
-fn taken_interface(interface: &str, program: u32) -> Error {
-    let name = sys::program_by_id(program)
-        .and_then(|program| ProgramStats::of(program.as_fd()))
-        .map_or_else(|_| String::new(), |stats| format!(" \"{}\"", stats.name));
-    Error::new(
-        format!("attach to {interface}"),
-        format!("it has the XDP program{name} (id {program}) of somebody else"),
-    )
-    .remedy(format!(
-        "an interface takes one XDP program: detach that one (`ip link set {interface} xdp off`, \
-         or with the tool that attached it)"
+/// Why a program was not attached to an interface, with what the kernel means by its error.
+fn attach_failed(interface: &str, error: Error) -> Error {
+    let remedy = match error.errno() {
+        Some(libc::ERANGE | libc::EINVAL) => Some(format!(
+            "the driver takes no XDP program with this MTU or these features (`ip -d link show \
+             {interface}`; `dmesg` may say which): add --mode generic"
+        )),
+        Some(libc::EOPNOTSUPP) => Some("its driver has no XDP: add --mode generic".into()),
+        Some(libc::EBUSY | libc::EEXIST) => Some(format!(
+            "somebody attached an XDP program meanwhile (`ip link show {interface}`): try again"
+        )),
+        Some(_) => None,
+        None => Some(ASK_THE_DOCTOR.into()),
+    };
+    let error = error.during(format!("label the packets of {interface}"));
+    match remedy {
+        Some(remedy) => error.remedy(remedy),
+        None => error,
+    }
+}
+
+/// An interface takes one XDP program, and this one has another's. There are two ways out.
+fn taken_interface(interface: &str, ifindex: u32, program: u32) -> Error {
+    let stats = sys::program_by_id(program).and_then(|program| ProgramStats::of(program.as_fd()));
+    let name = stats.map(|stats| stats.name).unwrap_or_default();
+    let own = hooks::xdp::HOOK.programs.first().map_or("", |own| own.name);
+    let whose = match name.as_str() {
+        "" => format!("an XDP program (id {program})"),
+        // The kernel cuts names.
+        name if name.len() > 4 && own.starts_with(name) => {
+            format!(
+                "pktmeta's own XDP program (id {program}), of another bpffs or without its pins"
+            )
+        }
+        name => format!("the XDP program \"{name}\" (id {program}) of somebody else"),
+    };
+    let detach = match sys::link_of_program(program, ifindex) {
+        Some(link) => format!("`bpftool link detach id {link}`"),
+        None => format!("`ip link set {interface} xdp off`"),
+    };
+    Error::new(format!("attach to {interface}"), format!("it has {whose}")).remedy(format!(
+        "an interface takes one XDP program. Detach that one ({detach}, or with the tool that \
+         attached it); or keep it, let it write the record (`pktmeta bind`), and run `pktmeta up \
+         --cgroup PATH` without --iface"
     ))
 }
 

@@ -6,7 +6,7 @@ use crate::{
     error::{Context, Error},
     hooks, host,
     object::{Object, ObjectOptions},
-    pins, sys,
+    sys,
 };
 use pktmeta_core::{Record, abi};
 use std::{
@@ -149,23 +149,22 @@ impl Datapath {
     pub fn sockets(&self, scope: SocketScope) -> Result<Vec<SocketStatus>, Error> {
         let tried = || "list sockets".to_owned();
         host::check_capabilities()?;
-        let maps = self.pins().maps();
-        if !maps.exists() {
-            return Err(
-                Error::new(tried(), "nothing is up, so that no socket has records")
-                    .remedy("`pktmeta up --iface IF` starts it"),
-            );
-        }
+        let down = || {
+            Error::new(tried(), "nothing is up, so that no socket has records")
+                .remedy("`pktmeta up --iface IF` starts it")
+        };
+        let pins = self.pins()?.ok_or_else(down)?;
+        let maps = pins.maps()?.ok_or_else(down)?;
         let options = ObjectOptions {
             globals: vec![("list_all", vec![u8::from(scope == SocketScope::All)])],
-            pins: STORAGES.map(|name| (name, maps.join(name))).into(),
+            pins: STORAGES.map(|name| (name, maps.path_by_fd(name))).into(),
             ..Default::default()
         };
         let object = Object::load("sockets", OBJECT, &options)?;
         let mut list = List::new();
         let [stored, open] = PROGRAMS;
         for name in STORAGES {
-            let map = pins::open_map(&maps.join(name))?;
+            let map = maps.open_map(name)?;
             list.read(object.program(stored)?, Some(map.as_fd()))?;
         }
         list.read(object.program(open)?, None)?;
@@ -183,7 +182,7 @@ impl List {
     fn new() -> Self {
         Self {
             sockets: HashMap::new(),
-            cgroups: host::cgroups().collect(),
+            cgroups: host::Cgroups::all().by_id,
         }
     }
 

@@ -59,7 +59,7 @@ impl Watch {
 
 /// Where no packet is labelled there is nothing to log.
 fn check_up(bpffs: &Path) -> anyhow::Result<()> {
-    if Datapath::new(bpffs).status()?.is_none() {
+    if Datapath::new(bpffs).status()?.is_down() {
         bail!(
             "log records: nothing is up that labels packets\n  \
              = `pktmeta up --iface IF` starts it"

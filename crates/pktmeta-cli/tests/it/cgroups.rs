@@ -2,7 +2,7 @@
 
 use crate::{
     command::text,
-    lab::{INTERFACE, Lab},
+    lab::{INTERFACE, Lab, eventually},
 };
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
 use serde_json::json;
@@ -103,10 +103,13 @@ fn cgroups_that_contain_each_other_or_are_there_already_are_refused() {
         // One that is gone is in nobody's way, and shown as gone.
         fs::remove_dir(&inner).unwrap();
         fs::remove_dir(&first).unwrap();
-        let table = lab.pktmeta(&["status"]).succeeds();
+        let table = lab.pktmeta(&["status"]).stdout;
         assert!(table.contains("gone"), "{table}");
         lab.pktmeta(&["up", "--iface", INTERFACE])
             .fails(&["its cgroup is gone", "--cgroup"]);
+        eventually("the kernel lets go of the cgroup", || {
+            lab.status().0["cgroups"][0]["hops"][0]["attached"] == false
+        });
         lab.pktmeta(&["up", "--cgroup", &text(&second)]).succeeds();
         assert_eq!(lab.status().0["cgroups"].as_array().unwrap().len(), 1);
         lab.down();

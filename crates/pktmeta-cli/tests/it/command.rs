@@ -73,7 +73,10 @@ impl Ran {
     #[track_caller]
     fn says(&self, parts: &[&str]) {
         let Self { stdout, stderr, .. } = self;
-        assert!(stderr.starts_with("error: "), "{self:#?}");
+        let waits = |line: &&str| line.starts_with("pktmeta: waits for ");
+        let mut said = stderr.lines().skip_while(waits);
+        let error = said.next().unwrap_or_default();
+        assert!(error.starts_with("error: "), "{self:#?}");
         for part in parts {
             assert!(stderr.contains(part), "no {part:?} in: {stderr}");
         }

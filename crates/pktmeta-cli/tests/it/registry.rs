@@ -442,12 +442,10 @@ fn a_registration_that_is_killed_anywhere_is_finished_by_the_next() {
 }
 
 #[test]
-fn bpffs_is_mounted_for_the_first_field_and_unmounted_after_the_last() {
+fn bpffs_is_mounted_for_the_first_field_and_nothing_is_in_it_after_the_last() {
     in_sandbox(|_| {
-        let scratch = Scratch::new();
-        let bpffs = scratch.path().join("bpffs");
-        fs::create_dir(&bpffs).unwrap();
-        let bpffs = text(bpffs);
+        let [scratch, bpffs] = [(); 2].map(|()| Scratch::new());
+        let bpffs = text(bpffs.path());
         let there =
             |arguments: &[&str]| run(&[&["registry"], arguments, &["--bpffs", &bpffs]].concat());
         let is_mounted = || {
@@ -456,12 +454,13 @@ fn bpffs_is_mounted_for_the_first_field_and_unmounted_after_the_last() {
         };
         let lab = scratch.file("lab.toml", probe_schema("u32"));
         let other = scratch.file("other.toml", probe_schema("u64"));
+        assert!(!is_mounted());
         there(&["register", &lab, &other]).fails(&["wants it as u64"]);
-        assert!(!is_mounted());
-        there(&["register", &lab]).succeeds();
         assert!(is_mounted());
+        assert_eq!(pins(Path::new(&bpffs)), [] as [&Path; 0]);
+        there(&["register", &lab]).succeeds();
         there(&["remove", "probe"]).succeeds();
-        assert!(!is_mounted());
+        assert_eq!(pins(Path::new(&bpffs)), [] as [&Path; 0]);
     });
 }
 

@@ -8,12 +8,27 @@ use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
 use serde_json::json;
 
 #[test]
-fn status_says_that_nothing_is_up() {
+fn status_says_that_nothing_is_up_in_the_same_shape_and_by_its_exit_code() {
     in_sandbox(|sandbox| {
         let lab = Lab::new(sandbox);
-        assert_eq!(lab.status().0, json!({ "up": false }));
-        let said = lab.pktmeta(&["status"]).succeeds();
+        let ran = lab.pktmeta(&["status"]);
+        assert_eq!(ran.code, Some(3), "{ran:#?}");
+        let said = ran.stdout;
         assert!(said.contains("`pktmeta up --iface IF` starts it"), "{said}");
+        let Status(down) = lab.status();
+        assert_eq!(down["up"], false);
+
+        lab.try_up(&[]).succeeds();
+        assert_eq!(lab.pktmeta(&["status"]).code, Some(0));
+        let Status(up) = lab.status();
+        assert_eq!(up["up"], true);
+        let keys = |status: &serde_json::Value| -> Vec<_> {
+            status.as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(keys(&up), keys(&down));
+        for list in ["interfaces", "cgroups", "fields"] {
+            assert_eq!(down[list], json!([]), "{down:#}");
+        }
     });
 }
 

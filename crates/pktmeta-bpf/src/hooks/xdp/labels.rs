@@ -1,9 +1,9 @@
 //! Labels: values that packets get by their source address, `PREFIX=FIELD:VALUE`.
 
 use crate::{
+    dir::Dir,
     error::{Context, Error},
     object::Object,
-    pins,
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use pktmeta_core::{FieldInfo, Registry, Tag, TlvType, Value, schema::Schema};
@@ -11,7 +11,6 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::Path,
 };
 
 /// A value for packets whose source address is in a prefix.
@@ -101,8 +100,8 @@ pub(crate) fn store(object: &Object, entries: &[Entry]) -> Result<(), Error> {
 }
 
 /// The labels of the program whose maps are pinned in `directory`, in the order of their prefixes.
-pub(crate) fn read(directory: &Path, registry: &Registry) -> Result<Vec<LabelStatus>, Error> {
-    let [labels, hits] = MAPS.map(|name| pins::open_map(&directory.join(name)));
+pub(crate) fn read(directory: &Dir, registry: &Registry) -> Result<Vec<LabelStatus>, Error> {
+    let [labels, hits] = MAPS.map(|name| directory.open_map(name));
     let (labels, hits) = (labels?, hits?);
     let mut entries: Vec<_> = labels
         .keys()

@@ -1,0 +1,155 @@
+//! An interface whose packets are labelled: found, and recognised again wherever it has gone.
+//!
+//! An interface is recognised by the program that the kernel runs on it: no other has that id. Its
+//! name, index and network namespace may all have changed since, and another one have them now.
+
+use super::status::HookStatus;
+use crate::{
+    dir::Dir,
+    error::{Context, Error},
+    hooks::{
+        self,
+        xdp::labels::{self, LabelStatus},
+    },
+    host::{self, Found},
+    links::{Attached, Link},
+    pins::{InterfaceId, Pins},
+    sys,
+};
+
+/// Maps of one interface, beside its hooks' counters.
+pub(crate) const MAPS: [&str; 3] = [labels::MAPS[0], labels::MAPS[1], "xdp_numbers"];
+
+/// An interface that labels packets.
+#[derive(Clone, Debug)]
+pub struct InterfaceStatus {
+    /// Its name, if the network namespace that it is in can be seen.
+    pub name: Found<String>,
+    /// Its index; the one that it had, if it is detached.
+    pub ifindex: u32,
+    /// Inode of its network namespace; of the one that it was in when `up` ran, if it is detached
+    /// or cannot be seen; `None` if it has left that for one that cannot be seen.
+    pub netns: Option<u64>,
+    /// Whether the kernel runs the XDP program on it.
+    pub attached: Attached,
+    /// Its hooks.
+    pub hooks: Vec<HookStatus>,
+    /// Its labels.
+    pub labels: Vec<LabelStatus>,
+    /// True if it is in the caller's network namespace.
+    is_here: bool,
+}
+
+impl InterfaceStatus {
+    /// The name, or what there is instead.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let place = match self.netns {
+            Some(netns) => format!("of network namespace {netns}"),
+            None => "of another network namespace".into(),
+        };
+        let index = format!("interface {} {place}", self.ifindex);
+        match (&self.name, &self.attached) {
+            (Found::There(name), _) if self.is_here => name.clone(),
+            (Found::There(name), _) => format!("{name} {place}"),
+            (Found::Gone, _) => format!("{index}, gone"),
+            (Found::Unknown(_), Attached::No) => format!("{index}, detached"),
+            (Found::Unknown(_), _) => index,
+        }
+    }
+}
+
+/// An interface that has pins, and what the kernel says of its XDP link.
+pub(super) struct PinnedInterface {
+    pub(super) id: InterfaceId,
+    pub(super) pins: Dir,
+    xdp: Link,
+}
+
+impl PinnedInterface {
+    /// All of a datapath.
+    pub(super) fn all(pins: &Pins) -> Result<Vec<Self>, Error> {
+        let mut all = Vec::new();
+        for id in pins.interface_ids()? {
+            // It may have gone down meanwhile.
+            let Some(pins) = pins.interface(id)? else {
+                continue;
+            };
+            let xdp = match hooks::xdp::HOOK.programs.first() {
+                Some(program) => Link::of(&pins, program),
+                None => Link::Missing,
+            };
+            all.push(Self { id, pins, xdp });
+        }
+        Ok(all)
+    }
+
+    /// True if it runs this program.
+    pub(super) fn runs(&self, id: u32) -> bool {
+        matches!(self.xdp, Link::Attached { program, .. } if program == id)
+    }
+
+    /// True if it is certain that the kernel runs its program nowhere.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.xdp, Link::Detached | Link::Missing)
+    }
+
+    /// What is known of it, but for its hooks and labels.
+    pub(super) fn status(&self) -> Result<InterfaceStatus, Error> {
+        let here = host::network_namespace()?;
+        let InterfaceId { netns, ifindex, .. } = self.id;
+        let mut status = InterfaceStatus {
+            name: Found::Unknown("its network namespace cannot be seen".into()),
+            ifindex,
+            netns: Some(netns),
+            attached: Attached::all([&self.xdp]),
+            hooks: Vec::new(),
+            labels: Vec::new(),
+            is_here: false,
+        };
+        match &self.xdp {
+            &Link::Attached { target, program } => {
+                status.ifindex = target as u32; // an XDP link's target is an index
+                let look = || name_of(status.ifindex, program).transpose();
+                let found = match look() {
+                    Some(name) => Some((here, name.context(|| "find the interface".into())?)),
+                    None => host::in_network_namespaces(|| look()?.ok()).pop_first(),
+                };
+                match found {
+                    Some((netns, name)) => {
+                        status.name = Found::There(name);
+                        status.netns = Some(netns);
+                        status.is_here = netns == here;
+                    }
+                    // It was here and is not any more.
+                    None if netns == here => status.netns = None,
+                    None => {}
+                }
+            }
+            // The index may be another's by now.
+            Link::Detached | Link::Missing if netns == here => {
+                if let Ok(None) = sys::interface_name(ifindex) {
+                    status.name = Found::Gone;
+                }
+            }
+            _ => {}
+        }
+        Ok(status)
+    }
+}
+
+/// The name of the interface with this index in this network namespace, if the program runs on it.
+fn name_of(ifindex: u32, program: u32) -> std::io::Result<Option<String>> {
+    match sys::interface_name(ifindex)? {
+        Some(name) if sys::xdp_program(ifindex)? == Some(program) => Ok(Some(name)),
+        _ => Ok(None),
+    }
+}
+
+/// The index of an interface of this network namespace.
+pub(super) fn find(name: &str) -> Result<u32, Error> {
+    sys::interface_index(name).map_err(|error| {
+        Error::of(format!("find interface {name:?}"), &error)
+            .remedy("`ip link` lists the interfaces of this network namespace")
+    })
+}
