@@ -7,6 +7,8 @@ mod languages;
 mod rust;
 #[path = "tests/seccomp.rs"]
 mod seccomp;
+#[path = "tests/survive.rs"]
+mod survive;
 
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{Datapath, HostRegistry, Object, ObjectOptions, UpOptions};

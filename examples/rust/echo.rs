@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p pktmeta-examples --bin echo -- 192.0.2.2:7000`
 
-use pktmeta::{Error, PacketMeta, Received, TcpMeta, UdpMeta, builtin};
+use pktmeta::{Error, PacketMeta, TcpMeta, UdpMeta, builtin};
 use std::{
     error, io,
     net::{TcpListener, UdpSocket},
@@ -11,7 +11,9 @@ use std::{
 fn main() -> Result<(), Box<dyn error::Error>> {
     let address = std::env::args().nth(1).ok_or("usage: echo ADDRESS:PORT")?;
     let datagrams = UdpSocket::bind(&address)?;
-    datagrams.enable_packet_meta()?;
+    if let Err(error) = datagrams.enable_packet_meta() {
+        eprintln!("serving without metadata for now: {error}");
+    }
     let connections = TcpListener::bind(&address)?;
     println!("listening");
     std::thread::scope(|scope| {
@@ -26,14 +28,14 @@ fn main() -> Result<(), Box<dyn error::Error>> {
 fn echo_datagrams(socket: &UdpSocket) -> io::Result<()> {
     let mut buffer = [0; 2048];
     loop {
-        let Received {
-            len: length,
-            from,
-            meta,
-            ..
-        } = socket.recv_from_meta(&mut buffer)?;
-        println!("datagram from {from}: {}", describe(meta));
-        socket.send_to(&buffer[..length], from)?;
+        let received = socket.recv_from_meta(&mut buffer)?;
+        if let Err(Error::Unavailable(_)) = received.meta {
+            // A datapath that came meanwhile does not know the socket. Without one, this fails.
+            let _ = socket.enable_packet_meta();
+        }
+        let from = received.from;
+        println!("datagram from {from}: {}", describe(received.meta));
+        socket.send_to(&buffer[..received.len], from)?;
     }
 }
 

@@ -4,12 +4,12 @@
 //! `cargo run -p pktmeta-examples --bin quic -- 192.0.2.2:7000 /tmp/certificate.der`: its clients have to trust
 //! this certificate, of "localhost".
 
-use pktmeta::{Field, UdpMeta, quinn::MetaSocket};
+use pktmeta::{Error, Field, UdpMeta, quinn::MetaSocket};
 use quinn::{
     Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime,
     rustls::pki_types::PrivatePkcs8KeyDer,
 };
-use std::{env, error, fs, net::UdpSocket, sync::Arc};
+use std::{env, error, fs, net::UdpSocket, os::fd::AsFd, sync::Arc};
 
 const TENANT: Field<u32> = Field::new("tenant");
 
@@ -21,7 +21,9 @@ async fn main() -> Result<(), Box<dyn error::Error>> {
     let usage = "usage: quic ADDRESS:PORT CERTIFICATE-FILE";
     let mut arguments = env::args().skip(1);
     let socket = UdpSocket::bind(arguments.next().ok_or(usage)?)?;
-    socket.enable_packet_meta()?;
+    if let Err(error) = socket.enable_packet_meta() {
+        eprintln!("serving without metadata for now: {error}");
+    }
     let socket = MetaSocket::new(socket, PEERS)?;
     let endpoint = Endpoint::new_with_abstract_socket(
         EndpointConfig::default(),
@@ -32,7 +34,12 @@ async fn main() -> Result<(), Box<dyn error::Error>> {
     println!("listening");
     while let Some(incoming) = endpoint.accept().await {
         let remote = incoming.remote_address();
-        let meta = socket.initial_meta(remote).and_then(Result::ok);
+        let meta = socket.initial_meta(remote);
+        if let Some(Err(Error::Unavailable(_))) = meta {
+            // A datapath that came meanwhile does not know the socket. Without one, this fails.
+            let _ = socket.as_fd().enable_packet_meta();
+        }
+        let meta = meta.and_then(Result::ok);
         match meta.and_then(|meta| meta.get(TENANT)) {
             Some(tenant) => {
                 println!("{remote} is of tenant {tenant}");

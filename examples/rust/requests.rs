@@ -23,6 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("listening");
     loop {
         let (stream, from) = listener.accept()?;
+        // Again: a datapath that came meanwhile does not know of it.
+        let _ = listener.remember_segments();
         thread::spawn(move || {
             println!("{from}: {}", whose(stream.opening_meta()));
             let served = serve(&stream);

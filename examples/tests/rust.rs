@@ -4,7 +4,9 @@ use super::{Bill, Server, attach, connect, labelled_hosts, send_datagram};
 use pktmeta_testkit::sandbox::in_sandbox;
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
+    process::Command,
+    time::Duration,
 };
 
 #[test]
@@ -98,6 +100,37 @@ fn the_asynchronous_rust_server_knows_the_tenant_of_each_datagram() {
 }
 
 #[test]
+fn the_rust_server_on_any_address_answers_from_the_one_that_was_asked() {
+    in_sandbox(|sandbox| {
+        let hosts = labelled_hosts(sandbox);
+        let bill = Bill::new(sandbox);
+        bill.attach_to_cgroup(sandbox);
+        hosts.server().run(|| add_address("198.51.100.7/32"));
+        hosts
+            .client()
+            .run(|| add_route("198.51.100.7", "192.0.2.2"));
+        let mut command = hosts.server().command(env!("CARGO_BIN_EXE_answer"));
+        let mut server = Server::start(command.arg("0.0.0.0:7000"));
+        let client = hosts.client().run(|| UdpSocket::bind("192.0.2.1:0"));
+        let client = client.unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        client.connect("198.51.100.7:7000").unwrap();
+        for asked in 1..=3 {
+            client.send(b"hello").unwrap();
+            assert_eq!(client.recv(&mut [0; 64]).unwrap(), 5);
+            let said = server.line();
+            match asked {
+                1 => assert!(said.ends_with("is of tenant None\n"), "{said}"),
+                _ => assert!(said.ends_with("is of tenant Some(7)\n"), "{said}"),
+            }
+            assert_eq!(bill.of(7).unwrap_or(0), (asked - 1) * (20 + 8 + 5));
+        }
+    });
+}
+
+#[test]
 fn the_rust_quic_server_knows_the_tenant_before_the_handshake() {
     in_sandbox(|sandbox| {
         let hosts = labelled_hosts(sandbox);
@@ -113,6 +146,24 @@ fn the_rust_quic_server_knows_the_tenant_before_the_handshake() {
         assert!(said.starts_with("192.0.2.1:"), "{said}");
         assert!(said.ends_with("is of tenant 7\n"), "{said}");
     });
+}
+
+fn add_address(address: &str) {
+    ip(&["address", "add", address, "dev", "lo"]);
+}
+
+fn add_route(to: &str, by: &str) {
+    ip(&["route", "add", to, "via", by]);
+}
+
+fn ip(arguments: &[&str]) {
+    assert!(
+        Command::new("ip")
+            .args(arguments)
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// What a server that is trusted by its certificate answers on one stream.

@@ -55,6 +55,8 @@ pub enum Reason {
     NotEnabled,
     /// The socket is of a type that this operation is not for.
     WrongSocket,
+    /// The socket is one of Multipath TCP, whose options the kernel refuses.
+    MultipathTcp,
     /// The wanted way to hand tickets to this process is not open to it: [`Carrier`](crate::Carrier) says
     /// what each needs.
     NoTickets,
@@ -189,7 +191,8 @@ impl fmt::Display for Reason {
         match self {
             Self::NoDatapath => f.write_str(
                 "no pktmeta datapath answers on this socket: run `pktmeta up --iface ...` with a \
-                 --cgroup that contains this process",
+                 --cgroup that contains the one in which the socket was made; a service that was \
+                 restarted has a new one",
             ),
             Self::Closed => f.write_str(
                 "the pktmeta datapath of this socket is being taken down: run `pktmeta up`, then \
@@ -208,6 +211,10 @@ impl fmt::Display for Reason {
             Self::WrongSocket => f.write_str(
                 "the socket is of the wrong type: TcpMeta is for TCP sockets, UdpMeta for UDP \
                  sockets",
+            ),
+            Self::MultipathTcp => f.write_str(
+                "the socket is one of Multipath TCP, which has no packet metadata: make it with \
+                 IPPROTO_TCP",
             ),
             Self::NoTickets => f.write_str(
                 "the kernel does not let this process receive tickets in that carrier: \
@@ -230,6 +237,7 @@ mod tests {
             (Reason::NotEnabled.into(), "enable_packet_meta()"),
             (Reason::WrongSocket.into(), "UdpMeta for UDP"),
             (Reason::NoTickets.into(), "enable_packet_meta()"),
+            (Reason::MultipathTcp.into(), "IPPROTO_TCP"),
             (Error::Overrun, "more ring slots"),
             (Error::Forgotten, "remember_segments()"),
             (Error::NotArrived, "read up to it"),

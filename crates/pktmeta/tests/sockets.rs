@@ -2,12 +2,12 @@
 //! `pktmeta-testkit` and the examples.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use pktmeta::{Arrival, Batch, Ecn, Error, Reason, Received, TcpMeta, UdpMeta};
+use pktmeta::{Arrival, Batch, Ecn, Error, Field, MetaSender, Reason, Received, TcpMeta, UdpMeta};
 use std::{
     io::{ErrorKind, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{
-        fd::{AsFd, AsRawFd},
+        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
         unix::net::UnixDatagram,
     },
     time::Duration,
@@ -72,6 +72,17 @@ fn tcp_without_a_datapath_is_unavailable() {
 }
 
 #[test]
+fn a_socket_of_multipath_tcp_says_what_it_is() {
+    // SAFETY: These are numbers.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP) };
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: The kernel just made this descriptor for us.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let error = socket.remember_segments().unwrap_err();
+    assert!(error.is_unavailable(Reason::MultipathTcp), "{error:?}");
+}
+
+#[test]
 fn udp_without_a_datapath_is_unavailable_but_delivers() {
     if !alone() {
         return;
@@ -93,6 +104,26 @@ fn udp_without_a_datapath_is_unavailable_but_delivers() {
         assert_eq!(from, sender.local_addr().unwrap());
         let error = meta.unwrap_err();
         assert!(error.is_unavailable(Reason::NotEnabled), "{error:?}");
+    }
+}
+
+#[test]
+fn without_a_datapath_only_datagrams_of_which_nothing_is_said_are_sent() {
+    if !alone() {
+        return;
+    }
+    const TENANT: Field<u32> = Field::new("tenant");
+    for (receiver, sender) in udp_pairs() {
+        let to = receiver.local_addr().unwrap();
+        let sender = MetaSender::new(sender).unwrap();
+        let error = sender
+            .send_to(b"labelled", to, &TENANT.with(7))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        sender.send_to(b"plain", to, &()).unwrap();
+        let mut buffer = [0; 16];
+        let received = receiver.recv_from_meta(&mut buffer).unwrap();
+        assert_eq!(buffer[..received.len], *b"plain");
     }
 }
 

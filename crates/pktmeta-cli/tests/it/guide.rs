@@ -82,6 +82,7 @@ fn the_guides_rust_is_that_of_the_examples() {
         include_str!("../../../../examples/rust/datagrams.rs"),
         include_str!("../../../../examples/rust/quic.rs"),
         include_str!("../../../../examples/rust/send.rs"),
+        include_str!("../../../../examples/rust/answer.rs"),
     ];
     let examples = examples.map(squeeze);
     let mut programs = 0;

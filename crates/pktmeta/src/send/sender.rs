@@ -6,6 +6,7 @@ use crate::{
     backend::Backend,
     carrier::{TxCarrier, TxTicket},
     host::datapath,
+    meta::NO_FIELDS,
     net::{message, sockopt},
 };
 use pktmeta_core::{ToRecord, abi};
@@ -73,6 +74,12 @@ impl<'a> Outgoing<'a> {
         }
     }
 
+    /// The same datagram, of which that is said.
+    #[must_use]
+    pub fn with(self, meta: &'a (dyn ToRecord + Sync)) -> Self {
+        Self { meta, ..self }
+    }
+
     /// Sends it from this address of the host: a server with several answers from
     /// [`Arrival::local`](crate::Arrival::local).
     #[must_use]
@@ -85,11 +92,12 @@ impl<S: AsFd> MetaSender<S> {
     /// Prepares a socket: its tickets travel in the `SO_MARK` of its datagrams if this process may set that
     /// (`CAP_NET_RAW` or `CAP_NET_ADMIN`), else in a time to send that is long past, by `SO_TXTIME`.
     ///
+    /// It needs no datapath yet: what cannot be labelled is an error when it is sent, and datagrams whose values
+    /// are none are sent in any case.
+    ///
     /// # Errors
-    /// [`Error::Unavailable`] without a datapath or of another kind of socket; [`Error::Io`] if the
-    /// kernel refuses `SO_TXTIME`.
+    /// [`Error::Io`] if this is no socket, or the kernel refuses `SO_TXTIME`.
     pub fn new(socket: S) -> Result<Self, Error> {
-        datapath::recognize(socket.as_fd())?;
         Ok(Self {
             carrier: prepare(socket.as_fd())?,
             tickets: Mutex::new(TxTickets::new()),
@@ -251,7 +259,7 @@ fn ticket<R: ToRecord + ?Sized>(
     tickets: &mut TxTickets,
     values: &R,
 ) -> Result<Option<TxTicket>, Error> {
-    datapath::by_numbers(socket, |instance, registry| {
+    let ticket = datapath::by_numbers(socket, |instance, registry| {
         let record = values.to_record(registry)?;
         if record.is_empty() {
             return Ok(None);
@@ -261,5 +269,16 @@ fn ticket<R: ToRecord + ?Sized>(
             tell_record(socket, abi::SOL_PKTMETA_DGRAM, name, &record, registry)
         });
         ticket.map(Some)
-    })
+    });
+    match ticket {
+        // Nothing is said of the datagram: nobody has to hear it.
+        Err(Error::Unavailable(_)) if is_nothing(values) => Ok(None),
+        ticket => ticket,
+    }
+}
+
+/// True if the values are none, whatever fields a host has.
+fn is_nothing<R: ToRecord + ?Sized>(values: &R) -> bool {
+    let record = values.to_record(&NO_FIELDS);
+    record.is_ok_and(|record| record.is_empty())
 }
