@@ -32,7 +32,7 @@ pub use datapath::{
 pub use error::Error;
 pub use links::Attached;
 pub use object::{Object, ObjectOptions};
-pub use registry::{HostRegistry, Registered, Removal, Use, User};
+pub use registry::{HostRegistry, Registered, RegistryState, Removal, Use, User};
 pub use sys::ProgramStats;
 
 /// Counts the run time of every BPF program on the host while it lives; costs each program run two

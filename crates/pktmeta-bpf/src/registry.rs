@@ -120,6 +120,34 @@ impl HostRegistry {
         })
     }
 
+    /// Which registry it is, and whether its fields are those that they were: what who keeps its
+    /// numbers compares after each use of them. `None` if there is none.
+    ///
+    /// # Errors
+    /// The pin cannot be read.
+    pub fn state(&self) -> Result<Option<RegistryState>, Error> {
+        let Some(root) = self.bpffs.open()? else {
+            return Ok(None);
+        };
+        if !root.has(PIN)? {
+            return Ok(None);
+        }
+        let map = match open(&root) {
+            Ok(map) => map,
+            // It went between the two.
+            Err(_) if !root.has(PIN)? => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let about = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY);
+        let about = about.context(|| "read the registry".into())?;
+        Ok(about.and_then(|bytes| {
+            Some(RegistryState {
+                id: *bytes.last_chunk()?,
+                fields: *bytes.first_chunk()?,
+            })
+        }))
+    }
+
     /// Registers the fields of `schemas`, to stay until they are removed; all of them or, on error,
     /// none. Those that are there with the same meaning keep their numbers.
     ///
@@ -612,6 +640,22 @@ fn bindings(map: u32) -> Vec<Binding> {
     };
     let places = bytes.windows(Binding::SIZE).step_by(align_of::<u32>());
     places.filter_map(Binding::from_bytes).collect()
+}
+
+/// A registry at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegistryState {
+    id: [u8; 4],
+    /// A hash of its fields.
+    fields: [u8; 8],
+}
+
+impl RegistryState {
+    /// True if numbers mean in one what they mean in the other, if it has them.
+    #[must_use]
+    pub fn is_same_registry(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
 }
 
 /// Different from those of all registries that ever were, as good as certainly: objects that were

@@ -4,6 +4,7 @@ use crate::{
     decode,
     output::{self, table},
 };
+use anyhow::bail;
 use pktmeta_bpf::{
     Datapath, HostRegistry,
     sockets::{Process, Protocol, SocketScope, SocketStatus},
@@ -47,17 +48,16 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
-        let dictionary = Dictionary::new(HostRegistry::new(bpffs).read()?, []);
+        let scope = match self.all {
+            true => SocketScope::All,
+            false => SocketScope::Stored,
+        };
+        let (dictionary, mut sockets) = listed(bpffs, scope)?;
         let fields = self
             .field
             .iter()
             .map(|text| FieldFilter::parse(&dictionary, text));
         let fields: Vec<_> = fields.collect::<Result<_, _>>()?;
-        let scope = match self.all {
-            true => SocketScope::All,
-            false => SocketScope::Stored,
-        };
-        let mut sockets = Datapath::new(bpffs).sockets(scope)?;
         sockets.retain(|socket| self.wants(socket) && fields.iter().all(|f| f.matches(socket)));
         output::write(&match self.json {
             true => json_text(&dictionary, &sockets)?,
@@ -74,6 +74,21 @@ impl Sockets {
         let ports = [socket.local.port(), socket.peer.port()];
         protocol && self.port.is_none_or(|port| ports.contains(&port))
     }
+}
+
+/// The sockets, and the names of their records' fields.
+fn listed(bpffs: &Path, scope: SocketScope) -> anyhow::Result<(Dictionary, Vec<SocketStatus>)> {
+    let host = HostRegistry::new(bpffs);
+    for _ in 0..3 {
+        let state = host.state()?;
+        let dictionary = Dictionary::new(host.read()?, []);
+        let sockets = Datapath::new(bpffs).sockets(scope)?;
+        // Else the records may have numbers of another registry.
+        if host.state()? == state {
+            return Ok((dictionary, sockets));
+        }
+    }
+    bail!("list sockets: the registry changes all the time\n  = run it again")
 }
 
 /// A field that a record must have, with this value if there is one. One that is shown as odd is not there.

@@ -5,9 +5,10 @@ use super::{
     check_up,
     log::{Log, LogOptions},
     signals::{self, Signals},
+    source::Source,
 };
 use anyhow::{Context, anyhow, bail};
-use pktmeta_bpf::{HostRegistry, host, watch::Watch};
+use pktmeta_bpf::host;
 use std::{
     ffi::OsString,
     fs::File,
@@ -47,7 +48,7 @@ impl Exec {
             bail!("no program is given");
         };
         check_up(bpffs)?;
-        let mut log = Log::new(open(self.log.as_deref())?, &self.options, bpffs)?;
+        let mut log = Log::new(open(self.log.as_deref())?, &self.options);
         let parent = match self.cgroup {
             Some(path) => path,
             None => host::cgroup_of("self")?,
@@ -55,8 +56,7 @@ impl Exec {
         // First of all: what is made must be removed again.
         let signals = Signals::hold().context("hold signals back")?;
         let cgroup = Cgroup::create(&parent)?;
-        let registry = HostRegistry::new(bpffs).read()?;
-        let watch = Watch::new(cgroup.directory(), &registry, self.options.datagrams)?;
+        let mut source = Source::new(cgroup.directory(), self.options.datagrams, bpffs)?;
         let mut command = Command::new(program);
         command.args(arguments);
         // SAFETY: they do nothing but write(2) and sigprocmask(2), which are async-signal-safe.
@@ -73,8 +73,8 @@ impl Exec {
                 return Ok(ExitCode::from(if is_missing { 127 } else { 126 }));
             }
         };
-        let status = follow(child, &signals, &watch, &mut log)?;
-        log.end(watch)?;
+        let status = follow(child, &signals, &mut source, &mut log)?;
+        source.end(&mut log)?;
         drop(cgroup);
         Ok(exit_as(status, signals))
     }
@@ -101,12 +101,13 @@ fn open(log: Option<&Path>) -> anyhow::Result<Box<dyn Write>> {
 fn follow(
     mut child: Child,
     signals: &Signals,
-    watch: &Watch,
+    source: &mut Source<'_>,
     log: &mut Log,
 ) -> anyhow::Result<ExitStatus> {
     loop {
-        signals::wait([signals.as_fd(), watch.as_fd()]).context("wait for the program")?;
-        log.write(watch.events()?);
+        let waited = signals::wait([signals.as_fd(), source.as_fd()], Source::LOOK);
+        waited.context("wait for the program")?;
+        source.log(log)?;
         for signal in signals.arrived() {
             signal.pass_to(&child);
         }

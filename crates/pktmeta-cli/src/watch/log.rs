@@ -1,16 +1,13 @@
 //! A line for each connection or datagram.
 
+use super::source::{Absence, monotonic};
 use crate::decode;
-use pktmeta_bpf::{
-    HostRegistry,
-    watch::{Event, Watch, What},
-};
+use pktmeta_bpf::watch::{Event, What};
 use pktmeta_core::schema::Dictionary;
 use serde_json::json;
 use std::{
     fmt,
     io::{self, BufWriter, Write},
-    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,7 +17,7 @@ pub(super) struct LogOptions {
     /// Log each datagram too
     #[arg(long)]
     pub(super) datagrams: bool,
-    /// Log JSON, an object a line
+    /// Log JSON, an object a line; "unknown" is true of what came while another datapath took over
     #[arg(long)]
     json: bool,
 }
@@ -30,21 +27,14 @@ pub(super) struct Log {
     /// `None` once that has failed.
     to: Option<BufWriter<Box<dyn Write>>>,
     json: bool,
-    dictionary: Dictionary,
 }
 
 impl Log {
-    /// A log with the names that fields have on this host.
-    pub(super) fn new(
-        to: Box<dyn Write>,
-        options: &LogOptions,
-        bpffs: &Path,
-    ) -> anyhow::Result<Self> {
-        Ok(Self {
+    pub(super) fn new(to: Box<dyn Write>, options: &LogOptions) -> Self {
+        Self {
             to: Some(BufWriter::new(to)),
             json: options.json,
-            dictionary: Dictionary::new(HostRegistry::new(bpffs).read()?, []),
-        })
+        }
     }
 
     /// True until it could not be written, or its reader has gone.
@@ -52,21 +42,17 @@ impl Log {
         self.to.is_some()
     }
 
-    /// Logs what was not yet, and says how much is missing.
-    pub(super) fn end(&mut self, watch: Watch) -> anyhow::Result<()> {
-        let (last, lost) = watch.end()?;
-        self.write(last);
-        if lost > 0 {
-            eprintln!("pktmeta: {lost} more came faster than they were logged");
-        }
-        Ok(())
-    }
-
-    /// Logs events. If that fails it says so and logs no more: what is watched goes on.
-    pub(super) fn write(&mut self, events: impl IntoIterator<Item = Event>) {
+    /// Logs events, whose records have the names of `dictionary`. If that fails it says so and logs no
+    /// more: what is watched goes on.
+    pub(super) fn write(
+        &mut self,
+        dictionary: &Dictionary,
+        events: impl IntoIterator<Item = Event>,
+        absence: Absence,
+    ) {
         let boot = boot_time();
         for event in events {
-            let line = self.line(boot, &event);
+            let line = self.line(dictionary, boot, &event, absence);
             self.try_to(|to| writeln!(to, "{line}"));
         }
         self.try_to(|to| to.flush());
@@ -85,7 +71,13 @@ impl Log {
     }
 
     /// `boot` is when the clock of events was zero.
-    fn line(&self, boot: Duration, event: &Event) -> String {
+    fn line(
+        &self,
+        dictionary: &Dictionary,
+        boot: Duration,
+        event: &Event,
+        absence: Absence,
+    ) -> String {
         let time = Utc(boot + event.time);
         let (protocol, what) = match event.what {
             What::Accepted => ("tcp", "accepted"),
@@ -100,8 +92,9 @@ impl Log {
             ..
         } = event;
         if self.json {
-            let record = decode::object(&self.dictionary, record.as_ref());
-            return json!({
+            let unknown = record.is_none() && absence == Absence::Unknown;
+            let record = decode::object(dictionary, record.as_ref());
+            let mut json = json!({
                 "time": time.to_string(),
                 "protocol": protocol,
                 "what": what,
@@ -109,12 +102,16 @@ impl Log {
                 "peer": peer.to_string(),
                 "cookie": cookie,
                 "record": record,
-            })
-            .to_string();
+            });
+            if unknown {
+                json["unknown"] = json!(true);
+            }
+            return json.to_string();
         }
-        let fields = match record {
-            Some(record) => decode::line(&self.dictionary, record),
-            None => "no record".into(),
+        let fields = match (record, absence) {
+            (Some(record), _) => decode::line(dictionary, record),
+            (None, Absence::Known) => "no record".into(),
+            (None, Absence::Unknown) => "unknown: another datapath took over".into(),
         };
         format!("{time} {protocol} {what} {local} {peer} {fields}")
     }
@@ -122,15 +119,8 @@ impl Log {
 
 /// The time of day at which `CLOCK_MONOTONIC` was zero, if nobody had set the clock.
 fn boot_time() -> Duration {
-    let mut since = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: since is a timespec to be written; every kernel has this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut since) };
-    let since = Duration::new(since.tv_sec as u64, since.tv_nsec as u32);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.unwrap_or_default().saturating_sub(since)
+    now.unwrap_or_default().saturating_sub(monotonic())
 }
 
 /// A time after 1970, shown as RFC 3339 has it, in microseconds.

@@ -4,11 +4,13 @@ mod cgroup;
 pub(crate) mod exec;
 mod log;
 mod signals;
+mod source;
 
 use anyhow::{Context, bail};
 use log::{Log, LogOptions};
-use pktmeta_bpf::{Datapath, HostRegistry, host};
+use pktmeta_bpf::{Datapath, host};
 use signals::Signals;
+use source::Source;
 use std::{
     io,
     os::fd::AsFd,
@@ -44,15 +46,15 @@ impl Watch {
             (None, None) => bail!("nothing to watch is given"),
         };
         let signals = Signals::hold().context("hold signals back")?;
-        let mut log = Log::new(Box::new(io::stdout()), &self.options, bpffs)?;
+        let mut log = Log::new(Box::new(io::stdout()), &self.options);
         let cgroup = host::open_cgroup(&cgroup)?;
-        let registry = HostRegistry::new(bpffs).read()?;
-        let watch = pktmeta_bpf::watch::Watch::new(&cgroup, &registry, self.options.datagrams)?;
+        let mut source = Source::new(&cgroup, self.options.datagrams, bpffs)?;
         while log.is_open() && !signals.arrived().any(|signal| signal.ends()) {
-            signals::wait([signals.as_fd(), watch.as_fd()]).context("wait for something")?;
-            log.write(watch.events()?);
+            let waited = signals::wait([signals.as_fd(), source.as_fd()], Source::LOOK);
+            waited.context("wait for something")?;
+            source.log(&mut log)?;
         }
-        log.end(watch)?;
+        source.end(&mut log)?;
         Ok(ExitCode::SUCCESS)
     }
 }

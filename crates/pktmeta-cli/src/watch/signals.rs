@@ -4,6 +4,7 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     process::Child,
+    time::Duration,
 };
 
 /// Signals that are held back and read instead, while it lives.
@@ -103,15 +104,16 @@ impl Signal {
     }
 }
 
-/// Waits until one of them is readable.
-pub(super) fn wait<const N: usize>(fds: [BorrowedFd<'_>; N]) -> io::Result<()> {
+/// Waits until one of them is readable, or for as long as is said.
+pub(super) fn wait<const N: usize>(fds: [BorrowedFd<'_>; N], at_most: Duration) -> io::Result<()> {
     let mut fds = fds.map(|fd| libc::pollfd {
         fd: fd.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     });
+    let milliseconds = at_most.as_millis().try_into().unwrap_or(i32::MAX);
     // SAFETY: fds are N pollfds.
-    match unsafe { libc::poll(fds.as_mut_ptr(), N as libc::nfds_t, -1) } {
+    match unsafe { libc::poll(fds.as_mut_ptr(), N as libc::nfds_t, milliseconds) } {
         0.. => Ok(()),
         _ => match io::Error::last_os_error() {
             error if error.kind() == io::ErrorKind::Interrupted => Ok(()),

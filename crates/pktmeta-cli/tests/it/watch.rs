@@ -5,9 +5,11 @@ use crate::{
     lab::{Lab, eventually},
 };
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
+use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader},
     process::Command,
+    time::Duration,
 };
 
 #[test]
@@ -40,6 +42,73 @@ fn connections_of_programs_that_run_already_are_logged_until_it_is_interrupted()
             assert!(tenants.eq(Lab::TENANTS), "{lines:#?}");
             assert_eq!(lab.attached(), before);
         }
+    });
+}
+
+/// The tenant's number is that of another field then.
+#[test]
+fn a_watch_goes_on_by_name_with_a_datapath_that_has_other_numbers() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::new(sandbox);
+        let up = |produce| lab.try_up(&["--produce", produce]).succeeds();
+        up("rx_queue");
+        let tenant = || {
+            let listed = lab.pktmeta(&["registry", "list", "--json"]).succeeds();
+            let json: Value = serde_json::from_str(&listed).unwrap();
+            let fields = json["fields"].as_array().unwrap().iter();
+            let named = |number| {
+                let is = |field: &&Value| field["number"] == number;
+                fields.clone().find(is).map(|field| field["name"].clone())
+            };
+            (named(json!(2)), named(json!(4)))
+        };
+        assert_eq!(tenant(), (Some(json!("tenant")), None));
+        let listener = lab.listen(IpVersion::V4);
+        let cgroup = text(sandbox.cgroup());
+        let before = lab.attached();
+        let mut watch = pktmeta(lab.hosts.server(), &["watch", "--cgroup", &cgroup]).running();
+        wait_for_watch(&lab, &before);
+        let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+        // The client's end is in the cgroup too.
+        let mut accepted = || {
+            let lines = lines.by_ref().map(Result::unwrap);
+            lines
+                .into_iter()
+                .find(|line| line.contains(" accepted "))
+                .unwrap()
+        };
+        let tenant_is = |line: &str, tenant: u32| {
+            let is = format!(" tenant={tenant}");
+            assert!(line.ends_with(&is) || line.contains(&(is + " ")), "{line}");
+        };
+        lab.connect(&listener, 1);
+        tenant_is(&accepted(), 1);
+        lab.down();
+        up("rx_queue,rx_ifindex,flow_hash");
+        assert_eq!(tenant(), (Some(json!("rx_queue")), Some(json!("tenant"))));
+        // Until it watches for the other registry's records, it says that it does not know them.
+        let known = loop {
+            lab.connect(&listener, 2);
+            let line = accepted();
+            if !line.ends_with(" unknown: another datapath took over") {
+                break line;
+            }
+        };
+        tenant_is(&known, 2);
+        assert!(
+            known.contains(&format!("rx_ifindex={}", lab.ifindex())),
+            "{known}"
+        );
+        for tenant in Lab::TENANTS {
+            lab.connect(&listener, tenant);
+            tenant_is(&accepted(), tenant);
+        }
+        // Once more, without a connection meanwhile: it looks by itself.
+        lab.down();
+        up("rx_queue");
+        std::thread::sleep(Duration::from_millis(2500));
+        lab.connect(&listener, 3);
+        tenant_is(&accepted(), 3);
     });
 }
 

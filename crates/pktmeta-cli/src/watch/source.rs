@@ -1,0 +1,151 @@
+//! What arrives at the sockets of a cgroup, with the names of its fields.
+
+use super::log::Log;
+use pktmeta_bpf::{
+    HostRegistry, RegistryState,
+    watch::{Event, Watch},
+};
+use pktmeta_core::schema::Dictionary;
+use std::{
+    fs::File,
+    mem,
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
+    time::Duration,
+};
+
+/// What arrives. Only records of one registry prove themselves to a [`Watch`], so that they have the
+/// names of that one; when another takes its place, so does another watch.
+pub(super) struct Source<'a> {
+    cgroup: &'a File,
+    datagrams: bool,
+    host: HostRegistry,
+    watch: Watch,
+    dictionary: Dictionary,
+    /// Of the registry when it was read.
+    state: Option<RegistryState>,
+    /// What came before is for the watch before to tell.
+    since: Duration,
+    /// Events of watches before that came faster than they were read.
+    lost: u64,
+}
+
+impl<'a> Source<'a> {
+    /// How often to look whether the registry is another, when nothing arrives.
+    pub(super) const LOOK: Duration = Duration::from_secs(1);
+
+    pub(super) fn new(cgroup: &'a File, datagrams: bool, bpffs: &Path) -> anyhow::Result<Self> {
+        let host = HostRegistry::new(bpffs);
+        // First: of a registry that changes in between, the change is seen later.
+        let state = host.state()?;
+        let registry = host.read()?;
+        Ok(Self {
+            cgroup,
+            datagrams,
+            watch: Watch::new(cgroup, &registry, datagrams)?,
+            dictionary: Dictionary::new(registry, []),
+            host,
+            state,
+            since: Duration::ZERO,
+            lost: 0,
+        })
+    }
+
+    /// Logs what has arrived.
+    pub(super) fn log(&mut self, log: &mut Log) -> anyhow::Result<()> {
+        let mut events = self.arrived()?;
+        // Afterwards: until then the registry was the same.
+        match self.host.state()? {
+            Some(now) if Some(now) != self.state => {
+                if self
+                    .state
+                    .is_some_and(|before| before.is_same_registry(&now))
+                {
+                    self.read_names(now)?;
+                } else {
+                    let next = self.change_watch(now, &mut events)?;
+                    log.write(&self.dictionary, events, Absence::Unknown);
+                    self.dictionary = next;
+                    return Ok(());
+                }
+            }
+            // Where there is none nobody labels, and what is still to be told has its names.
+            _ => {}
+        }
+        log.write(&self.dictionary, events, Absence::Known);
+        Ok(())
+    }
+
+    /// Ends it: logs the rest, and says how much is missing.
+    pub(super) fn end(mut self, log: &mut Log) -> anyhow::Result<()> {
+        self.log(log)?;
+        let (mut last, lost) = self.watch.end()?;
+        last.retain(|event| event.time >= self.since);
+        log.write(&self.dictionary, last, Absence::Known);
+        match self.lost + lost {
+            0 => {}
+            lost => eprintln!("pktmeta: {lost} more came faster than they were logged"),
+        }
+        Ok(())
+    }
+
+    fn arrived(&self) -> anyhow::Result<Vec<Event>> {
+        let events = self.watch.events()?;
+        Ok(events.filter(|event| event.time >= self.since).collect())
+    }
+
+    /// The registry has other fields now; numbers do not change their meaning.
+    fn read_names(&mut self, now: RegistryState) -> anyhow::Result<()> {
+        self.dictionary = Dictionary::new(self.host.read()?, []);
+        self.state = Some(now);
+        Ok(())
+    }
+
+    /// Watches for records of another registry from now on; what the watch before told goes to `events`.
+    /// The names of the other are returned.
+    fn change_watch(
+        &mut self,
+        now: RegistryState,
+        events: &mut Vec<Event>,
+    ) -> anyhow::Result<Dictionary> {
+        let registry = self.host.read()?;
+        let next = Watch::new(self.cgroup, &registry, self.datagrams)?;
+        // From here on both see all: what comes is for the next to tell.
+        let since = monotonic();
+        let (last, lost) = mem::replace(&mut self.watch, next).end()?;
+        let told = last.into_iter().filter(|event| event.time >= self.since);
+        events.extend(told);
+        events.retain(|event| event.time < since);
+        self.since = since;
+        self.lost += lost;
+        self.state = Some(now);
+        Ok(Dictionary::new(registry, []))
+    }
+}
+
+impl AsFd for Source<'_> {
+    /// Readable when something has arrived. Another after [`Source::log`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+}
+
+/// What it means that an event has no record.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Absence {
+    /// The packet had none.
+    Known,
+    /// It may have had one of a registry that nobody watched for yet.
+    Unknown,
+}
+
+/// The clock of events.
+pub(super) fn monotonic() -> Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: now is a timespec to be written; every kernel has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32) // neither is negative
+}
