@@ -36,6 +36,12 @@ pub(crate) fn fuzz(arguments: &[OsString]) -> Result {
     )
 }
 
+/// Becomes the sender of packets over every path.
+pub(crate) fn paths(arguments: &[OsString]) -> Result {
+    setup::to_test()?;
+    become_binary(&["--package", "pktmeta-paths"], arguments)
+}
+
 /// Builds a binary and becomes it: `cargo run` prints to stderr only, and is itself replaced by
 /// what it runs. So standard output, the exit status and Ctrl-C are the binary's own, and nobody
 /// is left in between who could end before it has cleaned up.

@@ -44,8 +44,9 @@ const BUILD: [Need; 8] = [
 ];
 
 /// What tests and benchmarks need on top.
-const TEST: [Need; 8] = [
+const TEST: [Need; 9] = [
     program("ip", "iproute2"),
+    program("nft", "nftables"),
     program("bpftool", "bpftool"),
     program("tshark", "tshark"),
     program("iperf3", "iperf3"),
@@ -188,7 +189,7 @@ mod tests {
         assert_eq!(
             packages.join(" "),
             "gcc libc6-dev make pkg-config libelf-dev zlib1g-dev clang-22 python3 \
-             iproute2 bpftool tshark iperf3 tcpdump curl golang-go mypy"
+             iproute2 nftables bpftool tshark iperf3 tcpdump curl golang-go mypy"
         );
     }
 

@@ -13,6 +13,7 @@ cargo xtask COMMAND
   fuzz  [ARGS]         feed both codecs, C and Rust, the same until they differ
   mutants c [TEXT]     change a line of C at a time: does a test notice? (hours)
   mutants rust [ARGS]  the same of Rust; ARGS go to cargo-mutants, such as --shard 0/8
+  paths [ARGS]         send real packets over every path, and check each field at each hop
   check                formatting, lints, documentation, licences of dependencies, oldest Rust
   setup                only install what these need
   help                 this text
@@ -31,6 +32,7 @@ pub(crate) enum Task {
     Bench(Vec<OsString>),
     Fuzz(Vec<OsString>),
     Mutants(Vec<OsString>),
+    Paths(Vec<OsString>),
 }
 
 impl Task {
@@ -47,6 +49,7 @@ impl Task {
             Some("bench") => Ok(Self::Bench(arguments)),
             Some("fuzz") => Ok(Self::Fuzz(arguments)),
             Some("mutants") => Ok(Self::Mutants(arguments)),
+            Some("paths") => Ok(Self::Paths(arguments)),
             Some("check") => Self::Check.without(&arguments),
             Some("setup") => Self::Setup.without(&arguments),
             Some("help" | "--help" | "-h") => Ok(Self::Help),
@@ -128,6 +131,14 @@ mod tests {
         assert_eq!(
             parse("fuzz --seconds 60").unwrap(),
             Task::Fuzz(words("--seconds 60"))
+        );
+    }
+
+    #[test]
+    fn paths_take_arguments() {
+        assert_eq!(
+            parse("paths --packets 1000000").unwrap(),
+            Task::Paths(words("--packets 1000000"))
         );
     }
 
