@@ -4,7 +4,7 @@ use crate::error::{Context, Error};
 use rustix::{fs::FsWord, thread::LinkNameSpaceType};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
@@ -136,11 +136,13 @@ pub fn cgroup_root() -> Result<PathBuf, Error> {
 pub fn cgroup_of(process: &str) -> Result<PathBuf, Error> {
     let tried = || format!("find the cgroup of process {process}");
     let root = cgroup_root()?;
-    let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).map_err(|error| {
+    let groups = fs::read(format!("/proc/{process}/cgroup")).map_err(|error| {
         Error::new(tried(), error).remedy("give the number of a process that runs")
     })?;
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
-    let path = own.map(|own| root.join(own)).filter(|path| path.is_dir());
+    let mut groups = groups.split(|&byte| byte == b'\n');
+    let own = groups.find_map(|line| line.strip_prefix(b"0::/"));
+    let path = own.map(|own| root.join(OsStr::from_bytes(own)));
+    let path = path.filter(|path| path.is_dir());
     path.ok_or_else(|| {
         Error::new(tried(), format!("it is not below {}", root.display()))
             .remedy("name the cgroup: --cgroup PATH")

@@ -3,7 +3,7 @@
 use crate::{
     datapath::{Wait, field_json, read_schema},
     files::{self, NewFile},
-    output::{self, table},
+    output::{self, Cell, Table, Unwritten, remark, say},
     registry::known,
 };
 use anyhow::anyhow;
@@ -58,7 +58,7 @@ const OBJECT_MAX: u64 = 64 << 20;
 
 impl Bind {
     pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
-        let name = self.input.display().to_string();
+        let name = output::name(&self.input);
         let object = files::read(&self.input, OBJECT_MAX).map_err(|error| {
             anyhow!("read {name}: {error}\n  = name an object that clang -target bpf -c has made")
         })?;
@@ -74,12 +74,12 @@ impl Bind {
         output.fill(&image.into_bytes())?;
         output.publish()?;
         match self.json {
-            true => println!("{:#}", to_json(&self.output, &fields, &registry)),
-            false => print(&fields, &registry),
+            true => output::print_json(&to_json(&self.output, &fields, &registry))?,
+            false => print(&fields, &registry)?,
         }
         if before.is_some_and(|id| id != registry.id()) {
-            eprintln!(
-                "note: {name} was bound to another registry; programs that were loaded from it neither \
+            remark!(
+                "{name} was bound to another registry; programs that were loaded from it neither \
                  make nor read records of this one"
             );
         }
@@ -87,34 +87,34 @@ impl Bind {
     }
 }
 
-fn print(fields: &[Binding], registry: &Registry) {
+fn print(fields: &[Binding], registry: &Registry) -> Result<(), Unwritten> {
     if fields.is_empty() {
-        println!("the object names no field");
-        return;
+        return say!("the object names no field");
     }
-    let mut rows = table(["field", "owner", "type", "number", "place"]);
+    let mut rows = Table::new(["field", "owner", "type", "number", "place"]);
     let mut passing = Vec::new();
     for field in fields {
         match bound(field, registry) {
             Some(info) => {
-                rows.add_row(known(info));
+                rows.row(known(info));
                 if !info.policy.kept {
                     passing.push(info.name.as_str());
                 }
             }
             None => {
-                let name = field.name.to_string();
-                rows.add_row([name.as_str(), "", &field.shape(), "unbound", ""]);
+                let (name, shape) = (field.name.to_string(), field.shape());
+                rows.row([name.as_str(), "", &shape, "unbound", ""].map(Cell::from));
             }
         }
     }
-    output::print(&rows);
+    rows.print()?;
     if !passing.is_empty() {
-        println!(
+        say!(
             "registered until `pktmeta down`, bind again after the next `pktmeta up`: {}",
             passing.join(", ")
-        );
+        )?;
     }
+    Ok(())
 }
 
 fn to_json(output: &Path, fields: &[Binding], registry: &Registry) -> Value {
@@ -127,10 +127,10 @@ fn to_json(output: &Path, fields: &[Binding], registry: &Registry) -> Value {
         }
         None => json!({ "name": field.name.as_str(), "number": null }),
     };
-    json!({
-        "object": output.display().to_string(),
-        "fields": fields.iter().map(field).collect::<Vec<_>>(),
-    })
+    let mut json = json!({});
+    output::add_name(&mut json, "object", output);
+    json["fields"] = fields.iter().map(field).collect();
+    json
 }
 
 fn bound<'a>(field: &Binding, registry: &'a Registry) -> Option<&'a pktmeta_core::FieldInfo> {

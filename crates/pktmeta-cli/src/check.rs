@@ -2,7 +2,7 @@
 
 use crate::{
     datapath::read_schema,
-    output::{self, number, table},
+    output::{self, Table, Unwritten, number, say},
 };
 use anyhow::bail;
 use pktmeta_core::{
@@ -10,7 +10,10 @@ use pktmeta_core::{
     schema::{self, Change, Lint, Saving, Schema, SchemaField, Size},
 };
 use serde_json::{Value, json};
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// Say what schemas cost, whether they fit together, and what a new version breaks
 ///
@@ -43,19 +46,19 @@ impl Check {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let mut sources = Vec::new();
         if !self.no_builtin {
-            let file = "built-in fields".to_owned();
-            let schema = Schema::parse(&file, builtin::SCHEMA)?;
+            let file = PathBuf::from("built-in fields");
+            let schema = Schema::parse("built-in fields", builtin::SCHEMA)?;
             sources.push(Source { file, schema });
         }
         for path in &self.schemas {
-            let (file, schema) = (path.display().to_string(), read_schema(path)?);
+            let (file, schema) = (path.clone(), read_schema(path)?);
             sources.push(Source { file, schema });
         }
         let owners = owners(sources)?;
         let report = Report::new(&owners, self.budget.into(), self.strict);
         match self.json {
-            true => println!("{:#}", report.to_json()),
-            false => report.print(),
+            true => output::print_json(&report.to_json())?,
+            false => report.print()?,
         }
         match &report.faults()[..] {
             [] => Ok(ExitCode::SUCCESS),
@@ -66,7 +69,7 @@ impl Check {
 
 /// A schema and where it stands.
 struct Source {
-    file: String,
+    file: PathBuf,
     schema: Schema,
 }
 
@@ -93,9 +96,9 @@ fn owners(sources: Vec<Source>) -> anyhow::Result<Vec<Owner>> {
             }) => bail!(
                 "{}, {} and {} all have owner {name}\n  = give at most two versions of a schema, \
                  the old one first",
-                old.file,
-                new.file,
-                source.file
+                output::name(&old.file),
+                output::name(&new.file),
+                output::name(&source.file)
             ),
             Some(owner) => owner.old = Some(std::mem::replace(&mut owner.new, source)),
         }
@@ -186,76 +189,80 @@ impl<'a> Report<'a> {
         fields.filter_map(|&field| Some((field, field.gro_obstacle()?)))
     }
 
-    fn file(&self, field: &SchemaField) -> &str {
+    fn file(&self, field: &SchemaField) -> &Path {
         let mut owners = self.owners.iter();
         let owner = owners.find(|owner| owner.new.schema.owner() == field.wanted.owner);
-        owner.map_or("", |owner| &owner.new.file)
+        owner.map_or(Path::new(""), |owner| &owner.new.file)
     }
 
-    fn print(&self) {
-        self.print_changes();
+    fn print(&self) -> Result<(), Unwritten> {
+        self.print_changes()?;
         for (first, second) in &self.conflicts {
             let [first_side, second_side] = [first, second].map(|side| {
                 let wanted = &side.wanted;
-                format!("{} of {} in {}", wanted.kind, wanted.owner, self.file(side))
+                let file = output::name(self.file(side));
+                format!("{} of {} in {file}", wanted.kind, wanted.owner)
             });
             let name = first.wanted.name;
-            say("CONFLICT", format!("{name}: {first_side}, {second_side}"));
-            say("", "= rename one of the two, or take it out of one schema");
+            point("CONFLICT", format!("{name}: {first_side}, {second_side}"))?;
+            point("", "= rename one of the two, or take it out of one schema")?;
         }
         if !self.conflicts.is_empty() {
-            println!();
+            say!("")?;
         }
-        self.print_sizes();
-        self.print_savings();
-        self.print_gro_obstacles();
+        self.print_sizes()?;
+        self.print_savings()?;
+        self.print_gro_obstacles()?;
         for lint in &self.lints {
             let owner = lint.owner;
             let subject = lint.field.map_or_else(
                 || format!("owner {owner}"),
                 |field| format!("{field} of {owner}"),
             );
-            say("warning", format!("{subject}: {}", lint.what));
-            say("", format!("= {}", lint.remedy));
+            point("warning", format!("{subject}: {}", lint.what))?;
+            point("", format!("= {}", lint.remedy))?;
         }
-        if self.faults().is_empty() {
-            say(
+        match self.faults().is_empty() {
+            true => point(
                 "ok",
                 format!("the area has {} of {} bytes", self.area, self.budget),
-            );
+            ),
+            false => Ok(()),
         }
     }
 
-    fn print_changes(&self) {
+    fn print_changes(&self) -> Result<(), Unwritten> {
         for (owner, changes) in &self.changes {
-            let (name, new) = (owner.new.schema.owner(), &owner.new.file);
-            let old = owner.old.as_ref().map_or("", |old| &old.file);
-            println!("{name}: {new} is the version after {old}");
+            let (name, new) = (owner.new.schema.owner(), output::name(&owner.new.file));
+            let old = owner.old.as_ref();
+            let old = old.map_or_else(String::new, |old| output::name(&old.file));
+            say!("{name}: {new} is the version after {old}")?;
             for change in changes {
                 let subject = change
                     .field
                     .map_or_else(|| format!("schema of {name}"), |field| field.to_string());
                 let what = format!("{subject}: {}", change.what);
                 match &change.breaking {
-                    None => say("ok", what),
+                    None => point("ok", what)?,
                     Some(breaking) => {
-                        say("BREAKING", what);
-                        say("", breaking.reason);
-                        say("", format!("= {}", breaking.remedy));
+                        point("BREAKING", what)?;
+                        point("", breaking.reason)?;
+                        point("", format!("= {}", breaking.remedy))?;
                     }
                 }
             }
             if changes.is_empty() {
-                say("ok", "nothing changed");
+                point("ok", "nothing changed")?;
             }
-            println!();
+            say!("")?;
         }
+        Ok(())
     }
 
-    fn print_sizes(&self) {
-        let mut sizes = table(["owner", "fields", "bytes", "on average", "area alone"]);
+    fn print_sizes(&self) -> Result<(), Unwritten> {
+        let mut sizes = Table::new(["owner", "fields", "bytes", "on average", "area alone"]);
         let mut row = |what: String, fields: String, size: Size, area: String| {
-            sizes.add_row([
+            sizes.row([
                 what.into(),
                 number(fields),
                 number(size.worst),
@@ -278,16 +285,16 @@ impl<'a> Report<'a> {
         let all = Size::HEADER + total(self.fields.iter().copied());
         let area = self.area.to_string();
         row("all".into(), self.fields.len().to_string(), all, area);
-        output::print(&sizes);
-        println!();
+        sizes.print()?;
+        say!("")?;
         let costly = &self.fields[..self.fields.len().min(Self::COSTLY)];
         if costly.is_empty() {
-            return;
+            return Ok(());
         }
-        let mut fields = table(["costly field", "owner", "type", "bytes", "on average"]);
+        let mut fields = Table::new(["costly field", "owner", "type", "bytes", "on average"]);
         for field in costly {
             let (wanted, size) = (&field.wanted, field.size());
-            fields.add_row([
+            fields.row([
                 wanted.name.to_string().into(),
                 wanted.owner.to_string().into(),
                 wanted.kind.to_string().into(),
@@ -295,22 +302,22 @@ impl<'a> Report<'a> {
                 number(format!("{:.1}", size.expected)),
             ]);
         }
-        output::print(&fields);
+        fields.print()?;
         if self
             .fields
             .iter()
             .any(|field| field.wanted.kind.is_variable())
         {
-            println!("bytes[..N] counts with all N on average too");
+            say!("bytes[..N] counts with all N on average too")?;
         }
-        println!();
+        say!("")
     }
 
-    fn print_savings(&self) {
+    fn print_savings(&self) -> Result<(), Unwritten> {
         for (schema, saving) in &self.savings {
             let names: Vec<_> = saving.fields.iter().map(ToString::to_string).collect();
             let (names, owner, advice) = (names.join(", "), schema.owner(), &saving.advice);
-            say("saving", format!("{names} of {owner}: {advice}"));
+            point("saving", format!("{names} of {owner}: {advice}"))?;
             let Size { worst, expected } = saving.saved;
             let mut bytes = match worst {
                 0 => format!("saves {expected:.1} bytes on average"),
@@ -319,44 +326,50 @@ impl<'a> Report<'a> {
             if let Some(provided) = saving.provided {
                 bytes += &format!(", if {provided}");
             }
-            say("", bytes);
+            point("", bytes)?;
         }
         if !self.savings.is_empty() {
-            say(
+            point(
                 "",
                 "(a field that is in use keeps its type: add another, and retire it)",
-            );
+            )?;
         }
+        Ok(())
     }
 
-    fn print_gro_obstacles(&self) {
+    fn print_gro_obstacles(&self) -> Result<(), Unwritten> {
         let mut obstacles = self.gro_obstacles().peekable();
         if obstacles.peek().is_none() {
-            return;
+            return Ok(());
         }
         for (field, why) in obstacles {
             let (name, owner) = (field.wanted.name, field.wanted.owner);
-            say("no GRO", format!("{name} of {owner}: {why}"));
+            point("no GRO", format!("{name} of {owner}: {why}"))?;
         }
-        say(
+        point(
             "",
             "the kernel merges only packets with equal metadata, whatever `gro` says",
-        );
+        )
     }
 
     fn to_json(&self) -> Value {
         let owners = self.owners.iter().map(|owner| {
             let schema = &owner.new.schema;
             let Size { worst, expected } = total(schema.fields());
-            json!({
+            let mut json = json!({
                 "owner": schema.owner().as_str(),
-                "file": owner.new.file,
-                "old_file": owner.old.as_ref().map(|old| &old.file),
+                "file": null,
+                "old_file": null,
                 "fields": schema.fields().len(),
                 "bytes": worst,
                 "expected_bytes": expected,
                 "area": schema.area(),
-            })
+            });
+            output::add_name(&mut json, "file", &owner.new.file);
+            if let Some(old) = &owner.old {
+                output::add_name(&mut json, "old_file", &old.file);
+            }
+            json
         });
         let changes = self.changes.iter().flat_map(|(owner, changes)| {
             let name = owner.new.schema.owner();
@@ -374,11 +387,13 @@ impl<'a> Report<'a> {
         });
         let conflicts = self.conflicts.iter().map(|(first, second)| {
             let side = |field: &SchemaField| {
-                json!({
+                let mut json = json!({
                     "owner": field.wanted.owner.as_str(),
                     "type": field.wanted.kind.to_string(),
-                    "file": self.file(field),
-                })
+                    "file": null,
+                });
+                output::add_name(&mut json, "file", self.file(field));
+                json
             };
             json!({ "field": first.wanted.name.as_str(), "sides": [side(first), side(second)] })
         });
@@ -445,8 +460,8 @@ fn total<'a>(fields: impl IntoIterator<Item = &'a SchemaField>) -> Size {
 }
 
 /// A line behind what it is, or behind a blank of that width.
-fn say(what: &str, line: impl std::fmt::Display) {
-    println!("{what:9} {line}");
+fn point(what: &str, line: impl std::fmt::Display) -> Result<(), Unwritten> {
+    say!("{what:9} {line}")
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -3,18 +3,19 @@
 use crate::{
     decode::value_json,
     files,
-    output::{self, number, table},
+    output::{self, Table, Unwritten, number, say},
     registry,
 };
 use anyhow::anyhow;
 use pktmeta_bpf::{
-    AttachMode, Attached, Datapath, HookStatus, InterfaceStatus, Part, Senders, UpOptions,
+    AttachMode, Attached, Datapath, Delivery, HookStatus, Part, Senders, UpOptions,
     hooks::xdp::labels::{Label, LabelStatus},
 };
 use pktmeta_core::{FieldInfo, builtin, schema::Schema};
 use serde_json::{Value, json};
 use std::{
     cmp::Reverse,
+    ffi::OsString,
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -123,18 +124,21 @@ impl Up {
         let datapath = Datapath::new(bpffs).waiting(wait.duration());
         let up = datapath.up(&options)?;
         if let Some(interface) = &options.interface {
-            println!(
+            say!(
                 "{interface}: labels each packet with up to {} bytes of {} fields, of the built-in \
                  ones {produce}",
                 up.area,
                 up.fields.len()
-            );
+            )?;
         }
         for delivery in &up.deliveries {
-            println!("{}: its sockets get the records", delivery.label());
+            say!(
+                "{}: its sockets get the records",
+                output::name(&path(delivery))
+            )?;
         }
         if options.interface.is_some() && !up.seen_labelled {
-            println!("no packet has arrived yet; `pktmeta status` counts them when they do");
+            say!("no packet has arrived yet; `pktmeta status` counts them when they do")?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -168,26 +172,24 @@ impl Down {
         let datapath = Datapath::new(bpffs).waiting(self.wait.duration());
         let down = datapath.down(part)?;
         for part in &down.parts {
-            println!("{part}: detached");
+            say!("{part}: detached")?;
         }
         for path in &down.left {
-            println!(
-                "{}: left where it is: pktmeta did not make it",
-                path.display()
-            );
+            let path = output::name(path);
+            say!("{path}: left where it is: pktmeta did not make it")?;
         }
         if !down.everything {
-            println!("the rest stays: see `pktmeta status`");
+            say!("the rest stays: see `pktmeta status`")?;
             return Ok(ExitCode::SUCCESS);
         }
         let stays = registry::what_stays(bpffs)?;
         match (down.parts.is_empty(), &stays) {
-            (true, _) => println!("nothing was up"),
-            (false, None) => println!("everything of pktmeta is removed"),
-            (false, Some(_)) => println!("the datapath is removed"),
-        }
+            (true, _) => say!("nothing was up"),
+            (false, None) => say!("everything of pktmeta is removed"),
+            (false, Some(_)) => say!("the datapath is removed"),
+        }?;
         if let Some(stays) = stays {
-            println!("{stays}");
+            say!("{stays}")?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -209,14 +211,14 @@ impl Status {
     pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
         let status = Datapath::new(bpffs).status()?;
         if self.json {
-            println!("{:#}", to_json(&status));
+            output::print_json(&to_json(&status))?;
         } else if status.is_down() {
-            println!("nothing is up; `pktmeta up --iface IF` starts it");
+            say!("nothing is up; `pktmeta up --iface IF` starts it")?;
         } else {
-            print(&status);
+            print(&status)?;
         }
         if status.unfinished && !self.json {
-            println!("a command was killed before its end: `pktmeta down` or `up` finishes it");
+            say!("a command was killed before its end: `pktmeta down` or `up` finishes it")?;
         }
         Ok(match () {
             () if status.is_down() => ExitCode::from(Self::DOWN),
@@ -258,10 +260,10 @@ fn fields(text: &str) -> Vec<String> {
 pub(crate) fn read_schema(file: &Path) -> anyhow::Result<Schema> {
     let read = File::open(file).and_then(|file| files::text(file, Schema::FILE_MAX as u64));
     let text = read.map_err(|error| {
-        let file = file.display();
+        let file = output::name(file);
         anyhow!("read the schema {file}: {error}\n  = docs/schema.md says what such a file holds")
     })?;
-    Ok(Schema::parse(&file.display().to_string(), &text)?)
+    Ok(Schema::parse(&output::name(file), &text)?)
 }
 
 /// Reads the value of `--labels`.
@@ -274,7 +276,7 @@ fn read_labels(file: &Path) -> anyhow::Result<Vec<Label>> {
             files::text(io::stdin().lock(), MAX),
         ),
         _ => (
-            file.display().to_string(),
+            output::name(file),
             File::open(file).and_then(|file| files::text(file, MAX)),
         ),
     };
@@ -284,62 +286,68 @@ fn read_labels(file: &Path) -> anyhow::Result<Vec<Label>> {
     Ok(Label::parse_file(&name, &text)?)
 }
 
-fn print(status: &pktmeta_bpf::Status) {
-    let interfaces = status
-        .interfaces
-        .iter()
-        .map(|interface| (interface.label(), &interface.hooks));
-    let cgroups = status
-        .deliveries
-        .iter()
-        .map(|status| (status.delivery.label(), &status.hooks));
-    let mut hops = table(["where", "hop", "counter", "count", "meaning"]);
-    for (place, hooks) in interfaces.chain(cgroups) {
-        for hook in hooks {
-            add_counters(&mut hops, &place, hook);
-        }
-    }
-    output::print(&hops);
-    println!();
+fn print(status: &pktmeta_bpf::Status) -> Result<(), Unwritten> {
     for interface in &status.interfaces {
-        print_labels(interface);
+        say!("{}", output::name(&interface.label()))?;
+        print_hops(&interface.hooks)?;
+        print_labels(&interface.labels)?;
     }
-    let mut fields = table(["field", "type", "owner", "number"]);
+    for delivery in &status.deliveries {
+        say!("{}", output::name(&path(&delivery.delivery)))?;
+        print_hops(&delivery.hooks)?;
+    }
+    let mut fields = Table::new(["field", "type", "owner", "number"]);
     for field in &status.fields {
-        fields.add_row([
+        fields.row([
             field.name.to_string().into(),
             field.kind.to_string().into(),
             field.owner.to_string().into(),
             number(field.tlv),
         ]);
     }
-    output::print(&fields);
+    fields.print()
+}
+
+/// A cgroup's path, or what is known of one that is gone.
+fn path(delivery: &Delivery) -> OsString {
+    match delivery.cgroup.there() {
+        Some(path) => path.as_os_str().to_owned(),
+        None => delivery.label().into(),
+    }
+}
+
+fn print_hops(hooks: &[HookStatus]) -> Result<(), Unwritten> {
+    let mut hops = Table::new(["hop", "counter", "count", "meaning"]);
+    for hook in hooks {
+        add_counters(&mut hops, hook);
+    }
+    hops.print()?;
+    say!("")
 }
 
 /// The labels that most packets got: there may be too many to read.
-fn print_labels(interface: &InterfaceStatus) {
+fn print_labels(labels: &[LabelStatus]) -> Result<(), Unwritten> {
     const SHOWN: usize = 20;
-    if interface.labels.is_empty() {
-        return;
+    if labels.is_empty() {
+        return Ok(());
     }
-    let mut most: Vec<_> = interface.labels.iter().collect();
+    let mut most: Vec<_> = labels.iter().collect();
     most.sort_by_key(|label| Reverse(label.packets));
-    let mut labels = table(["where", "prefix", "label", "packets"]);
+    let mut rows = Table::new(["prefix", "label", "packets"]);
     for label in most.iter().take(SHOWN) {
         let values = label.values.iter();
         let values = values.map(|(field, value)| format!("{}:{value}", field.name));
-        labels.add_row([
-            interface.label().into(),
+        rows.row([
             label.prefix.clone().into(),
             values.collect::<Vec<_>>().join(" ").into(),
             number(label.packets),
         ]);
     }
-    output::print(&labels);
+    rows.print()?;
     if let Some(more @ 1..) = most.len().checked_sub(SHOWN) {
-        println!("and {more} more: `pktmeta status --json` has them all");
+        say!("and {more} more: `pktmeta status --json` has them all")?;
     }
-    println!();
+    say!("")
 }
 
 fn label_json(label: &LabelStatus) -> Value {
@@ -356,17 +364,17 @@ fn label_json(label: &LabelStatus) -> Value {
 }
 
 /// Losses only if there are any; the rest always.
-fn add_counters(hops: &mut comfy_table::Table, place: &str, status: &HookStatus) {
-    match &status.attached {
-        Attached::Yes => {}
+fn add_counters(hops: &mut Table, status: &HookStatus) {
+    let trouble = match &status.attached {
+        Attached::Yes => None,
         Attached::No => {
-            let remedy = "not attached any more: run `pktmeta down`, then `pktmeta up`";
-            hops.add_row([place, status.hook.name, "", "", remedy]);
+            Some("not attached any more: run `pktmeta down`, then `pktmeta up`".to_owned())
         }
-        Attached::Unknown(why) => {
-            let why = format!("perhaps attached: {why}");
-            hops.add_row([place, status.hook.name, "", "", &why]);
-        }
+        Attached::Unknown(why) => Some(format!("perhaps attached: {why}")),
+    };
+    if let Some(trouble) = trouble {
+        let name = status.hook.name.into();
+        hops.row([name, "".into(), "".into(), trouble.into()]);
     }
     for (counter, &count) in status.hook.counters.iter().zip(&status.counters) {
         if count == 0 && counter.loss {
@@ -377,8 +385,7 @@ fn add_counters(hops: &mut comfy_table::Table, place: &str, status: &HookStatus)
         } else {
             counter.name.into()
         };
-        hops.add_row([
-            place.into(),
+        hops.row([
             status.hook.name.into(),
             name.into(),
             number(count),
@@ -399,12 +406,16 @@ fn to_json(status: &pktmeta_bpf::Status) -> Value {
         })
     });
     let cgroups = status.deliveries.iter().map(|status| {
-        json!({
-            "path": status.delivery.cgroup.there().map(|path| path.to_string_lossy()),
+        let mut json = json!({
+            "path": null,
             "id": status.delivery.cgroup_id,
             "slots": status.slots,
             "hops": hops_json(&status.hooks),
-        })
+        });
+        if let Some(path) = status.delivery.cgroup.there() {
+            output::add_name(&mut json, "path", path);
+        }
+        json
     });
     json!({
         "up": !status.is_down(),

@@ -3,7 +3,7 @@
 use crate::{
     datapath::read_schema,
     files,
-    output::{self, table},
+    output::{self, Cell, Table, Unwritten, remark},
 };
 use anyhow::anyhow;
 use pktmeta_bpf::HostRegistry;
@@ -59,15 +59,15 @@ impl Decode {
         let dictionary = self.fields.dictionary(bpffs)?;
         let entries = dictionary.decode(&record);
         if behind > 0 {
-            eprintln!("behind the record {behind} bytes more, which are none of it");
+            remark!("behind the record {behind} bytes more, which are none of it");
         }
         if self.json {
-            println!("{:#}", to_json(&record, &entries));
+            output::print_json(&to_json(&record, &entries))?;
             return Ok(ExitCode::SUCCESS);
         }
-        print(&entries);
+        print(&entries)?;
         if dictionary.is_empty() && !entries.is_empty() {
-            eprintln!("no field has a name on this host; --schema FILE names them");
+            remark!("no field has a name on this host; --schema FILE names them");
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -112,8 +112,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn print(entries: &[Entry]) {
-    let mut fields = table(["field", "owner", "type", "value"]);
+fn print(entries: &[Entry]) -> Result<(), Unwritten> {
+    let mut fields = Table::new(["field", "owner", "type", "value"]);
     for entry in entries {
         let mut value = entry.text();
         if entry.again {
@@ -131,9 +131,9 @@ fn print(entries: &[Entry]) {
                 String::new(),
             ],
         };
-        fields.add_row([name, owner, kind, value]);
+        fields.row([name, owner, kind, value].map(Cell::from));
     }
-    output::print(&fields);
+    fields.print()
 }
 
 /// The fields of a record in one line, as readers see them: `name=value` with blanks between.

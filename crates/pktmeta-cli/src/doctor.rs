@@ -1,5 +1,6 @@
 //! `pktmeta doctor`
 
+use crate::output::{self, Unwritten, say};
 use pktmeta_bpf::doctor::{Check, Finding, examine};
 use serde_json::{Value, json};
 use std::{path::Path, process::ExitCode};
@@ -21,9 +22,9 @@ impl Doctor {
         let fatal = checks.iter().any(Check::is_fatal);
         if self.json {
             let checks: Vec<_> = checks.iter().map(to_json).collect();
-            println!("{:#}", json!({ "works": !fatal, "checks": checks }));
+            output::print_json(&json!({ "works": !fatal, "checks": checks }))?;
         } else {
-            checks.iter().for_each(print);
+            checks.iter().try_for_each(print)?;
         }
         Ok(if fatal {
             ExitCode::FAILURE
@@ -33,9 +34,9 @@ impl Doctor {
     }
 }
 
-fn print(check: &Check) {
+fn print(check: &Check) -> Result<(), Unwritten> {
     match &check.finding {
-        Finding::Present(detail) => println!("ok       {}: {detail}", check.name),
+        Finding::Present(detail) => say!("ok       {}: {detail}", check.name),
         Finding::Missing {
             needed,
             why,
@@ -43,9 +44,9 @@ fn print(check: &Check) {
             remedy,
         } => {
             let word = if *needed { "MISSING" } else { "lacking" };
-            println!("{word}  {}: {why}", check.name);
-            println!("         so {consequence}");
-            println!("         = {remedy}");
+            say!("{word}  {}: {why}", check.name)?;
+            say!("         so {consequence}")?;
+            say!("         = {remedy}")
         }
     }
 }

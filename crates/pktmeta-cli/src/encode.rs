@@ -1,6 +1,9 @@
 //! `pktmeta encode`
 
-use crate::decode::{Fields, hex, to_json};
+use crate::{
+    decode::{Fields, hex, to_json},
+    output::{self, say},
+};
 use std::{path::Path, process::ExitCode};
 
 /// Write a record in hex, from the values of its fields
@@ -25,8 +28,8 @@ impl Encode {
         let dictionary = self.fields.dictionary(bpffs)?;
         let record = dictionary.encode(self.assignments.iter().map(String::as_str))?;
         match self.json {
-            true => println!("{:#}", to_json(&record, &dictionary.decode(&record))),
-            false => println!("{}", hex(record.as_bytes())),
+            true => output::print_json(&to_json(&record, &dictionary.decode(&record)))?,
+            false => say!("{}", hex(record.as_bytes()))?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -1,5 +1,6 @@
 //! Files of others, of which no more is read than makes sense, and files that appear whole.
 
+use crate::output;
 use anyhow::anyhow;
 use std::{
     fs::{self, File, OpenOptions},
@@ -97,7 +98,7 @@ impl Drop for NewFile {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> anyhow::Error {
-    let path = path.display();
+    let path = output::name(path);
     let remedy = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "make room on that disk; what was there is unchanged"

@@ -3,6 +3,7 @@
 use crate::{
     datapath::read_schema,
     files::{self, NewFile},
+    output::{self, say},
 };
 use anyhow::{Context, bail};
 use pktmeta_bpf::Datapath;
@@ -84,7 +85,7 @@ impl Gen {
         if of_files && !self.schema.is_empty() {
             bail!(
                 "gen json-schema describes all schema files and reads none\n  = leave {} out",
-                self.schema[0].display() // not empty, just seen
+                output::name(&self.schema[0]) // not empty, just seen
             );
         }
         if !of_files && self.schema.is_empty() {
@@ -122,14 +123,13 @@ fn print(files: &[GeneratedFile]) -> anyhow::Result<()> {
             files.len()
         );
     };
-    print!("{}", file.text);
-    Ok(())
+    Ok(output::print_as_it_is(&file.text)?)
 }
 
 /// Writes all files or, if one of them is somebody's own or has no room, none.
 fn write(directory: &Path, files: &[GeneratedFile]) -> anyhow::Result<()> {
     fs::create_dir_all(directory)
-        .with_context(|| format!("make the directory {}", directory.display()))?;
+        .with_context(|| format!("make the directory {}", output::name(directory)))?;
     let mut ready = Vec::new();
     for file in files {
         let path = directory.join(&file.name);
@@ -138,7 +138,7 @@ fn write(directory: &Path, files: &[GeneratedFile]) -> anyhow::Result<()> {
             bail!(
                 "write {path}: it is there, and pktmeta did not generate it; nothing was written\n  \
                  = move it away, or name another directory with -o",
-                path = path.display()
+                path = output::name(&path)
             );
         }
         let mut new = None;
@@ -149,13 +149,13 @@ fn write(directory: &Path, files: &[GeneratedFile]) -> anyhow::Result<()> {
         ready.push((path, new));
     }
     for (path, new) in ready {
-        let shown = path.display();
+        let shown = output::name(&path);
         match new {
             Some(new) => {
                 new.publish()?;
-                println!("{shown}: written");
+                say!("{shown}: written")?;
             }
-            None => println!("{shown}: unchanged"),
+            None => say!("{shown}: unchanged")?,
         }
     }
     Ok(())
@@ -169,7 +169,7 @@ fn read(path: &Path) -> anyhow::Result<Option<String>> {
     match files::read(path, GENERATED_MAX) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        Err(error) => Err(error).with_context(|| format!("read {}", output::name(path))),
     }
 }
 

@@ -1,5 +1,8 @@
 //! The `pktmeta` command: a thin layer over the crates.
 
+// All that is printed goes through `output`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod bind;
 mod check;
 mod datapath;
@@ -18,7 +21,11 @@ mod vectors;
 mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use pktmeta_core::printable;
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+/// Names the mount of bpffs.
+const BPFFS: &str = "PKTMETA_BPFFS";
 
 /// Packet metadata from XDP to applications.
 ///
@@ -28,7 +35,7 @@ use std::{path::PathBuf, process::ExitCode};
 #[command(name = "pktmeta", version, max_term_width = 100)]
 struct Arguments {
     /// Where bpffs is mounted, or to be mounted
-    #[arg(long, global = true, env = "PKTMETA_BPFFS", default_value = pktmeta_bpf::host::BPFFS)]
+    #[arg(long, global = true, env = BPFFS, default_value = pktmeta_bpf::host::BPFFS)]
     bpffs: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -64,14 +71,30 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(arguments) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+    let ended = match Arguments::try_parse() {
+        Ok(arguments) => run(arguments),
+        Err(error) => explain(&error),
+    };
+    ended.unwrap_or_else(|error| output::fail(&error))
+}
+
+/// Prints the help that was asked for, or what is wrong with the arguments: in colours where there
+/// are any, unless an argument has some of its own.
+fn explain(error: &clap::Error) -> anyhow::Result<ExitCode> {
+    let plain = error.render().to_string();
+    let given = std::env::args_os().chain(std::env::var_os(BPFFS));
+    let is_printable = |text: OsString| text.to_str().is_some_and(printable::is_text);
+    match (given.into_iter().all(is_printable), error.use_stderr()) {
+        // Nothing is left to do if the standard error cannot be written.
+        (true, true) => drop(error.print()),
+        (true, false) => {
+            let unwritten = |error| output::Unwritten::new("the standard output", error);
+            error.print().map_err(unwritten)?;
         }
+        (false, true) => output::complain(&plain),
+        (false, false) => output::print(&plain)?,
     }
+    Ok(ExitCode::from(error.exit_code() as u8)) // 0 or 2
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -92,12 +115,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Decode(decode) => decode.run(&bpffs),
         Command::Gen(generate) => generate.run(&bpffs),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "pktmeta",
-                &mut std::io::stdout(),
-            );
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "pktmeta", &mut script);
+            output::print_as_it_is(&String::from_utf8(script)?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Man { directory } => {

@@ -2,9 +2,8 @@
 
 use crate::{
     datapath::{Wait, field_json, read_schema},
-    output::{self, number, table},
+    output::{self, Cell, Table, Unwritten, number, say},
 };
-use comfy_table::Cell;
 use pktmeta_bpf::{HostRegistry, Registered, Removal, Use, User};
 use pktmeta_core::{
     FieldInfo,
@@ -75,8 +74,7 @@ impl List {
                 "area": registry.layout().area,
                 "strays": strays.iter().map(use_json).collect::<Vec<_>>(),
             });
-            println!("{json:#}");
-            return Ok(());
+            return Ok(output::print_json(&json)?);
         }
         let mut fields: Vec<_> = registry.fields().iter().collect();
         let hidden = match self.retired {
@@ -88,18 +86,18 @@ impl List {
         }
         fields.sort_by_key(|field| field.tlv);
         if fields.is_empty() {
-            println!("no field is registered on this host; `pktmeta registry register` does that");
+            say!("no field is registered on this host; `pktmeta registry register` does that")?;
         } else {
-            print(&fields, &users);
+            print(&fields, &users)?;
         }
         if hidden > 0 {
-            println!("{hidden} removed: --retired shows them");
+            say!("{hidden} removed: --retired shows them")?;
         }
         for stray in strays {
-            println!(
+            say!(
                 "{stray} is bound to another registry: if that is gone, bind the object again \
                  (`pktmeta bind`) and load it anew"
-            );
+            )?;
         }
         Ok(())
     }
@@ -124,15 +122,14 @@ impl Register {
         let host = host.waiting(self.wait.duration());
         let schemas = self.schemas.iter().map(|file| read_schema(file));
         let registered = host.register(&schemas.collect::<Result<Vec<_>, _>>()?)?;
-        let mut fields = table(["field", "owner", "type", "number", "place", "is"]);
+        let mut fields = Table::new(["field", "owner", "type", "number", "place", "is"]);
         for registered in &registered {
-            let mut row = known(&registered.field).to_vec();
-            row.push(news(registered).into());
-            fields.add_row(row);
+            let news = [news(registered).into()];
+            fields.row(known(&registered.field).into_iter().chain(news));
         }
-        output::print(&fields);
+        fields.print()?;
         if registered.iter().any(|field| field.before.is_none()) {
-            print_too_small(&host);
+            print_too_small(&host)?;
         }
         Ok(())
     }
@@ -140,7 +137,7 @@ impl Register {
 
 /// Says which programs make records that have no room for new fields. Of no interest to who may not
 /// look.
-fn print_too_small(host: &HostRegistry) {
+fn print_too_small(host: &HostRegistry) -> Result<(), Unwritten> {
     let users = host.users().unwrap_or_default();
     let programs = users.into_iter().map(|user| user.what);
     let mut programs: Vec<_> = programs
@@ -149,11 +146,12 @@ fn print_too_small(host: &HostRegistry) {
     programs.sort();
     programs.dedup();
     for program in programs {
-        println!(
+        say!(
             "{program} was bound before: if it makes records, they have no room for new fields \
              until it is bound and loaded again"
-        );
+        )?;
     }
+    Ok(())
 }
 
 /// Remove fields
@@ -186,13 +184,13 @@ impl Remove {
             false => Removal::Fields(self.names),
         })?;
         for field in &removed {
-            println!("{} of {}: removed", field.name, field.owner);
+            say!("{} of {}: removed", field.name, field.owner)?;
         }
         match (host.exists()?, removed.is_empty()) {
-            (true, false) => println!("their numbers are given to no other field"),
-            (true, true) => println!("no field was registered"),
-            (false, _) => println!("no field is registered any more, and no number given away"),
-        }
+            (true, false) => say!("their numbers are given to no other field"),
+            (true, true) => say!("no field was registered"),
+            (false, _) => say!("no field is registered any more, and no number given away"),
+        }?;
         Ok(())
     }
 }
@@ -232,7 +230,7 @@ pub(crate) fn known(field: &FieldInfo) -> [Cell; 5] {
 }
 
 fn place(field: &FieldInfo) -> Cell {
-    field.place.map_or_else(|| Cell::new(""), number)
+    field.place.map_or_else(|| "".into(), number)
 }
 
 fn news(registered: &Registered) -> &'static str {
@@ -250,25 +248,27 @@ fn news(registered: &Registered) -> &'static str {
     }
 }
 
-fn print(fields: &[&FieldInfo], users: &[User]) {
+fn print(fields: &[&FieldInfo], users: &[User]) -> Result<(), Unwritten> {
     let heading = [
-        "number", "name", "type", "size", "owner", "policy", "place", "used by",
+        "number", "name", "type", "owner", "policy", "place", "used by",
     ];
-    let mut rows = table(heading);
+    let mut rows = Table::new(heading);
     for field in fields {
-        let users: Vec<_> = of(field, users).map(Use::to_string).collect();
-        rows.add_row([
+        let users = of(field, users).map(|user| match user {
+            Use::Program { name, id } => format!("{name} (id {id})"),
+            Use::Label { ifindex } => format!("label on interface {ifindex}"),
+        });
+        rows.row([
             number(field.tlv),
             field.name.to_string().into(),
             field.kind.to_string().into(),
-            number(field.kind.size()),
             field.owner.to_string().into(),
             policy(field.policy).join(", ").into(),
             place(field),
-            users.join("\n").into(),
+            Cell::lines(users),
         ]);
     }
-    output::print(&rows);
+    rows.print()
 }
 
 fn of<'a>(field: &FieldInfo, users: &'a [User]) -> impl Iterator<Item = &'a Use> {

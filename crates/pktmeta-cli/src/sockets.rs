@@ -2,7 +2,7 @@
 
 use crate::{
     decode,
-    output::{self, table},
+    output::{self, Table, Unwritten},
 };
 use anyhow::bail;
 use pktmeta_bpf::{
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
+    os::unix::ffi::OsStrExt,
     path::Path,
     process::ExitCode,
 };
@@ -59,10 +60,10 @@ impl Sockets {
             .map(|text| FieldFilter::parse(&dictionary, text));
         let fields: Vec<_> = fields.collect::<Result<_, _>>()?;
         sockets.retain(|socket| self.wants(socket) && fields.iter().all(|f| f.matches(socket)));
-        output::write(&match self.json {
-            true => json_text(&dictionary, &sockets)?,
-            false => text(&dictionary, &sockets),
-        })?;
+        match self.json {
+            true => output::print_json(&to_json(&dictionary, &sockets))?,
+            false => print(&dictionary, &sockets)?,
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -135,51 +136,39 @@ fn records(socket: &SocketStatus) -> Vec<(&'static str, &Record)> {
 }
 
 /// A line for each socket, and below it one for each of its records.
-fn text(dictionary: &Dictionary, sockets: &[SocketStatus]) -> String {
-    let mut lines = table(["proto", "state", "local", "peer", "process", "netns"]);
+fn print(dictionary: &Dictionary, sockets: &[SocketStatus]) -> Result<(), Unwritten> {
+    let mut rows = Table::new(["proto", "state", "local", "peer", "process", "netns"]);
     for socket in sockets {
-        lines.add_row([
-            socket.protocol.to_string(),
+        rows.row([
+            socket.protocol.to_string().into(),
             socket.state.into(),
-            end(socket.local),
-            end(socket.peer),
-            processes(&socket.processes),
-            socket.netns.to_string(),
+            end(socket.local).into(),
+            end(socket.peer).into(),
+            processes(&socket.processes).into(),
+            socket.netns.to_string().into(),
         ]);
-    }
-    let mut text = String::new();
-    let mut lines = lines.lines();
-    let mut add = |line: String| text.extend([line.trim_end(), "\n"]);
-    lines.by_ref().take(1).for_each(&mut add);
-    for (line, socket) in lines.zip(sockets) {
-        add(line);
         if let Some(tickets) = socket.tickets {
-            add(format!("       tickets  in the {tickets} of each datagram"));
+            rows.note("tickets", &format!("in the {tickets} of each datagram"));
         }
         for (of, record) in records(socket) {
-            add(format!(
-                "       {of:<7}  {}",
-                decode::line(dictionary, record)
-            ));
+            rows.note(of, &decode::line(dictionary, record));
         }
     }
-    text
+    rows.print()
 }
 
-fn json_text(dictionary: &Dictionary, sockets: &[SocketStatus]) -> anyhow::Result<String> {
-    let sockets: Vec<_> = sockets
-        .iter()
-        .map(|socket| to_json(dictionary, socket))
-        .collect();
-    Ok(serde_json::to_string_pretty(&sockets)? + "\n")
+fn to_json(dictionary: &Dictionary, sockets: &[SocketStatus]) -> Value {
+    let sockets = sockets.iter();
+    sockets.map(|it| socket_json(dictionary, it)).collect()
 }
 
-fn to_json(dictionary: &Dictionary, socket: &SocketStatus) -> Value {
-    let processes = socket
-        .processes
-        .iter()
-        .map(|process| json!({ "pid": process.pid, "command": process.command, "fd": process.fd }));
-    json!({
+fn socket_json(dictionary: &Dictionary, socket: &SocketStatus) -> Value {
+    let processes = socket.processes.iter().map(|process| {
+        let mut json = json!({ "pid": process.pid, "command": null, "fd": process.fd });
+        output::add_name(&mut json, "command", &process.command);
+        json
+    });
+    let mut json = json!({
         "protocol": socket.protocol.to_string(),
         "state": socket.state,
         "local": socket.local.to_string(),
@@ -187,13 +176,17 @@ fn to_json(dictionary: &Dictionary, socket: &SocketStatus) -> Value {
         "processes": processes.collect::<Vec<_>>(),
         "uid": socket.uid,
         "netns": socket.netns,
-        "cgroup": socket.cgroup,
+        "cgroup": null,
         "cookie": socket.cookie,
         "syn": decode::object(dictionary, socket.opening.as_ref()),
         "latest": decode::object(dictionary, socket.latest.as_ref()),
         "sends": decode::object(dictionary, socket.sent.as_ref()),
         "tickets": socket.tickets.map(|tickets| tickets.to_string()),
-    })
+    });
+    if let Some(cgroup) = &socket.cgroup {
+        output::add_name(&mut json, "cgroup", cgroup);
+    }
+    json
 }
 
 /// An address and port, `*` for any.
@@ -213,16 +206,18 @@ fn has_peer(peer: SocketAddr) -> bool {
     peer.port() != 0
 }
 
-/// The first process, and how many more.
-fn processes(processes: &[Process]) -> String {
+/// The first process, and how many more, as a name of others.
+fn processes(processes: &[Process]) -> Vec<u8> {
     let Some(first) = processes.first() else {
-        return "-".into();
+        return b"-".into();
     };
+    let mut shown = first.command.as_bytes().to_vec();
+    shown.extend(format!("({})", first.pid).bytes());
     let pids: BTreeSet<_> = processes.iter().map(|process| process.pid).collect();
-    match pids.len() - 1 {
-        0 => format!("{}({})", first.command, first.pid),
-        more => format!("{}({}) +{more}", first.command, first.pid),
+    if pids.len() > 1 {
+        shown.extend(format!(" +{}", pids.len() - 1).bytes());
     }
+    shown
 }
 
 #[cfg(test)]

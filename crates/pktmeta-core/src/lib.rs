@@ -11,6 +11,7 @@ extern crate alloc;
 pub mod abi;
 pub mod builtin;
 pub mod field;
+pub mod printable;
 pub mod record;
 pub mod registry;
 #[cfg(feature = "schema")]

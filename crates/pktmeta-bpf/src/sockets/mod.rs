@@ -11,11 +11,15 @@ use crate::{
 use pktmeta_core::{Record, abi};
 use std::{
     collections::HashMap,
+    ffi::OsString,
     fmt,
     fs::File,
     io::{self, Read},
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::ffi::OsStringExt,
+    },
     path::PathBuf,
 };
 
@@ -66,8 +70,8 @@ pub struct SocketStatus {
 pub struct Process {
     /// Its number, in the pid namespace of the caller.
     pub pid: u32,
-    /// Name of the thread that the kernel found it by, at most 15 bytes.
-    pub command: String,
+    /// Name of the thread that the kernel found it by, at most 15 bytes, which the process chooses.
+    pub command: OsString,
     /// Its descriptor of the socket.
     pub fd: u32,
 }
@@ -330,7 +334,7 @@ fn take_u64(rest: &mut &[u8]) -> Option<u64> {
     take(rest).copied().map(u64::from_ne_bytes)
 }
 
-fn text(padded: &[u8]) -> String {
+fn text(padded: &[u8]) -> OsString {
     let end = padded.iter().position(|&byte| byte == 0);
-    String::from_utf8_lossy(&padded[..end.unwrap_or(padded.len())]).into_owned()
+    OsString::from_vec(padded[..end.unwrap_or(padded.len())].into())
 }

@@ -7,7 +7,7 @@ mod tcp;
 mod udp;
 mod way;
 
-use crate::output::{self, number, table};
+use crate::output::{self, Table, Unwritten, number, say};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lab::{Family, Lab};
@@ -54,17 +54,17 @@ impl Demo {
         let lab = Lab::new(sandbox, bpffs)?;
         let way = way::follow_one_packet(&lab)?;
         if !self.json {
-            way.print();
+            way.print()?;
         }
         let python = python::read_record(&lab)?;
         if !self.json {
-            python.print();
+            python.print()?;
         }
         let report = self.traffic(&lab)?;
         if self.json {
-            println!("{}", report.to_json(&way, &python));
+            say!("{}", output::json_line(&report.to_json(&way, &python)))?;
         } else {
-            report.print();
+            report.print()?;
         }
         Ok(if report.is_right(&self) {
             ExitCode::SUCCESS
@@ -118,9 +118,9 @@ impl Report {
             && connections.mismatched == 0
     }
 
-    fn print(&self) {
+    fn print(&self) -> Result<(), Unwritten> {
         let (datagrams, connections) = self.total();
-        let mut rows = table([
+        let mut rows = Table::new([
             "",
             "datagrams",
             "delivered",
@@ -135,20 +135,18 @@ impl Report {
         let mut add = |name: String, datagrams: &Datagrams, connections: &Connections| {
             let counts = datagrams.counts().into_iter().chain(connections.counts());
             let counts = counts.filter(|(name, _)| *name != "connections_unlabelled");
-            rows.add_row(
-                std::iter::once(name.into()).chain(counts.map(|(_, count)| number(count))),
-            );
+            rows.row(std::iter::once(name.into()).chain(counts.map(|(_, count)| number(count))));
         };
         for (family, datagrams, connections) in &self.families {
             add(family.to_string(), datagrams, connections);
         }
         add("both".into(), &datagrams, &connections);
-        output::print(&rows);
-        println!(
+        rows.print()?;
+        say!(
             "\n{} of {} records were wrong.",
             datagrams.mismatched + connections.mismatched,
             datagrams.labelled + connections.labelled
-        );
+        )
     }
 
     fn to_json(&self, way: &way::Way, python: &python::Python) -> Value {

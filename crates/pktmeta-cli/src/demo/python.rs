@@ -4,6 +4,7 @@ use super::{
     lab::{Family, Lab},
     tcp,
 };
+use crate::output::{Unwritten, say};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use std::{
@@ -20,16 +21,14 @@ pub(super) struct Python {
 }
 
 impl Python {
-    pub(super) fn print(&self) {
+    pub(super) fn print(&self) -> Result<(), Unwritten> {
         match &self.output {
             Some(output) => {
-                println!(
-                    "A Python server that only knows getsockopt() read of its client's SYN:\n"
-                );
-                output.lines().for_each(|line| println!("  {line}"));
-                println!();
+                say!("A Python server that only knows getsockopt() read of its client's SYN:\n")?;
+                output.lines().try_for_each(|line| say!("  {line}"))?;
+                say!("")
             }
-            None => println!("There is no python3 here to show a server in another language.\n"),
+            None => say!("There is no python3 here to show a server in another language.\n"),
         }
     }
 

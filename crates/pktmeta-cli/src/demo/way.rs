@@ -1,7 +1,7 @@
 //! One packet's way: a single datagram, and what each hop did with it.
 
 use super::lab::{Family, Lab};
-use crate::output::{self, number, table};
+use crate::output::{Table, Unwritten, number, say};
 use anyhow::{Context, bail};
 use pktmeta::{PacketMeta, UdpMeta, builtin};
 use pktmeta_bpf::{HookStatus, StatsEnabled};
@@ -24,8 +24,8 @@ struct Hop {
 }
 
 impl Way {
-    pub(super) fn print(&self) {
-        let mut rows = table(["hop", "read", "added", "ns"]);
+    pub(super) fn print(&self) -> Result<(), Unwritten> {
+        let mut rows = Table::new(["hop", "read", "added", "ns"]);
         for Hop {
             name,
             read,
@@ -34,11 +34,11 @@ impl Way {
         } in &self.hops
         {
             let ns = ns.map_or_else(|| "".into(), number);
-            rows.add_row([name.into(), read.into(), added.into(), ns]);
+            rows.row([name.into(), read.into(), added.into(), ns]);
         }
-        println!("One datagram's way:\n");
-        output::print(&rows);
-        println!("\nFrom XDP to the application: {} ns\n", self.elapsed_ns);
+        say!("One datagram's way:\n")?;
+        rows.print()?;
+        say!("\nFrom XDP to the application: {} ns\n", self.elapsed_ns)
     }
 
     pub(super) fn to_json(&self) -> Value {

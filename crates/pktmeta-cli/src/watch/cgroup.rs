@@ -1,5 +1,6 @@
 //! The cgroup that a program runs in.
 
+use crate::output::{self, remark};
 use anyhow::Context;
 use pktmeta_bpf::host;
 use std::{
@@ -21,7 +22,7 @@ impl Cgroup {
     pub(super) fn create(parent: &Path) -> anyhow::Result<Self> {
         host::open_cgroup(parent)?;
         let path = parent.join(format!("pktmeta-exec-{}", std::process::id()));
-        let tried = || format!("make the cgroup {}", path.display());
+        let tried = || format!("make the cgroup {}", output::name(&path));
         fs::create_dir(&path).with_context(tried)?;
         let open = || {
             let processes = File::options()
@@ -77,8 +78,8 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         if let Err(error) = self.remove() {
-            let path = self.path.display();
-            eprintln!("pktmeta: remove the cgroup {path}: {error}\n  = remove it with rmdir");
+            let path = output::name(&self.path);
+            remark!("remove the cgroup {path}: {error}\n  = remove it with rmdir");
         }
     }
 }

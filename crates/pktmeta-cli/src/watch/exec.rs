@@ -7,6 +7,7 @@ use super::{
     signals::{self, Signals},
     source::Source,
 };
+use crate::output;
 use anyhow::{Context, anyhow, bail};
 use pktmeta_bpf::host;
 use std::{
@@ -67,8 +68,10 @@ impl Exec {
         let child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
-                let program = program.display();
-                eprintln!("error: run {program}: {error}\n  = give the path of a program");
+                let program = output::name(program);
+                output::complain(&format!(
+                    "error: run {program}: {error}\n  = give the path of a program\n"
+                ));
                 let is_missing = error.kind() == io::ErrorKind::NotFound;
                 return Ok(ExitCode::from(if is_missing { 127 } else { 126 }));
             }
@@ -87,7 +90,7 @@ fn open(log: Option<&Path>) -> anyhow::Result<Box<dyn Write>> {
         Some(dash) if dash == Path::new("-") => Box::new(io::stdout()),
         Some(file) => {
             let created = File::create(file).map_err(|error| {
-                let file = file.display();
+                let file = output::name(file);
                 anyhow!(
                     "create the log {file}: {error}\n  = name a file in a directory that is there"
                 )
@@ -108,6 +111,10 @@ fn follow(
         let waited = signals::wait([signals.as_fd(), source.as_fd()], Source::LOOK);
         waited.context("wait for the program")?;
         source.log(log)?;
+        if let Some(failure) = log.failure() {
+            // The program goes on.
+            output::complain_of(&failure.into());
+        }
         for signal in signals.arrived() {
             signal.pass_to(&child);
         }

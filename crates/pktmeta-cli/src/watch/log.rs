@@ -1,9 +1,12 @@
 //! A line for each connection or datagram.
 
 use super::source::{Absence, monotonic};
-use crate::decode;
+use crate::{
+    decode,
+    output::{Unwritten, json_line},
+};
 use pktmeta_bpf::watch::{Event, What};
-use pktmeta_core::schema::Dictionary;
+use pktmeta_core::{printable, schema::Dictionary};
 use serde_json::json;
 use std::{
     fmt,
@@ -26,6 +29,7 @@ pub(super) struct LogOptions {
 pub(super) struct Log {
     /// `None` once that has failed.
     to: Option<BufWriter<Box<dyn Write>>>,
+    failure: Option<Unwritten>,
     json: bool,
 }
 
@@ -33,6 +37,7 @@ impl Log {
     pub(super) fn new(to: Box<dyn Write>, options: &LogOptions) -> Self {
         Self {
             to: Some(BufWriter::new(to)),
+            failure: None,
             json: options.json,
         }
     }
@@ -42,8 +47,13 @@ impl Log {
         self.to.is_some()
     }
 
-    /// Logs events, whose records have the names of `dictionary`. If that fails it says so and logs no
-    /// more: what is watched goes on.
+    /// Why it could not be written, said once.
+    pub(super) fn failure(&mut self) -> Option<Unwritten> {
+        self.failure.take()
+    }
+
+    /// Logs events, whose records have the names of `dictionary`. If that fails it logs no more: what
+    /// is watched goes on.
     pub(super) fn write(
         &mut self,
         dictionary: &Dictionary,
@@ -53,7 +63,7 @@ impl Log {
         let boot = boot_time();
         for event in events {
             let line = self.line(dictionary, boot, &event, absence);
-            self.try_to(|to| writeln!(to, "{line}"));
+            self.try_to(|to| writeln!(to, "{}", printable::text(&line)));
         }
         self.try_to(|to| to.flush());
     }
@@ -62,9 +72,7 @@ impl Log {
         if let Some(to) = &mut self.to
             && let Err(error) = write(to)
         {
-            if error.kind() != io::ErrorKind::BrokenPipe {
-                eprintln!("pktmeta: no more is logged: {error}");
-            }
+            self.failure = Some(Unwritten::new("the log", error));
             // What it holds could not be written either.
             self.to.take().map(BufWriter::into_parts);
         }
@@ -106,7 +114,7 @@ impl Log {
             if unknown {
                 json["unknown"] = json!(true);
             }
-            return json.to_string();
+            return json_line(&json);
         }
         let fields = match (record, absence) {
             (Some(record), _) => decode::line(dictionary, record),

@@ -55,7 +55,10 @@ impl Watch {
             source.log(&mut log)?;
         }
         source.end(&mut log)?;
-        Ok(ExitCode::SUCCESS)
+        match log.failure() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(ExitCode::SUCCESS),
+        }
     }
 }
 

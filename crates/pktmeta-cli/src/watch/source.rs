@@ -1,6 +1,7 @@
 //! What arrives at the sockets of a cgroup, with the names of its fields.
 
 use super::log::Log;
+use crate::output::remark;
 use pktmeta_bpf::{
     HostRegistry, RegistryState,
     watch::{Event, Watch},
@@ -84,7 +85,7 @@ impl<'a> Source<'a> {
         log.write(&self.dictionary, last, Absence::Known);
         match self.lost + lost {
             0 => {}
-            lost => eprintln!("pktmeta: {lost} more came faster than they were logged"),
+            lost => remark!("{lost} more came faster than they were logged"),
         }
         Ok(())
     }

@@ -108,7 +108,7 @@ fn a_value_that_its_field_cannot_have_is_shown_as_odd_beside_the_others() {
     let ran = run(&["decode", "--schema", &schema, hex]);
     assert_eq!(
         ran.stderr,
-        "behind the record 2 bytes more, which are none of it\n"
+        "pktmeta: behind the record 2 bytes more, which are none of it\n"
     );
     let table = ran.succeeds();
     let values: Vec<_> = table

@@ -17,6 +17,7 @@ mod exec;
 mod guide;
 mod lab;
 mod links;
+mod output;
 mod registry;
 mod restart;
 mod sockets;
