@@ -2,7 +2,7 @@
 
 use crate::{Error, GeneratedFile, Language, identifiers::Identifiers, text};
 use pktmeta_core::{
-    Kind,
+    FieldName, Kind, Record, TlvType, abi,
     schema::{Schema, SchemaField},
 };
 
@@ -61,7 +61,7 @@ fn header(schema: &Schema, identifiers: &mut Identifiers) -> Result<GeneratedFil
 #endif
 ",
         about = about(schema),
-        helpers = include_str!("helpers.h"),
+        helpers = include_str!("helpers.h").replace("/* CONSTANTS */\n", &constants()),
         definitions = each(definition),
         declarations = each(declaration_macro),
         functions = each(functions),
@@ -70,6 +70,28 @@ fn header(schema: &Schema, identifiers: &mut Identifiers) -> Result<GeneratedFil
         name: file_name(schema),
         text,
     })
+}
+
+/// The numbers that the helpers need.
+fn constants() -> String {
+    let [magic_0, magic_1, version] = Record::MAGIC;
+    let constants: [(&str, i64); 10] = [
+        ("SOL", abi::SOL_PKTMETA.into()),
+        ("INFO", abi::PKTMETA_INFO.into()),
+        ("FIELD_INFO", abi::PKTMETA_FIELD_INFO.into()),
+        ("NAME_SIZE", FieldName::CAPACITY as i64),
+        ("MAGIC_0", magic_0.into()),
+        ("MAGIC_1", magic_1.into()),
+        ("RECORD_VERSION", i64::from(version >> 4)),
+        ("HEADER", Record::HEADER as i64),
+        ("RECORD_MAX", Record::CAPACITY as i64),
+        ("TAG_TYPE", TlvType::MAX.into()),
+    ];
+    let line = |(name, value): (&str, i64)| {
+        let value = text::number(value);
+        format!("#define PKTMETA_SCHEMA_{name} {value}\n")
+    };
+    constants.map(line).concat()
 }
 
 /// What the header is for and how to use it.

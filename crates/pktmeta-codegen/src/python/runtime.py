@@ -9,6 +9,10 @@ class Socket(Protocol):
 # Of a struct pktmeta_value.
 _VALUE_SIZE = 72
 
+# What a record begins with, and all that is in front of its fields.
+_MAGIC = bytes([PKTMETA_MAGIC_0, PKTMETA_MAGIC_1])
+_HEADER_SIZE = 4
+
 T = TypeVar("T")
 A = TypeVar("A")
 R = TypeVar("R", covariant=True)
@@ -194,9 +198,9 @@ class Numbers:
         """The number to be added to options such as PKTMETA_RX_FIELD; LookupError as of tag()."""
         return self.tag(field) & PKTMETA_TAG_TYPE
 
-    def record(self, data: bytes = b"PM\x10\x04") -> "Record":
+    def record(self, data: Optional[bytes] = None) -> "Record":
         """The record that has these bytes, else one without fields; ValueError if they are none."""
-        return Record(self, _parse(data))
+        return Record(self, {} if data is None else _parse(data))
 
     def selected(self, answer: bytes) -> "Record":
         """The values in the answer of PKTMETA_RX_FIELDS and its likes."""
@@ -349,9 +353,10 @@ class Record:
         for tag, value in self._values.items():
             parts.append(bytes([tag] if tag >> 6 else [tag, len(value)]) + value)
         fields = b"".join(parts)
-        if 4 + len(fields) > PKTMETA_RECORD_MAX:
+        length = _HEADER_SIZE + len(fields)
+        if length > PKTMETA_RECORD_MAX:
             raise ValueError(f"a record has at most {PKTMETA_RECORD_MAX} bytes: set fewer fields")
-        return b"PM\x10" + bytes([4 + len(fields)]) + fields
+        return _MAGIC + bytes([PKTMETA_RECORD_VERSION << 4, length]) + fields
 
 
 def _datapath(sock: Socket) -> bytes:
@@ -377,13 +382,13 @@ def _signed(option: int) -> int:
 
 def _parse(data: bytes) -> Dict[int, bytes]:
     """The values of a record by their tags."""
-    if len(data) < 4 or data[:2] != b"PM" or data[2] >> 4 != PKTMETA_RECORD_VERSION:
+    if len(data) < _HEADER_SIZE or data[:2] != _MAGIC or data[2] >> 4 != PKTMETA_RECORD_VERSION:
         raise ValueError("not a record: it does not begin as one")
     length = data[3]
-    if not 4 <= length <= min(len(data), PKTMETA_RECORD_MAX):
+    if not _HEADER_SIZE <= length <= min(len(data), PKTMETA_RECORD_MAX):
         raise ValueError(f"not a record: {len(data)} bytes that say they are {length}")
     values: Dict[int, bytes] = {}
-    at = 4
+    at = _HEADER_SIZE
     while at < length:
         tag = data[at]
         at += 1

@@ -1,4 +1,3 @@
-local HEADER, CAPACITY, VERSION = 4, 216, 1
 -- Bytes of a value by the high two bits of its tag; without one the next byte says it.
 local SIZES = { 2, 4, 8 }
 

@@ -2,7 +2,7 @@
 
 use crate::{Error, GeneratedFile, Language, text};
 use pktmeta_core::{
-    FieldInfo, FieldName, Kind, Registry,
+    FieldInfo, FieldName, Kind, Record, Registry,
     schema::{Schema, SchemaField},
 };
 
@@ -23,8 +23,13 @@ pub(crate) fn generate(
     let text = format!(
         "{about}\n\
          -- The fields by their numbers in records.\n\
-         local FIELDS = {{\n{entries}}}\n\n{program}",
+         local FIELDS = {{\n{entries}}}\n\n\
+         -- Bytes of a record's header, and at most of all of it; its version.\n\
+         local HEADER, CAPACITY, VERSION = {header}, {capacity}, {version}\n{program}",
         about = text::prefixed("--", &about),
+        header = Record::HEADER,
+        capacity = Record::CAPACITY,
+        version = Record::MAGIC[2] >> 4,
         program = include_str!("dissector.lua"),
     );
     Ok(vec![GeneratedFile {

@@ -60,8 +60,17 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Bytes that a record may have. */
+/* Numbers of docs/abi.md, under names that no other header has. */
+#define PKTMETA_SCHEMA_SOL 0x504d
+#define PKTMETA_SCHEMA_INFO 1
+#define PKTMETA_SCHEMA_FIELD_INFO 0x100
+#define PKTMETA_SCHEMA_NAME_SIZE 28
+#define PKTMETA_SCHEMA_MAGIC_0 80
+#define PKTMETA_SCHEMA_MAGIC_1 77
+#define PKTMETA_SCHEMA_RECORD_VERSION 1
+#define PKTMETA_SCHEMA_HEADER 4
 #define PKTMETA_SCHEMA_RECORD_MAX 216
+#define PKTMETA_SCHEMA_TAG_TYPE 63
 
 /*
  * The number that this host gave to a field, asked for on any socket. Or
@@ -71,17 +80,17 @@
 static inline int pktmeta_schema_number(int fd, const char *name, __u8 kind, __u8 size)
 {
 	struct {
-		char name[28], owner[28];
+		char name[PKTMETA_SCHEMA_NAME_SIZE], owner[PKTMETA_SCHEMA_NAME_SIZE];
 		__u8 type, kind, size, place;
 		__u32 policy;
 	} info;
 	int type;
 
-	for (type = 1; type < 64; type = info.type + 1) {
+	for (type = 1; type <= PKTMETA_SCHEMA_TAG_TYPE; type = info.type + 1) {
 		socklen_t length = sizeof(info);
 
-		/* SOL_PKTMETA, PKTMETA_FIELD_INFO + type: that field or the next. */
-		if (getsockopt(fd, 0x504d, 0x100 + type, &info, &length))
+		/* That field or the next. */
+		if (getsockopt(fd, PKTMETA_SCHEMA_SOL, PKTMETA_SCHEMA_FIELD_INFO + type, &info, &length))
 			return errno == ENODATA ? -ENOENT : -errno;
 		if (!strncmp(info.name, name, sizeof(info.name)))
 			return info.kind == kind && info.size == size ? info.type : -ENOENT;
@@ -109,7 +118,7 @@ static inline int pktmeta_schema_same(int fd, struct pktmeta_schema_host *host)
 	socklen_t length = sizeof(info);
 	int same;
 
-	if (getsockopt(fd, 0x504d, 1, &info, &length)) /* SOL_PKTMETA, PKTMETA_INFO */
+	if (getsockopt(fd, PKTMETA_SCHEMA_SOL, PKTMETA_SCHEMA_INFO, &info, &length))
 		return -errno;
 	same = info.instance == host->instance && info.schema == host->schema;
 	host->instance = info.instance;
@@ -120,9 +129,11 @@ static inline int pktmeta_schema_same(int fd, struct pktmeta_schema_host *host)
 /* Length of the record at the start of so many bytes; 0 if none is there. */
 static inline size_t pktmeta_schema_length(const __u8 *bytes, size_t length)
 {
-	if (length < 4 || bytes[0] != 'P' || bytes[1] != 'M' || bytes[2] >> 4 != 1)
+	if (length < PKTMETA_SCHEMA_HEADER || bytes[0] != PKTMETA_SCHEMA_MAGIC_0 ||
+	    bytes[1] != PKTMETA_SCHEMA_MAGIC_1 || bytes[2] >> 4 != PKTMETA_SCHEMA_RECORD_VERSION)
 		return 0;
-	if (bytes[3] < 4 || bytes[3] > PKTMETA_SCHEMA_RECORD_MAX || bytes[3] > length)
+	if (bytes[3] < PKTMETA_SCHEMA_HEADER || bytes[3] > PKTMETA_SCHEMA_RECORD_MAX ||
+	    bytes[3] > length)
 		return 0;
 	return bytes[3];
 }
@@ -155,7 +166,7 @@ static inline int pktmeta_schema_find(const void *record, size_t length, __u8 ty
 				      const __u8 **value)
 {
 	const __u8 *bytes = (const __u8 *)record;
-	size_t at = 4, next, start = 0;
+	size_t at = PKTMETA_SCHEMA_HEADER, next, start = 0;
 	int found = -ENOENT;
 
 	length = pktmeta_schema_length(bytes, length);
@@ -166,7 +177,8 @@ static inline int pktmeta_schema_find(const void *record, size_t length, __u8 ty
 		next = pktmeta_schema_next(bytes, length, at, &start);
 		if (!next)
 			return -ENODATA;
-		if (found < 0 && type && type < 64 && bytes[at] == (type | size_code << 6)) {
+		if (found < 0 && type && type <= PKTMETA_SCHEMA_TAG_TYPE &&
+		    bytes[at] == (type | size_code << 6)) {
 			*value = bytes + start;
 			found = (int)(next - start);
 		}
@@ -196,7 +208,12 @@ static inline int pktmeta_schema_store(__u8 *bytes, __u64 value, int size)
 /* Makes a record without fields of PKTMETA_SCHEMA_RECORD_MAX bytes. */
 static inline void pktmeta_schema_begin(void *record)
 {
-	memcpy(record, "PM\x10\x04", 4);
+	__u8 *bytes = (__u8 *)record;
+
+	bytes[0] = PKTMETA_SCHEMA_MAGIC_0;
+	bytes[1] = PKTMETA_SCHEMA_MAGIC_1;
+	bytes[2] = PKTMETA_SCHEMA_RECORD_VERSION << 4;
+	bytes[3] = PKTMETA_SCHEMA_HEADER;
 }
 
 /*
@@ -207,15 +224,15 @@ static inline int pktmeta_schema_put(void *record, __u8 type, __u8 size_code, co
 				     size_t size)
 {
 	__u8 *bytes = (__u8 *)record, tag = (__u8)(type | size_code << 6);
-	size_t header = size_code ? 1 : 2, length, kept = 4, at, next, start = 0;
+	size_t header = size_code ? 1 : 2, length, kept = PKTMETA_SCHEMA_HEADER, at, next, start = 0;
 	__u8 others[PKTMETA_SCHEMA_RECORD_MAX];
 	const __u8 *old = 0;
 
-	if (!type || type > 63 ||
+	if (!type || type > PKTMETA_SCHEMA_TAG_TYPE ||
 	    pktmeta_schema_find(record, PKTMETA_SCHEMA_RECORD_MAX, type, size_code, &old) == -ENODATA)
 		return -EINVAL;
 	length = bytes[3];
-	for (at = 4; at < length; at = next) {
+	for (at = PKTMETA_SCHEMA_HEADER; at < length; at = next) {
 		next = pktmeta_schema_next(bytes, length, at, &start);
 		if (bytes[at] == tag)
 			continue;
@@ -224,13 +241,14 @@ static inline int pktmeta_schema_put(void *record, __u8 type, __u8 size_code, co
 	}
 	if (kept + header + size > PKTMETA_SCHEMA_RECORD_MAX)
 		return -ENOSPC;
-	memcpy(bytes + 4, others + 4, kept - 4);
+	memcpy(bytes + PKTMETA_SCHEMA_HEADER, others + PKTMETA_SCHEMA_HEADER,
+	       kept - PKTMETA_SCHEMA_HEADER);
 	bytes[kept] = tag;
 	if (!size_code)
 		bytes[kept + 1] = (__u8)size;
 	if (size)
 		memcpy(bytes + kept + header, value, size);
-	bytes[2] = 0x10; /* what stands where may have changed */
+	bytes[2] = PKTMETA_SCHEMA_RECORD_VERSION << 4; /* what stands where may have changed */
 	bytes[3] = (__u8)(kept + header + size);
 	return 0;
 }

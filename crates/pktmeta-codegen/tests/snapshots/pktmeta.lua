@@ -67,6 +67,7 @@ local FIELDS = {
     title = "bytes[..64] of lab" },
 }
 
+-- Bytes of a record's header, and at most of all of it; its version.
 local HEADER, CAPACITY, VERSION = 4, 216, 1
 -- Bytes of a value by the high two bits of its tag; without one the next byte says it.
 local SIZES = { 2, 4, 8 }
