@@ -19,48 +19,85 @@
 #define SO_RCVMARK 75
 #endif
 
+/* The ring of a datapath, and its number of a field: right until the ring says that it is closed. */
 struct ring {
-	const struct pktmeta_slot *slots;
+	const struct pktmeta_slot *slots; /* NULL: there is none */
 	const struct pktmeta_ring_header *header; /* after the last slot */
 	__u32 count;
+	int tenant_number;
 };
 
-static struct ring map_ring(int fd)
+static size_t ring_size(__u32 slots)
+{
+	return (slots + 1ul) * sizeof(struct pktmeta_slot);
+}
+
+/* Maps the ring that a socket's datagrams are in now. Returns 0, or a negative errno. */
+static int map_ring(int fd, struct ring *ring)
 {
 	struct pktmeta_info info;
 	socklen_t length = sizeof(info);
 	union bpf_attr attr = {};
-	struct ring ring;
 	char path[128];
-	void *map;
+	void *slots;
+	int map;
 
-	must("PKTMETA_INFO", getsockopt(fd, SOL_PKTMETA, PKTMETA_INFO, &info, &length));
+	if (getsockopt(fd, SOL_PKTMETA, PKTMETA_INFO, &info, &length))
+		return -errno;
 	snprintf(path, sizeof(path), "/sys/fs/bpf/pktmeta/cgroups/%llu/ring", info.cgroup);
 	attr.pathname = (__u64)(unsigned long)path;
 	/* Not BPF_F_RDONLY: the kernel shares no mapping of a map that was opened so. */
-	map = mmap(NULL, (info.slots + 1ul) * sizeof(struct pktmeta_slot), PROT_READ, MAP_SHARED,
-		   must(path, syscall(SYS_bpf, BPF_OBJ_GET, &attr, sizeof(attr))), 0);
-	if (map == MAP_FAILED)
-		fail(path, errno);
-	ring.count = info.slots;
-	ring.slots = map;
-	ring.header = (const void *)(ring.slots + info.slots);
-	return ring;
+	map = syscall(SYS_bpf, BPF_OBJ_GET, &attr, sizeof(attr));
+	if (map < 0)
+		return -errno;
+	slots = mmap(NULL, ring_size(info.slots), PROT_READ, MAP_SHARED, map, 0);
+	close(map);
+	if (slots == MAP_FAILED)
+		return -errno;
+	ring->count = info.slots;
+	ring->slots = slots;
+	ring->header = (const void *)(ring->slots + info.slots);
+	return 0;
+}
+
+static int is_closed(const struct ring *ring)
+{
+	return !ring->slots || *(const volatile __u32 *)&ring->header->closed;
+}
+
+/* Asks for tickets, and maps the ring of the datapath that gives them. Returns 0, or a negative errno. */
+static int join(int fd, struct ring *ring)
+{
+	int where = PKTMETA_TICKETS_MARK, err;
+
+	if (setsockopt(fd, SOL_PKTMETA, PKTMETA_TICKETS, &where, sizeof(where)))
+		return -errno;
+	if (!is_closed(ring))
+		return 0;
+	if (ring->slots)
+		munmap((void *)ring->slots, ring_size(ring->count));
+	ring->slots = NULL;
+	err = map_ring(fd, ring);
+	if (err)
+		return err;
+	ring->tenant_number = edge_tenant_number(fd);
+	return is_closed(ring) ? -ENODEV : 0;
 }
 
 /*
  * Copies a datagram's record: 0, or -ENODATA: it had none, -ESTALE: it was overwritten, -ENODEV: the
- * datapath is down.
+ * datapath is down, or another than the one that knew this socket.
  */
 static int read_ring(const struct ring *ring, __u32 ticket, __u64 cookie, void *record)
 {
-	const struct pktmeta_slot *slot = ring->slots + ticket % ring->count;
+	const struct pktmeta_slot *slot;
 	int mine;
 
-	if (*(const volatile __u32 *)&ring->header->closed)
+	if (!ticket || is_closed(ring))
 		return -ENODEV;
-	if (!ticket || ticket == PKTMETA_TICKET_ABSENT)
+	if (ticket == PKTMETA_TICKET_ABSENT)
 		return -ENODATA;
+	slot = ring->slots + ticket % ring->count;
 	mine = __atomic_load_n(&slot->ticket, __ATOMIC_ACQUIRE) == ticket && slot->cookie == cookie;
 	memcpy(record, slot->record, PKTMETA_RECORD_MAX);
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -73,19 +110,17 @@ int main(int argc, char **argv)
 {
 	struct addrinfo *at = address(argc, argv, SOCK_DGRAM);
 	int fd = must("socket", socket(at->ai_family, SOCK_DGRAM, 0));
-	int where = PKTMETA_TICKETS_MARK, on = 1, type;
+	struct ring ring = {};
 	socklen_t length = sizeof(__u64);
-	struct ring ring;
 	__u64 cookie;
+	int on = 1;
 
-	must("PKTMETA_TICKETS", setsockopt(fd, SOL_PKTMETA, PKTMETA_TICKETS, &where, sizeof(where)));
+	number("the ring", join(fd, &ring));
 	must("SO_RCVMARK", setsockopt(fd, SOL_SOCKET, SO_RCVMARK, &on, sizeof(on)));
 	must("bind", bind(fd, at->ai_addr, at->ai_addrlen));
 	freeaddrinfo(at);
 	must("SO_COOKIE", getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length));
-	ring = map_ring(fd);
-	/* Of the ring's datapath: until the ring says that this is gone, numbers are right. */
-	type = number("tenant", edge_tenant_number(fd));
+	number("tenant", ring.tenant_number);
 	setlinebuf(stdout);
 	printf("listening\n");
 	for (;;) {
@@ -109,8 +144,10 @@ int main(int argc, char **argv)
 			memcpy(&ticket, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(ticket));
 		print_peer(&peer, message.msg_namelen);
 		result = read_ring(&ring, ticket, cookie, record);
+		if (result == -ENODEV)
+			join(fd, &ring); /* for the next datagrams, if another datapath came */
 		if (!result)
-			result = edge_tenant_get(record, sizeof(record), type, &tenant);
+			result = edge_tenant_get(record, sizeof(record), ring.tenant_number, &tenant);
 		if (result)
 			printf("%s\n", strerror(-result));
 		else

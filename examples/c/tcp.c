@@ -26,123 +26,153 @@ static int listener(int argc, char **argv)
 	return fd;
 }
 
-/* 1 if the numbers are those of who answered last; else asks for them, and 0: do it again. */
+/*
+ * 1 if the numbers are those of who answered last; else asks for them, and 0: do it again. A negative
+ * errno if nobody answers, or has no such fields.
+ */
 static int numbers_are_right(int fd)
 {
-	int same = number("PKTMETA_INFO", pktmeta_schema_same(fd, &host));
+	int same = pktmeta_schema_same(fd, &host);
 
-	if (!same) {
-		tenant_number = number("tenant", edge_tenant_number(fd));
-		class_number = number("class", edge_class_number(fd));
-	}
-	return same;
+	if (same)
+		return same;
+	tenant_number = edge_tenant_number(fd);
+	class_number = edge_class_number(fd);
+	if (tenant_number > 0 && class_number > 0)
+		return 0;
+	memset(&host, 0, sizeof(host)); /* asks again next time */
+	return tenant_number < 0 ? tenant_number : class_number;
 }
 
 /* On a listener, for the connections that it accepts. */
-static void select_fields(int fd)
+static int select_fields(int fd)
 {
 	__u8 selection[3];
+	int right, ifindex;
 
 	do {
+		ifindex = pktmeta_schema_number(fd, "rx_ifindex", /* one of pktmeta's own */
+						PKTMETA_KIND_UNSIGNED, 4);
+		if (ifindex < 0)
+			return ifindex;
 		selection[0] = tenant_number;
 		selection[1] = class_number;
-		selection[2] = number("rx_ifindex", /* one of pktmeta's own */
-				      pktmeta_schema_number(fd, "rx_ifindex",
-							    PKTMETA_KIND_UNSIGNED, 4));
-		must("PKTMETA_FIELDS",
-		     setsockopt(fd, SOL_PKTMETA, PKTMETA_FIELDS, selection, sizeof(selection)));
-	} while (!numbers_are_right(fd));
+		selection[2] = ifindex;
+		if (setsockopt(fd, SOL_PKTMETA, PKTMETA_FIELDS, selection, sizeof(selection)))
+			return -errno;
+		right = numbers_are_right(fd);
+	} while (!right);
+	return right < 0 ? right : 0;
+}
+
+/* What was selected of a SYN. */
+static int ask_selected(int fd, struct pktmeta_value values[3])
+{
+	socklen_t length = 3 * sizeof(*values);
+
+	return getsockopt(fd, SOL_PKTMETA, PKTMETA_RX_SYN_FIELDS, values, &length) ? -errno : 0;
 }
 
 /*
- * What came with the SYN, asked for in three ways: the tenant, or -1: there is no record. Of use if the
- * numbers are right afterwards.
+ * What came with the SYN, asked for in three ways: the tenant, or a negative errno. Of use if the numbers
+ * are right afterwards.
  */
-static long long ask_tenant(int fd)
+static long long ask_tenant(int fd, int listening, char *said, size_t room)
 {
 	struct pktmeta_value values[3];
 	__u8 record[256], bytes[EDGE_TENANT_SIZE];
 	edge_tenant_t whole, alone, selected;
 	edge_class_t class;
+	char class_said[16] = "None";
 	socklen_t length;
+	int err;
 
 	/* All fields. */
 	length = sizeof(record);
-	if (getsockopt(fd, SOL_PKTMETA, PKTMETA_RX_SYN, record, &length)) {
-		if (errno != ENODATA)
-			fail("PKTMETA_RX_SYN", errno);
-		return -1;
-	}
+	if (getsockopt(fd, SOL_PKTMETA, PKTMETA_RX_SYN, record, &length))
+		return -errno;
 	if (edge_tenant_get(record, length, tenant_number, &whole))
-		return -1;
+		return -ENODATA;
 	/* One of them. */
 	length = sizeof(bytes);
-	must("PKTMETA_RX_SYN_FIELD",
-	     getsockopt(fd, SOL_PKTMETA, PKTMETA_RX_SYN_FIELD + tenant_number, bytes, &length));
+	if (getsockopt(fd, SOL_PKTMETA, PKTMETA_RX_SYN_FIELD + tenant_number, bytes, &length))
+		return -errno;
 	if (edge_tenant_decode(bytes, length, &alone))
-		return -1;
-	/* The selected ones. */
-	length = sizeof(values);
-	must("PKTMETA_RX_SYN_FIELDS",
-	     getsockopt(fd, SOL_PKTMETA, PKTMETA_RX_SYN_FIELDS, values, &length));
+		return -ENODATA;
+	/* The selected ones. A datapath that came since then knows of no selection. */
+	err = ask_selected(fd, values);
+	if (err == -ENODATA) {
+		err = select_fields(listening);
+		if (!err)
+			err = select_fields(fd);
+		if (!err)
+			err = ask_selected(fd, values);
+	}
+	if (err)
+		return err;
 	if (values[0].status || edge_tenant_decode(values[0].value, values[0].size, &selected))
-		return -1;
-	printf("tenant %u; alone %u; selected %u, ", whole, alone, selected);
-	if (values[1].status || edge_class_decode(values[1].value, values[1].size, &class))
-		printf("None");
-	else
-		printf("%u", class);
-	printf(", interface %llu\n", pktmeta_schema_integer(values[2].value, values[2].size));
+		return -ENODATA;
+	if (!values[1].status && !edge_class_decode(values[1].value, values[1].size, &class))
+		snprintf(class_said, sizeof(class_said), "%u", class);
+	snprintf(said, room, "tenant %u; alone %u; selected %u, %s, interface %llu", whole, alone,
+		 selected, class_said, pktmeta_schema_integer(values[2].value, values[2].size));
 	return whole;
 }
 
-/* Of a datapath that came since, neither socket has its selection. */
-static long long tenant_of(int fd, int listening)
+/* Whose a connection is, or a negative errno. */
+static long long tenant_of(int fd, int listening, char *said, size_t room)
 {
 	long long tenant;
+	int right;
 
-	while (!numbers_are_right(fd)) {
-		select_fields(fd);
-		select_fields(listening);
-	}
-	tenant = ask_tenant(fd);
-	return numbers_are_right(fd) ? tenant : -1;
+	do {
+		right = numbers_are_right(fd);
+	} while (!right);
+	if (right < 0)
+		return right;
+	do {
+		tenant = ask_tenant(fd, listening, said, room);
+		right = numbers_are_right(fd);
+	} while (!right);
+	return right < 0 ? right : tenant;
 }
 
 /* From now on, what this socket sends is this tenant's. */
-static void send_as(int fd, edge_tenant_t tenant)
+static int send_as(int fd, edge_tenant_t tenant)
 {
 	__u8 bytes[EDGE_TENANT_SIZE];
-	int size = edge_tenant_encode(bytes, tenant);
+	int size = edge_tenant_encode(bytes, tenant), right;
 
 	do {
-		must("PKTMETA_TX_FIELD",
-		     setsockopt(fd, SOL_PKTMETA, PKTMETA_TX_FIELD + tenant_number, bytes, size));
-	} while (!numbers_are_right(fd));
+		if (setsockopt(fd, SOL_PKTMETA, PKTMETA_TX_FIELD + tenant_number, bytes, size))
+			return -errno;
+		right = numbers_are_right(fd);
+	} while (!right);
+	return right < 0 ? right : 0;
 }
 
 int main(int argc, char **argv)
 {
 	int fd = listener(argc, argv);
 
-	numbers_are_right(fd);
-	select_fields(fd);
+	number("tenant and class", numbers_are_right(fd));
+	number("the selection", select_fields(fd));
 	setlinebuf(stdout);
 	printf("listening\n");
 	for (;;) {
 		struct sockaddr_storage peer;
 		socklen_t length = sizeof(peer);
 		int connection = must("accept", accept(fd, (struct sockaddr *)&peer, &length));
-		char payload[2048];
+		char payload[2048], said[128];
 		long long tenant;
 		ssize_t size;
 
 		print_peer(&peer, length);
-		tenant = tenant_of(connection, fd);
-		if (tenant < 0)
-			printf("no record\n");
-		else
-			send_as(connection, tenant);
+		tenant = tenant_of(connection, fd, said, sizeof(said));
+		if (tenant >= 0 && send_as(connection, tenant))
+			tenant = -ENODEV;
+		/* That there is no datapath for now is no reason not to serve. */
+		printf("%s\n", tenant >= 0 ? said : tenant == -ENODATA ? "no record" : strerror(-tenant));
 		while ((size = read(connection, payload, sizeof(payload))) > 0)
 			must("write", write(connection, payload, size));
 		close(connection);

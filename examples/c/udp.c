@@ -25,22 +25,28 @@ union control {
 /* Tickets are in marks, or, for who may not use these, in times. */
 static int marks;
 
+/* Asks the datapath for tickets: again, once another came. */
+static int ask_for_tickets(int fd)
+{
+	int where = marks ? PKTMETA_TICKETS_MARK : PKTMETA_TICKETS_TIMESTAMP;
+
+	return setsockopt(fd, SOL_PKTMETA, PKTMETA_TICKETS, &where, sizeof(where)) ? -errno : 0;
+}
+
 /* To be called before the socket is bound, so that the first datagram has a ticket. */
 static void use_tickets(int fd)
 {
 	struct sock_txtime txtime = { .clockid = CLOCK_MONOTONIC };
-	int on = 1, mark = 0, where;
+	int on = 1, mark = 0;
 
 	marks = !setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 	if (marks) {
-		where = PKTMETA_TICKETS_MARK;
 		must("SO_RCVMARK", setsockopt(fd, SOL_SOCKET, SO_RCVMARK, &on, sizeof(on)));
 	} else {
-		where = PKTMETA_TICKETS_TIMESTAMP;
 		must("SO_TIMESTAMPNS", setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)));
 		must("SO_TXTIME", setsockopt(fd, SOL_SOCKET, SO_TXTIME, &txtime, sizeof(txtime)));
 	}
-	must("PKTMETA_TICKETS", setsockopt(fd, SOL_PKTMETA, PKTMETA_TICKETS, &where, sizeof(where)));
+	number("PKTMETA_TICKETS", ask_for_tickets(fd));
 }
 
 /* The ticket that came with a datagram; 0 if none did. */
@@ -59,7 +65,8 @@ static __u32 received_ticket(struct msghdr *message)
 		}
 		if (c->cmsg_type == SCM_TIMESTAMPNS) {
 			memcpy(&time, CMSG_DATA(c), sizeof(time));
-			return time.tv_sec * 1000000000u + time.tv_nsec;
+			/* The time of arrival, if no datapath put a ticket in its place. */
+			return time.tv_sec < 5 ? time.tv_sec * 1000000000u + time.tv_nsec : 0;
 		}
 	}
 	return 0;
@@ -84,47 +91,64 @@ static void put_ticket(struct msghdr *message, union control *control, __u32 tic
 static struct pktmeta_schema_host host;
 static int tenant_number, class_number;
 
-/* 1 if the numbers are those of who answered last; else asks for them, and 0: do it again. */
+/*
+ * 1 if the numbers are those of who answered last; else asks for them, and 0: do it again. A negative
+ * errno if nobody answers, or has no such fields.
+ */
 static int numbers_are_right(int fd)
 {
-	int same = number("PKTMETA_INFO", pktmeta_schema_same(fd, &host));
+	int same = pktmeta_schema_same(fd, &host);
 
-	if (!same) {
-		tenant_number = number("tenant", edge_tenant_number(fd));
-		class_number = number("class", edge_class_number(fd));
-	}
-	return same;
+	if (same)
+		return same;
+	tenant_number = edge_tenant_number(fd);
+	class_number = edge_class_number(fd);
+	if (tenant_number > 0 && class_number > 0)
+		return 0;
+	memset(&host, 0, sizeof(host)); /* asks again next time */
+	return tenant_number < 0 ? tenant_number : class_number;
 }
 
-/* 0, or -1: the datagram has no record, or none with a tenant. */
+/*
+ * Whose a datagram is: 0, or a negative errno. ENODATA: nobody said so, ESTALE: we were too slow, others:
+ * there is no datapath for now.
+ */
 static int tenant_of(int fd, __u32 ticket, edge_tenant_t *tenant)
 {
 	__u8 record[256];
 	socklen_t length;
-	int err;
+	int err, right;
 
+	if (!ticket) {
+		/* The datapath is another: it does not know this socket. */
+		err = ask_for_tickets(fd);
+		return err ? err : -ENODATA;
+	}
 	do {
 		length = sizeof(record);
-		err = getsockopt(fd, SOL_PKTMETA_DGRAM, ticket, record, &length) ? errno : 0;
-		/* ESTALE: we were too slow. */
-		if (err && err != ENODATA && err != ESTALE)
-			fail("the record of a datagram", err);
-	} while (!numbers_are_right(fd));
-	return err || edge_tenant_get(record, length, tenant_number, tenant) ? -1 : 0;
+		err = getsockopt(fd, SOL_PKTMETA_DGRAM, ticket, record, &length) ? -errno : 0;
+		right = numbers_are_right(fd);
+	} while (!right);
+	if (err || right < 0)
+		return err ? err : right;
+	return edge_tenant_get(record, length, tenant_number, tenant) ? -ENODATA : 0;
 }
 
 /* Makes the record of datagrams with a ticket. */
-static void label(int fd, __u32 ticket, edge_tenant_t tenant)
+static int label(int fd, __u32 ticket, edge_tenant_t tenant)
 {
 	__u8 answer[PKTMETA_SCHEMA_RECORD_MAX];
+	int right;
 
 	do {
 		pktmeta_schema_begin(answer);
 		edge_tenant_put(answer, tenant_number, tenant);
 		edge_class_put(answer, class_number, EDGE_CLASS_INTERACTIVE);
-		must("the record of a ticket",
-		     setsockopt(fd, SOL_PKTMETA_DGRAM, ticket, answer, answer[3]));
-	} while (!numbers_are_right(fd));
+		if (setsockopt(fd, SOL_PKTMETA_DGRAM, ticket, answer, answer[3]))
+			return -errno;
+		right = numbers_are_right(fd);
+	} while (!right);
+	return right < 0 ? right : 0;
 }
 
 int main(int argc, char **argv)
@@ -135,7 +159,7 @@ int main(int argc, char **argv)
 	use_tickets(fd);
 	must("bind", bind(fd, at->ai_addr, at->ai_addrlen));
 	freeaddrinfo(at);
-	numbers_are_right(fd);
+	number("tenant and class", numbers_are_right(fd));
 	setlinebuf(stdout);
 	printf("listening\n");
 	for (;;) {
@@ -154,12 +178,12 @@ int main(int argc, char **argv)
 		print_peer(&peer, message.msg_namelen);
 		message.msg_controllen = 0;
 		if (tenant_of(fd, ticket, &tenant)) {
-			printf("tenant None\n");
+			printf("tenant None\n"); /* which is no reason not to serve */
 		} else {
 			printf("tenant %u\n", tenant);
 			ticket = PKTMETA_TX_TICKET + (tenant & 0xffffff); /* any 24 bits will do */
-			label(fd, ticket, tenant);
-			put_ticket(&message, &control, ticket);
+			if (!label(fd, ticket, tenant))
+				put_ticket(&message, &control, ticket);
 		}
 		must("sendmsg", sendmsg(fd, &message, 0));
 	}

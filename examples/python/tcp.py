@@ -26,17 +26,15 @@ selection = edge.TENANT, edge.CLASS, RX_IFINDEX
 registry.select(listener, *selection)  # and so do the connections that it accepts
 print("listening", flush=True)
 
-while True:
-    connection, peer = listener.accept()
+
+def tenant_of(connection):
+    """Whose a connection is, by three ways to ask, and what to say of it. OSError: nobody answers."""
     # All that came with the SYN.
     syn = registry.read(connection, PKTMETA_RX_SYN)
     if syn is None:
-        print(f"{peer[0]}: no record", flush=True)
-        continue
-    print(f"{peer[0]}: tenant {syn.get(edge.TENANT)}", end="; ")
+        return None, "no record"
     # One field of it, without the others.
     tenant = registry.read_field(connection, edge.TENANT, PKTMETA_RX_SYN_FIELD)
-    print(f"alone {tenant}", end="; ")
     # The selected ones.
     values = registry.read_selected(connection, PKTMETA_RX_SYN_FIELDS)
     if values is None:
@@ -44,12 +42,24 @@ while True:
         registry.select(listener, *selection)
         registry.select(connection, *selection)
         values = registry.read_selected(connection, PKTMETA_RX_SYN_FIELDS)
-    assert values
-    print(f"selected {values.get(edge.TENANT)}, {values.get(edge.CLASS)}", end=", ")
-    print(f"interface {values.get(RX_IFINDEX)}", flush=True)
-    assert tenant is not None
-    # From now on, what this socket sends is this tenant's.
-    registry.write_field(connection, edge.TENANT, tenant)
+    if tenant is None or values is None:
+        return None, "no tenant"
+    selected = f"selected {values.get(edge.TENANT)}, {values.get(edge.CLASS)}"
+    interface = f"interface {values.get(RX_IFINDEX)}"
+    return tenant, f"tenant {syn.get(edge.TENANT)}; alone {tenant}; {selected}, {interface}"
+
+
+while True:
+    connection, peer = listener.accept()
+    try:
+        tenant, said = tenant_of(connection)
+        if tenant is not None:
+            # From now on, what this socket sends is this tenant's.
+            registry.write_field(connection, edge.TENANT, tenant)
+    except OSError as error:
+        # There is no datapath for now, which is no reason not to serve.
+        said = error.strerror
+    print(f"{peer[0]}: {said}", flush=True)
     while data := connection.recv(2048):
         connection.sendall(data)
     connection.close()

@@ -3,7 +3,6 @@
 
 pktmeta gen python ../edge.toml -o pktmeta && python3 udp.py 192.0.2.2 7000
 """
-import errno
 import socket
 import struct
 import sys
@@ -37,17 +36,22 @@ class Tickets:
             monotonic = struct.pack("iI", time.CLOCK_MONOTONIC, 0)
             sock.setsockopt(socket.SOL_SOCKET, SO_TXTIME, monotonic)
             self.mark = False
+        self.ask(sock)
+
+    def ask(self, sock):
+        """Asks the datapath for tickets: again, once another came. OSError: there is none."""
         where = PKTMETA_TICKETS_MARK if self.mark else PKTMETA_TICKETS_TIMESTAMP
         sock.setsockopt(SOL_PKTMETA, PKTMETA_TICKETS, where)
 
     def received(self, control):
-        """The ticket in the control messages of a datagram that arrived."""
+        """The ticket in the control messages of a datagram that arrived; 0 if it has none."""
         for level, name, data in control:
             if (level, name) == (socket.SOL_SOCKET, socket.SO_MARK):
                 return struct.unpack("I", data)[0]
             if (level, name) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
                 seconds, nanoseconds = struct.unpack("ll", data)
-                return seconds * 10**9 + nanoseconds
+                # The time of arrival, if no datapath put a ticket in its place.
+                return seconds * 10**9 + nanoseconds if seconds < 5 else 0
         return 0
 
     def to_send(self, ticket):
@@ -65,25 +69,38 @@ def bind(host, port):
     return sock, tickets
 
 
-def echo(sock, tickets, registry):
-    """Answers one datagram."""
-    data, control, _flags, peer = sock.recvmsg(2048, socket.CMSG_SPACE(16))
+def tenant_of(ticket, sock, tickets, registry):
+    """Whose a datagram is; None: nobody said. What is wrong with metadata is no reason not to serve."""
     try:
-        record = registry.read(sock, tickets.received(control), SOL_PKTMETA_DGRAM)
-    except OSError as error:
-        if error.errno != errno.ESTALE:
-            raise
-        record = None  # we were too slow
-    tenant = record.get(edge.TENANT) if record else None
-    print(f"{peer[0]}: tenant {tenant}", flush=True)
-    control = []
-    if tenant is not None:
-        ticket = PKTMETA_TX_TICKET + tenant % 2**24  # any number of 24 bits will do
+        if ticket == 0:
+            tickets.ask(sock)  # the datapath is another: it does not know this socket
+            return None
+        record = registry.read(sock, ticket, SOL_PKTMETA_DGRAM)
+    except OSError:
+        return None  # there is no datapath for now, or (ESTALE) we were too slow
+    return record.get(edge.TENANT) if record else None
+
+
+def label(tenant, sock, tickets, registry):
+    """The control messages of an answer that is a tenant's."""
+    if tenant is None:
+        return []
+    ticket = PKTMETA_TX_TICKET + tenant % 2**24  # any number of 24 bits will do
+    try:
         answer = registry.record(sock).set(edge.TENANT, tenant)
         answer.set(edge.CLASS, edge.Class.INTERACTIVE)
         registry.write(sock, answer, ticket, SOL_PKTMETA_DGRAM)
-        control = tickets.to_send(ticket)
-    sock.sendmsg([data], control, 0, peer)
+    except OSError:
+        return []  # the datapath went meanwhile
+    return tickets.to_send(ticket)
+
+
+def echo(sock, tickets, registry):
+    """Answers one datagram."""
+    data, control, _flags, peer = sock.recvmsg(2048, socket.CMSG_SPACE(16))
+    tenant = tenant_of(tickets.received(control), sock, tickets, registry)
+    print(f"{peer[0]}: tenant {tenant}", flush=True)
+    sock.sendmsg([data], label(tenant, sock, tickets, registry), 0, peer)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 //! The examples in Python, C and Go, on both versions of IP: what they read, and what is billed of what
 //! they send.
 
-use crate::{Bill, Server, labelled_hosts, options};
+use crate::{
+    Bill, Server, labelled_hosts, options,
+    survive::{Ask, ask_tcp, ask_udp, survives, tell_udp},
+};
 use pktmeta_bpf::{Datapath, HostRegistry, Part};
 use pktmeta_codegen::{Input, Language, generate};
 use pktmeta_core::schema::Schema;
@@ -124,6 +127,61 @@ fn c_reads_datagrams_records_from_the_ring() {
             }
         }
     });
+}
+
+#[test]
+fn python_serves_on_while_the_datapath_is_replaced() {
+    in_sandbox(|sandbox| {
+        let udp = || python("python-udp-replaced", "udp.py");
+        let programs = [
+            (python("python-tcp-replaced", "tcp.py"), ask_tcp as Ask),
+            (udp(), ask_udp),
+            (udp().unprivileged(), ask_udp),
+        ];
+        serve_while_replaced(sandbox, &programs);
+    });
+}
+
+#[test]
+fn asyncio_serves_on_while_the_datapath_is_replaced() {
+    in_sandbox(|sandbox| {
+        let program = || python("asyncio-replaced", "asyncio_echo.py");
+        let programs = [(program(), ask_tcp as Ask), (program(), ask_udp)];
+        serve_while_replaced(sandbox, &programs);
+    });
+}
+
+#[test]
+fn go_serves_on_while_the_datapath_is_replaced() {
+    in_sandbox(|sandbox| {
+        let programs = [
+            (go("go-tcp-replaced", "tcp"), ask_tcp as Ask),
+            (go("go-udp-replaced", "udp"), ask_udp),
+        ];
+        serve_while_replaced(sandbox, &programs);
+    });
+}
+
+#[test]
+fn c_serves_on_while_the_datapath_is_replaced() {
+    in_sandbox(|sandbox| {
+        let udp = || c("c-udp-replaced", "udp");
+        let programs = [
+            (c("c-tcp-replaced", "tcp"), ask_tcp as Ask),
+            (udp(), ask_udp),
+            (udp().unprivileged(), ask_udp),
+            (c("c-ring-replaced", "ring"), tell_udp),
+        ];
+        serve_while_replaced(sandbox, &programs);
+    });
+}
+
+fn serve_while_replaced(sandbox: &Sandbox, programs: &[(Program, Ask)]) {
+    let hosts = labelled_hosts(sandbox);
+    for (program, ask) in programs {
+        let mut command = program.on_server(&hosts, hosts.server_ip(IpVersion::V4));
+        survives(sandbox, &hosts, &mut command, *ask, "tenant 7");
+    }
 }
 
 #[test]

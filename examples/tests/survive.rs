@@ -24,41 +24,40 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
 fn the_rust_servers_serve_on_while_the_datapath_is_replaced() {
-    for (program, ask, labelled) in [
-        (
-            env!("CARGO_BIN_EXE_echo"),
-            ask_udp as Ask,
-            "\"tenant\": Unsigned(7)",
-        ),
-        (
-            env!("CARGO_BIN_EXE_echo"),
-            ask_tcp,
-            "\"tenant\": Unsigned(7)",
-        ),
-        (env!("CARGO_BIN_EXE_answer"), ask_udp, "of tenant Some(7)"),
-        (
-            env!("CARGO_BIN_EXE_datagrams"),
-            ask_udp,
-            "of tenant Some(7)",
-        ),
-    ] {
-        in_sandbox(|sandbox| {
-            let hosts = labelled_hosts(sandbox);
+    in_sandbox(|sandbox| {
+        let hosts = labelled_hosts(sandbox);
+        let (described, counted) = ("\"tenant\": Unsigned(7)", "of tenant Some(7)");
+        for (program, ask, labelled) in [
+            (env!("CARGO_BIN_EXE_echo"), ask_udp as Ask, described),
+            (env!("CARGO_BIN_EXE_echo"), ask_tcp, described),
+            (env!("CARGO_BIN_EXE_answer"), ask_udp, counted),
+            (env!("CARGO_BIN_EXE_datagrams"), ask_udp, counted),
+        ] {
             let mut command = hosts.server().command(program);
             survives(sandbox, &hosts, command.arg(SERVER), ask, labelled);
-        });
-    }
+        }
+    });
 }
 
 /// Asks a server something, which answers.
-type Ask = fn(&TwoHosts);
+pub(crate) type Ask = fn(&TwoHosts);
 
 pub(crate) fn ask_udp(hosts: &TwoHosts) {
+    let socket = tell(hosts);
+    assert_eq!(socket.recv(&mut [0; 64]).unwrap(), 5);
+}
+
+/// Expects no answer.
+pub(crate) fn tell_udp(hosts: &TwoHosts) {
+    tell(hosts);
+}
+
+fn tell(hosts: &TwoHosts) -> UdpSocket {
     let socket = hosts.client().run(|| UdpSocket::bind("192.0.2.1:0"));
     let socket = socket.unwrap();
     socket.set_read_timeout(Some(LIMIT)).unwrap();
     socket.send_to(b"hello", SERVER).unwrap();
-    assert_eq!(socket.recv(&mut [0; 64]).unwrap(), 5);
+    socket
 }
 
 pub(crate) fn ask_tcp(hosts: &TwoHosts) {

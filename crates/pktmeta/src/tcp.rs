@@ -2,10 +2,13 @@
 
 use crate::{
     Error, PacketMeta,
+    error::Reason,
     host::{datapath, options},
+    net::sockopt,
     socket::TcpSocket,
 };
 use pktmeta_core::abi;
+use std::os::fd::BorrowedFd;
 
 /// Reads what was said about the packets of a TCP connection.
 ///
@@ -56,19 +59,35 @@ pub trait TcpMeta: TcpSocket {
 
 impl<S: TcpSocket + ?Sized> TcpMeta for S {
     fn packet_meta(&self) -> Result<PacketMeta, Error> {
-        datapath::segment(self.as_fd(), abi::SOL_PKTMETA, abi::PKTMETA_RX)
+        segment(self.as_fd(), abi::SOL_PKTMETA, abi::PKTMETA_RX)
     }
 
     fn opening_meta(&self) -> Result<PacketMeta, Error> {
-        datapath::segment(self.as_fd(), abi::SOL_PKTMETA, abi::PKTMETA_RX_SYN)
+        segment(self.as_fd(), abi::SOL_PKTMETA, abi::PKTMETA_RX_SYN)
     }
 
     fn remember_segments(&self) -> Result<(), Error> {
-        let on = 1i32.to_ne_bytes();
-        options::tell(self.as_fd(), abi::SOL_PKTMETA, abi::PKTMETA_RX_HISTORY, &on)
+        let (socket, on) = (self.as_fd(), 1i32.to_ne_bytes());
+        options::tell(socket, abi::SOL_PKTMETA, abi::PKTMETA_RX_HISTORY, &on)
+            .map_err(|error| explain(error, socket))
     }
 
     fn meta_at(&self, position: u64) -> Result<PacketMeta, Error> {
-        datapath::segment(self.as_fd(), abi::SOL_PKTMETA_BYTE, position as u32 as i32)
+        segment(self.as_fd(), abi::SOL_PKTMETA_BYTE, position as u32 as i32)
+    }
+}
+
+fn segment(socket: BorrowedFd<'_>, level: i32, name: i32) -> Result<PacketMeta, Error> {
+    datapath::segment(socket, level, name).map_err(|error| explain(error, socket))
+}
+
+/// Says so if nobody answers because the socket is one of Multipath TCP.
+fn explain(error: Error, socket: BorrowedFd<'_>) -> Error {
+    let Error::Unavailable(Reason::NoDatapath | Reason::WrongSocket) = error else {
+        return error;
+    };
+    match sockopt::get_number(socket, libc::SOL_SOCKET, libc::SO_PROTOCOL) {
+        Ok(libc::IPPROTO_MPTCP) => Reason::MultipathTcp.into(),
+        _ => error,
     }
 }

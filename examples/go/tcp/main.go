@@ -61,20 +61,34 @@ func serve(connection *net.TCPConn, host *pktmeta.Registry, listener syscall.Raw
 	if err != nil {
 		return err
 	}
+	tenant, said, err := tenantOf(raw, host, listener)
+	if err == nil {
+		// From now on, what this socket sends is this tenant's.
+		err = pktmeta.EdgeTenant.Setsockopt(host, raw, pktmeta.PKTMETA_TX_FIELD, tenant)
+	}
+	if errors.Is(err, syscall.ENODATA) {
+		said = "no record"
+	} else if err != nil {
+		// There is no datapath for now, which is no reason not to serve.
+		said = err.Error()
+	}
+	fmt.Printf("%v: %s\n", peer, said)
+	_, err = io.Copy(connection, connection)
+	return err
+}
+
+// tenantOf asks in three ways whose a connection is. The error is syscall.ENODATA if nobody said so.
+func tenantOf(raw syscall.RawConn, host *pktmeta.Registry, listener syscall.RawConn) (uint32, string, error) {
 	// All that came with the SYN.
 	syn, err := host.Read(raw, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_RX_SYN)
-	if errors.Is(err, syscall.ENODATA) {
-		fmt.Printf("%v: no record\n", peer)
-		return nil
-	}
 	if err != nil {
-		return err
+		return 0, "", err
 	}
 	tenant, _ := pktmeta.EdgeTenant.Get(syn)
 	// One field of it, without the others.
 	alone, err := pktmeta.EdgeTenant.Getsockopt(host, raw, pktmeta.PKTMETA_RX_SYN_FIELD)
 	if err != nil {
-		return err
+		return 0, "", err
 	}
 	// The selected ones.
 	values, err := host.ReadSelected(raw, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_RX_SYN_FIELDS)
@@ -82,13 +96,13 @@ func serve(connection *net.TCPConn, host *pktmeta.Registry, listener syscall.Raw
 		// A datapath that came since then knows of no selection.
 		for _, socket := range []syscall.RawConn{listener, raw} {
 			if err := selectFields(host, socket); err != nil {
-				return err
+				return 0, "", err
 			}
 		}
 		values, err = host.ReadSelected(raw, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_RX_SYN_FIELDS)
 	}
 	if err != nil {
-		return err
+		return 0, "", err
 	}
 	selected, _ := pktmeta.EdgeTenant.Get(values)
 	class := "None"
@@ -96,13 +110,7 @@ func serve(connection *net.TCPConn, host *pktmeta.Registry, listener syscall.Raw
 		class = fmt.Sprint(value)
 	}
 	ifindex, _ := pktmeta.RxIfindex.Get(values)
-	fmt.Printf("%v: tenant %d; alone %d; selected %d, %s, interface %d\n",
-		peer, tenant, alone, selected, class, ifindex)
-	// From now on, what this socket sends is this tenant's.
-	err = pktmeta.EdgeTenant.Setsockopt(host, raw, pktmeta.PKTMETA_TX_FIELD, tenant)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(connection, connection)
-	return err
+	said := fmt.Sprintf("tenant %d; alone %d; selected %d, %s, interface %d",
+		tenant, alone, selected, class, ifindex)
+	return alone, said, nil
 }

@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -25,17 +24,8 @@ func main() {
 		os.Exit(2)
 	}
 	// Before the socket is bound, so that the first datagram has a ticket.
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		controlled := raw.Control(func(descriptor uintptr) {
-			fd := int(descriptor)
-			if err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, soRcvmark, 1); err == nil {
-				err = syscall.SetsockoptInt(fd, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_TICKETS, pktmeta.PKTMETA_TICKETS_MARK)
-			}
-		})
-		if controlled != nil {
-			return controlled
-		}
-		return err
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		return askForTickets(raw)
 	}}
 	packets, err := config.ListenPacket(context.Background(), "udp", os.Args[1])
 	if err != nil {
@@ -58,34 +48,70 @@ func main() {
 	}
 }
 
-// echo answers one datagram.
+// askForTickets has the datapath put tickets into marks, and the kernel hand them over.
+func askForTickets(raw syscall.RawConn) (err error) {
+	controlled := raw.Control(func(descriptor uintptr) {
+		fd := int(descriptor)
+		if err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, soRcvmark, 1); err == nil {
+			err = syscall.SetsockoptInt(fd, pktmeta.SOL_PKTMETA, pktmeta.PKTMETA_TICKETS, pktmeta.PKTMETA_TICKETS_MARK)
+		}
+	})
+	if controlled != nil {
+		return controlled
+	}
+	return err
+}
+
+// echo answers one datagram. What is wrong with its metadata is no reason not to.
 func echo(socket *net.UDPConn, raw syscall.RawConn, host *pktmeta.Registry) error {
 	payload, control := make([]byte, 2048), make([]byte, 64)
 	length, controlLength, _, peer, err := socket.ReadMsgUDPAddrPort(payload, control)
 	if err != nil {
 		return err
 	}
-	ticket, err := received(control[:controlLength])
+	tenant, err := tenantOf(control[:controlLength], raw, host)
 	if err != nil {
-		return err
-	}
-	record, err := host.Read(raw, pktmeta.SOL_PKTMETA_DGRAM, int(ticket))
-	// ESTALE: we were too slow.
-	isAbsent := errors.Is(err, syscall.ENODATA) || errors.Is(err, syscall.ESTALE)
-	if err != nil && !isAbsent {
-		return err
-	}
-	var tenant uint32
-	known := false
-	if !isAbsent {
-		tenant, known = pktmeta.EdgeTenant.Get(record)
-	}
-	if !known {
-		fmt.Printf("%v: tenant None\n", peer.Addr().Unmap())
+		fmt.Printf("%v: tenant None, %v\n", peer.Addr().Unmap(), err)
 		_, err = socket.WriteToUDPAddrPort(payload[:length], peer)
 		return err
 	}
 	fmt.Printf("%v: tenant %d\n", peer.Addr().Unmap(), tenant)
+	var labelled []byte
+	ticket := pktmeta.PKTMETA_TX_TICKET + tenant%(1<<24) // any number of 24 bits will do
+	if label(ticket, tenant, raw, host) == nil {
+		labelled = toSend(ticket)
+	}
+	_, _, err = socket.WriteMsgUDPAddrPort(payload[:length], labelled, peer)
+	return err
+}
+
+// tenantOf says whose a datagram is, by its control messages. The errors: syscall.ENODATA, nobody said so;
+// ESTALE, we were too slow; others, there is no datapath for now.
+func tenantOf(control []byte, raw syscall.RawConn, host *pktmeta.Registry) (uint32, error) {
+	ticket, err := received(control)
+	if err != nil {
+		return 0, err
+	}
+	if ticket == 0 {
+		// The datapath is another: it does not know this socket.
+		if err := askForTickets(raw); err != nil {
+			return 0, err
+		}
+		return 0, syscall.ENODATA
+	}
+	record, err := host.Read(raw, pktmeta.SOL_PKTMETA_DGRAM, int(ticket))
+	if err != nil {
+		return 0, err
+	}
+	tenant, known := pktmeta.EdgeTenant.Get(record)
+	if !known {
+		return 0, syscall.ENODATA
+	}
+	return tenant, nil
+}
+
+// label makes the record of answers that are a tenant's.
+func label(ticket, tenant uint32, raw syscall.RawConn, host *pktmeta.Registry) error {
 	answer, err := host.Record(raw)
 	if err != nil {
 		return err
@@ -96,12 +122,7 @@ func echo(socket *net.UDPConn, raw syscall.RawConn, host *pktmeta.Registry) erro
 	if err := pktmeta.EdgeClass.Set(answer, pktmeta.EdgeClassInteractive); err != nil {
 		return err
 	}
-	ticket = pktmeta.PKTMETA_TX_TICKET + tenant%(1<<24) // any number of 24 bits will do
-	if err := host.Write(raw, pktmeta.SOL_PKTMETA_DGRAM, int(ticket), answer); err != nil {
-		return err
-	}
-	_, _, err = socket.WriteMsgUDPAddrPort(payload[:length], toSend(ticket), peer)
-	return err
+	return host.Write(raw, pktmeta.SOL_PKTMETA_DGRAM, int(ticket), answer)
 }
 
 // received is the ticket in the control messages of a datagram that arrived.

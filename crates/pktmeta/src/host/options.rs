@@ -4,7 +4,6 @@ use crate::{
     backend::Backend,
     carrier::Carrier,
     error::{Error, Reason},
-    net::sockopt,
 };
 use pktmeta_core::{
     Record,
@@ -60,7 +59,7 @@ pub(crate) fn ask<'b>(
     match Backend::of(socket).get(socket, level, name, buffer) {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.raw_os_error() == Some(libc::ENODATA) => Ok(None),
-        Err(error) => Err(refusal(socket, level, error)),
+        Err(error) => Err(refusal(level, error)),
     }
 }
 
@@ -72,7 +71,7 @@ pub(crate) fn tell(
     value: &[u8],
 ) -> Result<(), Error> {
     let told = Backend::of(socket).set(socket, level, name, value);
-    told.map_err(|error| refusal(socket, level, error))
+    told.map_err(|error| refusal(level, error))
 }
 
 /// Makes the datapath delete something. False if it has no such thing.
@@ -82,17 +81,14 @@ pub(crate) fn delete(socket: BorrowedFd<'_>, name: i32) -> Result<bool, Error> {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODATA)) => {
             Ok(false)
         }
-        Err(error) => Err(refusal(socket, abi::SOL_PKTMETA, error)),
+        Err(error) => Err(refusal(abi::SOL_PKTMETA, error)),
     }
 }
 
 /// What a failed socket option of ours means.
-fn refusal(socket: BorrowedFd<'_>, level: i32, error: io::Error) -> Error {
+fn refusal(level: i32, error: io::Error) -> Error {
     let of_byte = level == abi::SOL_PKTMETA_BYTE;
     match error.raw_os_error() {
-        Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP | libc::EPROTOTYPE) if is_multipath(socket) => {
-            Reason::MultipathTcp.into()
-        }
         Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP) => Reason::NoDatapath.into(),
         Some(libc::EPROTOTYPE) => Reason::WrongSocket.into(),
         Some(libc::ESTALE) if of_byte => Error::Forgotten,
@@ -105,9 +101,4 @@ fn refusal(socket: BorrowedFd<'_>, level: i32, error: io::Error) -> Error {
         Some(libc::EMSGSIZE) => ParseError::Length.into(),
         _ => Error::io("ask the pktmeta datapath (getsockopt or setsockopt at SOL_PKTMETA)")(error),
     }
-}
-
-fn is_multipath(socket: BorrowedFd<'_>) -> bool {
-    let protocol = sockopt::get_number(socket, libc::SOL_SOCKET, libc::SO_PROTOCOL);
-    protocol.is_ok_and(|protocol| protocol == libc::IPPROTO_MPTCP)
 }

@@ -73,6 +73,7 @@ impl Batch {
     /// The datagrams that the last call received, in the order in which they arrived. What the kernel merged is
     /// split.
     #[must_use]
+    #[inline]
     pub fn iter(&self) -> Datagrams<'_> {
         Datagrams {
             batch: self,
@@ -151,6 +152,7 @@ pub struct Datagrams<'b> {
 
 impl<'b> Datagrams<'b> {
     /// A message and what was said about it.
+    #[inline]
     fn message(&self, number: usize) -> Option<(&'b Message, &'b PacketMeta)> {
         let Batch {
             received, metas, ..
@@ -162,6 +164,7 @@ impl<'b> Datagrams<'b> {
 impl<'b> Iterator for Datagrams<'b> {
     type Item = Datagram<'b>;
 
+    #[inline]
     fn next(&mut self) -> Option<Datagram<'b>> {
         let mut split = match self.split.take() {
             Some(split) => split,

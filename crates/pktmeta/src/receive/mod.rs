@@ -92,6 +92,7 @@ pub(crate) struct Letter {
 
 /// Reads what stands beside a payload that was received, and what was said about it `to` where it stays, because
 /// records are large. `None` if it has no IP sender.
+#[inline]
 pub(crate) fn open(
     records: &mut Records<'_>,
     envelope: &Envelope,
@@ -162,6 +163,7 @@ impl<'b> Split<'b> {
 impl<'b> Iterator for Split<'b> {
     type Item = &'b [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'b [u8]> {
         let (datagram, rest) = self
             .rest?
