@@ -181,6 +181,24 @@ fn what_must_not_be_sent_is_refused_with_the_fields_name() {
 }
 
 #[test]
+fn a_value_that_its_field_cannot_have_is_refused_and_changes_nothing() {
+    const VIP: Field<bool> = Field::new("vip");
+    let socket = udp();
+    let _datapath = Datapath::new()
+        .app_field(VIP)
+        .app_field(TRACE_ID)
+        .install_on(&socket)
+        .unwrap();
+    socket.set_packet_meta(&TRACE_ID.with(7)).unwrap();
+    let odd = Record::parse(b"PM\x10\x07\x01\x01\x02").unwrap(); // a bool of 2
+    socket.set_packet_meta(&odd).unwrap_err();
+    let meta = socket.outgoing_meta().unwrap();
+    assert_eq!((meta.get(TRACE_ID), meta.get(VIP)), (Some(7), None));
+    socket.set_packet_meta(&VIP.with(true)).unwrap();
+    assert_eq!(socket.outgoing_meta().unwrap().get(VIP), Some(true));
+}
+
+#[test]
 fn each_datagram_is_sent_with_its_own_record() {
     let (socket, receiver) = (udp(), udp());
     let datapath = by_payload().install_on(&socket).unwrap();
