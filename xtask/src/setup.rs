@@ -44,7 +44,7 @@ const BUILD: [Need; 8] = [
 ];
 
 /// What tests and benchmarks need on top.
-const TEST: [Need; 9] = [
+const TEST: [Need; 10] = [
     program("ip", "iproute2"),
     program("nft", "nftables"),
     program("bpftool", "bpftool"),
@@ -52,6 +52,7 @@ const TEST: [Need; 9] = [
     program("iperf3", "iperf3"),
     program("tcpdump", "tcpdump"),
     program("curl", "curl"),
+    program("nginx", "nginx-light"),
     program("go", "golang-go"),
     program("mypy", "mypy"),
 ];
@@ -189,7 +190,7 @@ mod tests {
         assert_eq!(
             packages.join(" "),
             "gcc libc6-dev make pkg-config libelf-dev zlib1g-dev clang-22 python3 \
-             iproute2 nftables bpftool tshark iperf3 tcpdump curl golang-go mypy"
+             iproute2 nftables bpftool tshark iperf3 tcpdump curl nginx-light golang-go mypy"
         );
     }
 

@@ -55,6 +55,27 @@ impl Cgroup {
         }
     }
 
+    /// The processes in it and below.
+    pub(super) fn processes(&self) -> impl Iterator<Item = i32> {
+        let mut waiting = vec![self.path.clone()];
+        let mut processes = Vec::new();
+        while let Some(directory) = waiting.pop() {
+            // One that cannot be read has been removed since.
+            let here = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+            processes.extend(here.lines().filter_map(|line| line.parse::<i32>().ok()));
+            let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+            let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            waiting.extend(below.map(|entry| entry.path()));
+        }
+        processes.into_iter()
+    }
+
+    /// True if no process is in it, nor below.
+    pub(super) fn is_empty(&self) -> bool {
+        let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
+        !events.lines().any(|line| line == "populated 1")
+    }
+
     fn remove(&self) -> io::Result<()> {
         const ATTEMPTS: u32 = 100;
         let parent = self.path.join("../cgroup.procs");

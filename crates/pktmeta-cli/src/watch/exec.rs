@@ -4,16 +4,17 @@ use super::{
     cgroup::Cgroup,
     check_up,
     log::{Log, LogOptions},
-    signals::{self, Signals},
+    signals::{self, Signal, Signals},
     source::Source,
 };
-use crate::output;
+use crate::output::{self, remark};
 use anyhow::{Context, anyhow, bail};
 use pktmeta_bpf::host;
 use std::{
     ffi::OsString,
     fs::File,
     io::{self, Write},
+    ops::ControlFlow,
     os::{
         fd::AsFd,
         unix::process::{CommandExt, ExitStatusExt},
@@ -25,10 +26,12 @@ use std::{
 /// Run a program, and log the record of each connection that it accepts or opens
 ///
 /// The program knows nothing of it. It runs in a cgroup of its own, of which nothing is left when it ends.
-/// Exits as the program does, with 127 if there is no such program; signals go to the program.
-/// Of a connection this is the record of the segment that opened it.
+/// A program that puts itself into the background is followed there, until the last of its processes
+/// ends. Exits as the program does, with 127 if there is no such program; signals go to the program,
+/// in the background to all of its processes. Of a connection this is the record of the segment that
+/// opened it.
 #[derive(clap::Args)]
-#[command(after_help = "Example: pktmeta exec --log nginx.log -- nginx -g 'daemon off;'")]
+#[command(after_help = "Example: pktmeta exec --log nginx.log -- nginx")]
 pub(crate) struct Exec {
     /// File to log to, - for the standard output [default: the standard error]
     #[arg(long, value_name = "FILE")]
@@ -38,6 +41,9 @@ pub(crate) struct Exec {
     /// Cgroup (v2) below which the program's is made [default: that of this command]
     #[arg(long, value_name = "PATH")]
     cgroup: Option<PathBuf>,
+    /// End when the program does, also if processes of it go on in the background
+    #[arg(long)]
+    no_follow: bool,
     /// The program, and its arguments
     #[arg(required = true, last = true, value_name = "PROGRAM")]
     program: Vec<OsString>,
@@ -76,7 +82,23 @@ impl Exec {
                 return Ok(ExitCode::from(if is_missing { 127 } else { 126 }));
             }
         };
-        let status = follow(child, &signals, &mut source, &mut log)?;
+        let mut run = Run::Foreground(child);
+        let status = loop {
+            let waited = signals::wait([signals.as_fd(), source.as_fd()], Source::LOOK);
+            waited.context("wait for the program")?;
+            source.log(&mut log)?;
+            if let Some(failure) = log.failure() {
+                // The program goes on.
+                output::complain_of(&failure.into());
+            }
+            for signal in signals.arrived() {
+                run.pass(&signal, &cgroup);
+            }
+            run = match run.next(&cgroup, !self.no_follow)? {
+                ControlFlow::Continue(run) => run,
+                ControlFlow::Break(status) => break status,
+            };
+        };
         source.end(&mut log)?;
         drop(cgroup);
         Ok(exit_as(status, signals))
@@ -100,26 +122,46 @@ fn open(log: Option<&Path>) -> anyhow::Result<Box<dyn Write>> {
     })
 }
 
-/// Logs and passes signals on until the program ends.
-fn follow(
-    mut child: Child,
-    signals: &Signals,
-    source: &mut Source<'_>,
-    log: &mut Log,
-) -> anyhow::Result<ExitStatus> {
-    loop {
-        let waited = signals::wait([signals.as_fd(), source.as_fd()], Source::LOOK);
-        waited.context("wait for the program")?;
-        source.log(log)?;
-        if let Some(failure) = log.failure() {
-            // The program goes on.
-            output::complain_of(&failure.into());
+/// The program while it runs.
+enum Run {
+    Foreground(Child),
+    /// It has ended, and left processes behind.
+    Background(ExitStatus),
+}
+
+impl Run {
+    fn pass(&self, signal: &Signal, cgroup: &Cgroup) {
+        match self {
+            Self::Foreground(child) => signal.pass_to(child),
+            Self::Background(_) => cgroup.processes().for_each(|it| signal.send_to(it)),
         }
-        for signal in signals.arrived() {
-            signal.pass_to(&child);
-        }
-        if let Some(status) = child.try_wait().context("wait for the program")? {
-            return Ok(status);
+    }
+
+    /// How it runs on, or has ended. A program that ends well and leaves processes behind has put
+    /// itself into the background.
+    fn next(self, cgroup: &Cgroup, follow: bool) -> anyhow::Result<ControlFlow<ExitStatus, Self>> {
+        match self {
+            Self::Foreground(mut child) => {
+                let Some(status) = child.try_wait().context("wait for the program")? else {
+                    return Ok(ControlFlow::Continue(Self::Foreground(child)));
+                };
+                if cgroup.is_empty() {
+                    return Ok(ControlFlow::Break(status));
+                }
+                if follow && status.success() {
+                    remark!(
+                        "the program goes on in the background; this ends when its last process does \
+                         (--no-follow: with the program)"
+                    );
+                    return Ok(ControlFlow::Continue(Self::Background(status)));
+                }
+                remark!("processes of the program go on in the background, and are logged no more");
+                Ok(ControlFlow::Break(status))
+            }
+            Self::Background(status) => Ok(match cgroup.is_empty() {
+                true => ControlFlow::Break(status),
+                false => ControlFlow::Continue(self),
+            }),
         }
     }
 }

@@ -96,10 +96,18 @@ impl Signal {
     /// Passes it on, unless the program has it too, as the whole foreground has what is typed on a
     /// terminal.
     pub(super) fn pass_to(&self, program: &Child) {
+        if self.0.ssi_code != libc::SI_KERNEL {
+            // The child was not waited for, so that its id is its own.
+            self.send_to(program.id() as i32);
+        }
+    }
+
+    /// Sends it to a process, unless it only says that a child ended.
+    pub(super) fn send_to(&self, process: i32) {
         let signal = self.0.ssi_signo as i32; // below 128
-        if signal != libc::SIGCHLD && self.0.ssi_code != libc::SI_KERNEL {
-            // SAFETY: kill takes no memory; the child was not waited for, so its id is its own.
-            unsafe { libc::kill(program.id() as i32, signal) };
+        if signal != libc::SIGCHLD {
+            // SAFETY: kill takes no memory.
+            unsafe { libc::kill(process, signal) };
         }
     }
 }

@@ -69,6 +69,61 @@ fn connections_that_a_program_accepts_are_logged_with_the_records_of_their_syns(
 }
 
 #[test]
+fn a_server_that_puts_itself_into_the_background_is_logged_until_it_ends() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let scratch = Scratch::new();
+        let directory = text(scratch.path());
+        let conf = format!(
+            "pid {directory}/pid; error_log {directory}/errors; events {{}} \
+             http {{ access_log off; client_body_temp_path {directory}/body; \
+             server {{ listen 8080; listen [::]:8080; return 204; }} }}"
+        );
+        let conf = scratch.file("nginx.conf", conf);
+        let log = text(scratch.path().join("nginx.log"));
+        let nginx = ["nginx", "-c", &conf, "-e", "stderr"];
+        let mut exec = exec(&lab, &["--json", "--log", &log], &nginx).running();
+        let stderr = Running::wait_for("in the background", exec.stderr.take().unwrap());
+        for tenant in Lab::TENANTS {
+            lab.connect_to(lab.server_address(IpVersion::V4, 8080), tenant);
+        }
+        let logged = || events(&fs::read_to_string(&log).unwrap()).len();
+        eventually("all are logged", || logged() == Lab::TENANTS.count());
+        assert!(exec.try_wait().unwrap().is_none());
+        exec.signal(libc::SIGTERM);
+        assert_eq!(exec.wait().unwrap().code(), Some(0));
+        drop(stderr);
+        let tenants = events(&fs::read_to_string(&log).unwrap());
+        let tenants = tenants
+            .iter()
+            .map(|it| it["record"]["tenant"].as_u64().unwrap() as u32);
+        assert!(tenants.eq(Lab::TENANTS));
+        assert_no_cgroup_is_left(sandbox);
+    });
+}
+
+#[test]
+fn what_a_program_leaves_behind_is_followed_only_if_it_ended_well_and_that_is_wanted() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for (options, script, code) in [
+            (&["--no-follow"][..], "sleep 60 & exit 0", 0),
+            (&[], "sleep 60 & exit 3", 3),
+        ] {
+            let ran = exec(
+                &lab,
+                options,
+                &["sh", "-c", &format!("exec 2>&- >&-; {script}")],
+            )
+            .ran();
+            assert_eq!(ran.code, Some(code), "{ran:#?}");
+            assert!(ran.stderr.contains("are logged no more"), "{ran:#?}");
+            assert_no_cgroup_is_left(sandbox);
+        }
+    });
+}
+
+#[test]
 fn connections_that_a_program_opens_are_logged_with_the_record_of_the_answer() {
     in_sandbox(|sandbox| {
         let lab = Lab::up(sandbox);
@@ -252,7 +307,9 @@ fn a_process_that_outlives_the_program_goes_on_and_the_cgroup_does_not() {
     in_sandbox(|sandbox| {
         let lab = Lab::up(sandbox);
         let daemon = "sleep 60 >&- 2>&- & echo $!";
-        let said = exec(&lab, &[], &["sh", "-c", daemon]).ran().succeeds();
+        let said = exec(&lab, &["--no-follow"], &["sh", "-c", daemon])
+            .ran()
+            .succeeds();
         let pid = said.trim();
         assert_no_cgroup_is_left(sandbox);
         let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();

@@ -286,7 +286,6 @@ fn what_an_argument_says_reaches_the_terminal_printable() {
         &["check", red],
         &["encode", "--schema", SCHEMA, red],
         &["decode", "--schema", SCHEMA, red],
-        &["sockets", "--field", red],
         &["down", "--cgroup", red],
         &["bind", red, "-o", red],
         &["--bpffs", red, "up", "--help"],
