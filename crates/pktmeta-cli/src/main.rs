@@ -12,6 +12,7 @@ mod doctor;
 mod encode;
 mod files;
 mod r#gen;
+mod man;
 mod output;
 mod registry;
 mod sockets;
@@ -121,8 +122,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Man { directory } => {
-            std::fs::create_dir_all(&directory)?;
-            clap_mangen::generate_to(Arguments::command(), &directory)?;
+            man::write(Arguments::command(), &directory)?;
             Ok(ExitCode::SUCCESS)
         }
     }

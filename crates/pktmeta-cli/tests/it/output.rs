@@ -330,6 +330,27 @@ fn tables_fit_a_hundred_columns() {
     });
 }
 
+#[test]
+fn every_manual_page_says_its_version_exit_codes_files_and_where_to_read_on() {
+    let scratch = Scratch::new();
+    let directory = text(scratch.path());
+    Command::new(PKTMETA)
+        .args(["man", &directory])
+        .ran()
+        .succeeds();
+    let pages: Vec<_> = fs::read_dir(scratch.path()).unwrap().collect();
+    assert!(pages.len() > 15, "{pages:#?}");
+    for page in pages {
+        let page = fs::read_to_string(page.unwrap().path()).unwrap();
+        let version = concat!("\"pktmeta ", env!("CARGO_PKG_VERSION"), "\"");
+        for part in [version, "EXIT STATUS", "141", "FILES", "SEE ALSO"] {
+            assert!(page.contains(part), "no {part} in {page}");
+        }
+    }
+    let status = fs::read_to_string(scratch.path().join("pktmeta-status.1")).unwrap();
+    assert!(status.contains("nothing is up"), "{status}");
+}
+
 #[track_caller]
 fn assert_printable(text: &str) {
     let is_printable = |c| c == '\n' || printable::is_printable(c);
