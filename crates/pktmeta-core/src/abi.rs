@@ -27,6 +27,10 @@ pub const SOL_PKTMETA_BYTE: i32 = 0x5050;
 /// As [`SOL_PKTMETA_BYTE`]: the selected fields of the record.
 pub const SOL_PKTMETA_BYTE_FIELDS: i32 = 0x5051;
 
+/// As [`SOL_PKTMETA_DGRAM`], `getsockopt` only: a `u32`, the mark or priority that the ticket took the
+/// place of.
+pub const SOL_PKTMETA_DGRAM_DISPLACED: i32 = 0x5052;
+
 /// `getsockopt`: a [`Info`] that describes the datapath.
 pub const PKTMETA_INFO: i32 = 1;
 
@@ -159,6 +163,10 @@ pub fn constants() -> Vec<(&'static str, i64)> {
         ("SOL_PKTMETA_DGRAM_FIELDS", SOL_PKTMETA_DGRAM_FIELDS.into()),
         ("SOL_PKTMETA_BYTE", SOL_PKTMETA_BYTE.into()),
         ("SOL_PKTMETA_BYTE_FIELDS", SOL_PKTMETA_BYTE_FIELDS.into()),
+        (
+            "SOL_PKTMETA_DGRAM_DISPLACED",
+            SOL_PKTMETA_DGRAM_DISPLACED.into(),
+        ),
         ("PKTMETA_VERSION", VERSION.into()),
         ("PKTMETA_INFO", PKTMETA_INFO.into()),
         ("PKTMETA_RX", PKTMETA_RX.into()),

@@ -19,6 +19,7 @@
 #define SOL_PKTMETA_DGRAM_FIELDS 0x504f /* get: the selected fields of it */
 #define SOL_PKTMETA_BYTE 0x5050		/* get: record of the segment that a byte came with */
 #define SOL_PKTMETA_BYTE_FIELDS 0x5051	/* get: the selected fields of it */
+#define SOL_PKTMETA_DGRAM_DISPLACED 0x5052 /* get: the mark or priority that a ticket displaced */
 
 /* Socket options at SOL_PKTMETA. T is a TLV type. */
 #define PKTMETA_INFO 1		   /* get: struct pktmeta_info */

@@ -71,7 +71,10 @@ static __always_inline __u32 pktmeta_egress_ticket(struct __sk_buff *skb)
 	return 0;
 }
 
-/* Copies the record of a packet that leaves: 0, or -ENODATA: it has none. */
+/*
+ * Copies the record of a packet that leaves: 0, or -ENODATA: it has none. The socket's record is not for
+ * a datagram with a ticket, whether that is remembered or not.
+ */
 __weak __noinline int pktmeta_egress_copy(struct __sk_buff *skb, struct pktmeta_copy *to)
 {
 	__u32 ticket = pktmeta_egress_ticket(skb);
@@ -86,8 +89,10 @@ __weak __noinline int pktmeta_egress_copy(struct __sk_buff *skb, struct pktmeta_
 	sk = bpf_sk_fullsock(sk);
 	if (!sk)
 		return -PKTMETA_ENODATA;
-	tickets = ticket ? bpf_sk_storage_get(&pktmeta_tx_tickets, sk, 0, 0) : (void *)0;
-	if (tickets) {
+	if (ticket) {
+		tickets = bpf_sk_storage_get(&pktmeta_tx_tickets, sk, 0, 0);
+		if (!tickets)
+			return -PKTMETA_ENODATA;
 		slot = &tickets->slots[ticket % PKTMETA_TX_SLOTS];
 		bpf_spin_lock(&tickets->lock);
 		if (slot->ticket == ticket)

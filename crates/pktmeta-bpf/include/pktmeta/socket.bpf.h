@@ -51,11 +51,13 @@ struct sock_common___pktmeta {
 	struct {
 		__s64 counter;
 	} skc_cookie;
+	unsigned short skc_family;
 	unsigned char skc_state;
 };
 
 struct sock___pktmeta {
 	struct sock_common___pktmeta __sk_common;
+	__u16 sk_type;
 	__u16 sk_protocol;
 };
 

@@ -14,8 +14,9 @@ struct record_buffer {
 
 /*
  * A record whose header is not one, such as zeros, stands for none; behind its length stands what a
- * longer one left. Softirq writes while applications read. The version stands for a lock: a bpf_spin_lock turns interrupts off and on, which
- * takes longer than all the rest that is done for a segment.
+ * longer one left. Softirq writes while applications read. The version stands for a lock: a
+ * bpf_spin_lock turns interrupts off and on, which takes longer than all the rest that is done for a
+ * segment.
  */
 struct connection {
 	__u32 version;	   /* odd while somebody writes */
@@ -30,6 +31,15 @@ struct {
 	__type(key, int);
 	__type(value, struct connection);
 } connections SEC(".maps");
+
+/*
+ * Whether connect(2) with AF_UNSPEC took a socket its connection away (tcp_disconnect), of which no hook
+ * is told. A connection that its peer ended still has a peer, and its records.
+ */
+static __always_inline int was_disconnected(__u32 state, __be16 remote_port)
+{
+	return state == BPF_TCP_CLOSE && !remote_port;
+}
 
 /*
  * Begins to write: 0, or -EAGAIN: another CPU writes, after some tries to let it end. It has a segment

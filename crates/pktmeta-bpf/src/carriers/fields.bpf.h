@@ -41,10 +41,16 @@ static __always_inline __u8 field_tag(const struct pktmeta_field_info *field)
 	return field->type | code << PKTMETA_TAG_SIZE_SHIFT;
 }
 
-/* Values of a field with this size may have that many bytes. */
-static __always_inline int field_takes(const struct pktmeta_field_info *field, __u32 size)
+/*
+ * Whether a field can have a value of so many bytes, the first of which is given. A number of an enum
+ * is a value with and without a name: names are not known here.
+ */
+static __always_inline int field_takes(const struct pktmeta_field_info *field, __u32 size,
+				       __u8 first)
 {
-	return field->kind == PKTMETA_KIND_VARIABLE ? size <= field->size : size == field->size;
+	if (field->kind == PKTMETA_KIND_VARIABLE)
+		return size <= field->size;
+	return size == field->size && (field->kind != PKTMETA_KIND_BOOL || first <= 1);
 }
 
 /*

@@ -11,9 +11,7 @@
 #include "../carriers/selection.bpf.h"
 #include "../carriers/sending.bpf.h"
 #include "../carriers/tickets.bpf.h"
-
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
+#include "kind.bpf.h"
 
 #define EPERM 1
 #define ENOENT 2
@@ -27,21 +25,24 @@
 #define ENOBUFS 105
 #define ESTALE 116
 
-/* Answers to getsockopt have at most a page, and so have the options that others set. */
-#define PAGE_SIZE 4096
-
 static __always_inline int is_ours(const struct bpf_sockopt *ctx)
 {
-	return ctx->level >= SOL_PKTMETA && ctx->level <= SOL_PKTMETA_BYTE_FIELDS;
+	return ctx->level >= SOL_PKTMETA && ctx->level <= SOL_PKTMETA_DGRAM_DISPLACED;
+}
+
+static __always_inline enum socket_kind kind_of(const struct bpf_sock *sk)
+{
+	return socket_kind(sk->family, sk->type, sk->protocol);
 }
 
 /*
- * Leaves an option to the kernel. A buffer that it trimmed for us must be given up, or the call fails
- * with EFAULT (__cgroup_bpf_run_filter_getsockopt, __cgroup_bpf_run_filter_setsockopt).
+ * Leaves an option to the kernel. A copy that is shorter than the option must be given up, or the call
+ * fails with EFAULT (__cgroup_bpf_run_filter_getsockopt, __cgroup_bpf_run_filter_setsockopt): it has at
+ * most a page, and of a getsockopt no more than the caller had room for, whatever the answer's length.
  */
 static __always_inline int leave_to_kernel(struct bpf_sockopt *ctx)
 {
-	if (ctx->optlen > PAGE_SIZE)
+	if (ctx->optlen > ctx->optval_end - ctx->optval)
 		ctx->optlen = 0;
 	return 1;
 }

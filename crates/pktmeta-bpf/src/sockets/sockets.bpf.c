@@ -65,12 +65,14 @@ struct cgroup___sockets {
 
 struct sock___sockets {
 	struct {
+		__be16 skc_dport;
 		unsigned short skc_family;
 		unsigned char skc_state;
 		struct {
 			struct net___sockets *net;
 		} skc_net;
 	} __sk_common;
+	__u16 sk_type;
 	__u16 sk_protocol;
 	struct {
 		__u32 val;
@@ -106,7 +108,7 @@ static __always_inline __u8 header_length(const void *record)
 	return pktmeta_header_length(record, PKTMETA_RECORD_MAX);
 }
 
-static __always_inline void read_stored(struct scratch *out, void *sk)
+static __always_inline void read_stored(struct scratch *out, struct sock___sockets *sk)
 {
 	struct connection *connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 	struct pktmeta_tx *tx = bpf_sk_storage_get(&pktmeta_tx, sk, 0, 0);
@@ -114,7 +116,8 @@ static __always_inline void read_stored(struct scratch *out, void *sk)
 
 	if (where)
 		out->socket.tickets = *where;
-	if (connection) {
+	if (connection &&
+	    !was_disconnected(sk->__sk_common.skc_state, sk->__sk_common.skc_dport)) {
 		connection_read(connection, &connection->opening, &out->opening);
 		connection_read(connection, &connection->latest, &out->latest);
 		out->socket.opening_length = header_length(&out->opening);
@@ -156,8 +159,7 @@ static __always_inline struct scratch *read_socket(struct sock___sockets *sk)
 	out = bpf_map_lookup_elem(&scratch, &zero);
 	if (!out)
 		return (void *)0;
-	if ((family != AF_INET && family != AF_INET6) ||
-	    (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP))
+	if (socket_kind(family, sk->sk_type, protocol) == OTHER_SOCKET)
 		return (void *)0;
 	socket = &out->socket;
 	__builtin_memset(socket, 0, sizeof(*socket));

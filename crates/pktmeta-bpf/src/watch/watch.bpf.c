@@ -103,14 +103,16 @@ int pktmeta_watch_in(struct __sk_buff *skb)
 {
 	struct sk_buff___pktmeta *kernel_skb;
 	struct bpf_sock *sk = skb->sk;
+	enum socket_kind kind;
 
 	sk = sk ? bpf_sk_fullsock(sk) : sk;
 	if (!sk)
 		return PASS;
 	kernel_skb = bpf_cast_to_kern_ctx(skb);
-	if (sk->protocol == IPPROTO_UDP && watch_datagrams)
+	kind = socket_kind(sk->family, sk->type, sk->protocol);
+	if (kind == UDP_SOCKET && watch_datagrams)
 		watch_datagram(skb, kernel_skb);
-	else if (sk->protocol == IPPROTO_TCP && sk->state == BPF_TCP_LISTEN)
+	else if (kind == TCP_SOCKET && sk->state == BPF_TCP_LISTEN)
 		watch_syn(skb, kernel_skb);
 	return PASS;
 }

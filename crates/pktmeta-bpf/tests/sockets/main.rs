@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod bpf;
+mod kinds;
 mod lab;
 mod options;
+mod records;
 mod seen;
 mod send;
 mod storage;

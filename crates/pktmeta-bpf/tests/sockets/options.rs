@@ -1,11 +1,12 @@
 //! The socket options as `docs/abi.md` says them, by plain system calls.
 
-use crate::lab::{LIMIT, Lab, TENANT, down};
-use libc::{
-    EAGAIN, EINVAL, EMSGSIZE, ENODATA, ENOENT, ENOPROTOOPT, ENOSPC, EPERM, EPROTOTYPE, ESTALE,
+use crate::{
+    lab::{LIMIT, Lab, TENANT, down},
+    storage::Storage,
 };
+use libc::{EAGAIN, EINVAL, EMSGSIZE, ENODATA, ENOENT, ENOPROTOOPT, EPERM, EPROTOTYPE, ESTALE};
 use pktmeta::{Record, TcpMeta, builtin};
-use pktmeta_bpf::{HostRegistry, Senders};
+use pktmeta_bpf::{HostRegistry, Removal, Senders};
 use pktmeta_core::{FieldInfo, Registry, abi, schema::Schema};
 use pktmeta_testkit::{
     link::IpVersion,
@@ -73,6 +74,59 @@ fn selected_fields_come_in_one_answer_and_say_what_is_absent() {
         set(&server, abi::PKTMETA_FIELDS, &[]).unwrap();
         let none = get_at(&server, abi::SOL_PKTMETA, abi::PKTMETA_RX_FIELDS, 4096);
         assert_eq!(none, Err(ENODATA));
+    });
+}
+
+#[test]
+fn fields_end_with_enodata_when_every_number_is_taken_too() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let socket = lab.udp_server(IpVersion::V4);
+        let registry = HostRegistry::new(sandbox.bpffs());
+        let there = registry.read().unwrap().fields().len();
+        let field = |at| format!("[[field]]\nname = \"more{at}\"\ntype = \"flag\"\n");
+        let more: String = (there..63).map(field).collect();
+        let more = Schema::parse("more.toml", &format!("owner = \"more\"\n{more}")).unwrap();
+        registry.register(&[more]).unwrap();
+        let mut types = Vec::new();
+        let mut next = 1;
+        let end = loop {
+            match get(&socket, abi::PKTMETA_FIELD_INFO + next) {
+                Ok(field) => types.push(i32::from(field[56])),
+                Err(error) => break error,
+            }
+            next = types.last().unwrap() + 1;
+        };
+        assert_eq!((types, end), ((1..64).collect(), ENODATA));
+        let behind = get(&socket, abi::PKTMETA_FIELD_INFO + 65);
+        assert_eq!(behind, Err(ENOPROTOOPT));
+    });
+}
+
+#[test]
+fn a_field_that_was_removed_is_not_read_and_not_sent() {
+    in_sandbox(|sandbox| {
+        let host = Host::up(sandbox);
+        let registry = HostRegistry::new(sandbox.bpffs());
+        let text =
+            "owner = \"late\"\n[[field]]\nname = \"late\"\ntype = \"u8\"\nwriters = [\"app\"]\n";
+        let schema = Schema::parse("late.toml", text).unwrap();
+        registry.register(&[schema]).unwrap();
+        let late = i32::from(registry.read().unwrap().by_name("late").unwrap().tlv.get());
+        let socket = host.lab.udp_server(IpVersion::V4);
+        set(&socket, abi::PKTMETA_TX_FIELD + late, &[5]).unwrap();
+        let record = get(&socket, abi::PKTMETA_TX).unwrap();
+        registry
+            .remove(&Removal::Fields(vec!["late".into()]))
+            .unwrap();
+        assert_eq!(get(&socket, abi::PKTMETA_TX_FIELD + late), Err(ENOENT));
+        assert_eq!(set(&socket, abi::PKTMETA_TX_FIELD + late, &[6]), Err(EPERM));
+        assert_eq!(set(&socket, abi::PKTMETA_TX, &record), Err(EPERM));
+        set(&socket, abi::PKTMETA_FIELDS, &[late as u8]).unwrap();
+        assert_ne!(
+            get(&socket, abi::PKTMETA_FIELD_INFO + late).map(|field| field[56]),
+            Ok(late as u8)
+        );
     });
 }
 
@@ -249,24 +303,20 @@ fn what_may_not_be_sent_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_record_that_would_be_too_long_stays_as_it_was() {
+fn what_a_ticket_remembers_ends_with_no_bytes_or_a_record_without_fields() {
     in_sandbox(|sandbox| {
         let host = Host::up(sandbox);
-        let socket = host.lab.udp_server(IpVersion::V4);
-        // All fields of a host fit; a record that has one twice may be longer.
-        let mut bytes = Record::new().as_bytes().to_vec();
-        for _ in 0..3 {
-            bytes.extend([&[host.tlv("note") as u8, 60][..], &[1; 60]].concat());
+        let udp = host.lab.udp_server(IpVersion::V4);
+        let ticket = abi::TX_TICKET as i32;
+        for none in [&[][..], Record::new().as_bytes()] {
+            // Nothing is kept for what was never set.
+            set_at(&udp, abi::SOL_PKTMETA_DGRAM, ticket, none).unwrap();
+            set(&udp, abi::PKTMETA_TX, none).unwrap();
         }
-        bytes[3] = bytes.len() as u8;
-        set(&socket, abi::PKTMETA_TX, &bytes).unwrap();
-        let key = abi::PKTMETA_TX_FIELD + host.tlv("key");
-        assert_eq!(set(&socket, key, &[1; 64]), Err(ENOSPC));
-        assert_eq!(get(&socket, abi::PKTMETA_TX).unwrap(), bytes);
-        let note = abi::PKTMETA_TX_FIELD + host.tlv("note");
-        set(&socket, note, &[2; 60]).unwrap();
-        assert_eq!(get(&socket, note), Ok(vec![2; 60]), "once");
-        set(&socket, key, &[1; 64]).unwrap();
+        assert_eq!(
+            Storage::open(sandbox).count().get("pktmeta_tx_tickets"),
+            None
+        );
     });
 }
 
@@ -337,7 +387,18 @@ fn options_that_are_none_are_the_kernels_to_refuse() {
     in_sandbox(|sandbox| {
         let host = Host::up(sandbox);
         for socket in host.sockets() {
-            for option in [0, 10, 0x1ff, 0x600, -1, i32::MAX, i32::MIN] {
+            for option in [
+                0,
+                10,
+                0x141,
+                0x1ff,
+                0x200,
+                0x240,
+                0x600,
+                -1,
+                i32::MAX,
+                i32::MIN,
+            ] {
                 assert_eq!(get(&socket, option), Err(ENOPROTOOPT), "{option}");
                 assert_eq!(set(&socket, option, &[0; 4]), Err(ENOPROTOOPT), "{option}");
             }
@@ -348,24 +409,24 @@ fn options_that_are_none_are_the_kernels_to_refuse() {
             ] {
                 assert_eq!(set(&socket, option, &[0; 4]), Err(ENOPROTOOPT), "{option}");
             }
-            let level = abi::SOL_PKTMETA_BYTE_FIELDS + 1;
+            let level = abi::SOL_PKTMETA_DGRAM_DISPLACED + 1;
             assert!(get_at(&socket, level, 1, 64).is_err());
         }
     });
 }
 
 /// A lab with fields that applications may write.
-struct Host {
-    lab: Lab,
-    registry: Registry,
+pub(crate) struct Host {
+    pub(crate) lab: Lab,
+    pub(crate) registry: Registry,
 }
 
 impl Host {
-    fn up(sandbox: &Sandbox) -> Self {
+    pub(crate) fn up(sandbox: &Sandbox) -> Self {
         Self::up_for(sandbox, Senders::All)
     }
 
-    fn up_for(sandbox: &Sandbox, send: Senders) -> Self {
+    pub(crate) fn up_for(sandbox: &Sandbox, send: Senders) -> Self {
         let lab = Lab::up_for(sandbox, send);
         let registry = HostRegistry::new(sandbox.bpffs()).read().unwrap();
         Self { lab, registry }
@@ -375,15 +436,15 @@ impl Host {
         self.registry.by_name(name).unwrap()
     }
 
-    fn tlv(&self, name: &str) -> i32 {
+    pub(crate) fn tlv(&self, name: &str) -> i32 {
         self.field(name).tlv.get().into()
     }
 
-    fn tag(&self, name: &str) -> pktmeta_core::Tag {
+    pub(crate) fn tag(&self, name: &str) -> pktmeta_core::Tag {
         self.field(name).tag()
     }
 
-    fn connection(&self, tenant: u32) -> (TcpStream, TcpStream) {
+    pub(crate) fn connection(&self, tenant: u32) -> (TcpStream, TcpStream) {
         self.accept(&self.lab.listen(IpVersion::V4), tenant)
     }
 
@@ -404,12 +465,17 @@ impl Host {
     }
 }
 
-fn get(socket: &impl AsFd, option: i32) -> Result<Vec<u8>, i32> {
+pub(crate) fn get(socket: &impl AsFd, option: i32) -> Result<Vec<u8>, i32> {
     get_at(socket, abi::SOL_PKTMETA, option, 256)
 }
 
 /// An answer, into so much room; or its error number.
-fn get_at(socket: &impl AsFd, level: i32, option: i32, room: usize) -> Result<Vec<u8>, i32> {
+pub(crate) fn get_at(
+    socket: &impl AsFd,
+    level: i32,
+    option: i32,
+    room: usize,
+) -> Result<Vec<u8>, i32> {
     let mut buffer = vec![0xee; room];
     let mut length = room as libc::socklen_t;
     // SAFETY: the kernel writes at most length bytes to the buffer, which has them.
@@ -426,7 +492,7 @@ fn get_at(socket: &impl AsFd, level: i32, option: i32, room: usize) -> Result<Ve
     outcome(result).map(|()| buffer)
 }
 
-fn set(socket: &impl AsFd, option: i32, value: &[u8]) -> Result<(), i32> {
+pub(crate) fn set(socket: &impl AsFd, option: i32, value: &[u8]) -> Result<(), i32> {
     set_at(socket, abi::SOL_PKTMETA, option, value)
 }
 

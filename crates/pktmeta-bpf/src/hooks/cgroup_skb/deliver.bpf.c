@@ -11,6 +11,7 @@
 #include "../../carriers/ring.bpf.h"
 #include "../../carriers/syn.bpf.h"
 #include "../../carriers/tickets.bpf.h"
+#include "../kind.bpf.h"
 #include "deliver.h"
 
 #define NULL ((void *)0)
@@ -249,10 +250,17 @@ int pktmeta_deliver(struct __sk_buff *skb)
 	counters = bpf_map_lookup_elem(&deliver_counters, &zero);
 	if (!counters)
 		return PASS;
-	if (kernel_sk->sk_protocol == IPPROTO_UDP)
+	switch (socket_kind(kernel_sk->__sk_common.skc_family, kernel_sk->sk_type,
+			    kernel_sk->sk_protocol)) {
+	case UDP_SOCKET:
 		deliver_datagram(skb, kernel_sk, sk, counters);
-	else if (kernel_sk->sk_protocol == IPPROTO_TCP)
+		break;
+	case TCP_SOCKET:
 		deliver_segment(skb, kernel_sk, sk, counters);
+		break;
+	case OTHER_SOCKET:
+		break;
+	}
 	return PASS;
 }
 

@@ -89,19 +89,14 @@ static __always_inline int read_field_info(struct pktmeta_copy *out, __u32 type)
 
 static __always_inline int read_tickets(struct pktmeta_copy *out, struct bpf_sock *sk)
 {
-	__s32 *where;
+	__s32 *where = bpf_sk_storage_get(&tickets, sk, 0, 0);
 
-	if (sk->protocol != IPPROTO_UDP)
-		return -EPROTOTYPE;
-	where = bpf_sk_storage_get(&tickets, sk, 0, 0);
 	*(__s32 *)out = where ? *where : PKTMETA_TICKETS_OFF;
 	return sizeof(*where);
 }
 
 static __always_inline int read_history(struct pktmeta_copy *out, struct bpf_sock *sk)
 {
-	if (sk->protocol != IPPROTO_TCP)
-		return -EPROTOTYPE;
 	*(__s32 *)out = bpf_sk_storage_get(&histories, sk, 0, 0) != 0;
 	return sizeof(__s32);
 }
@@ -119,39 +114,31 @@ static __always_inline int read_selection(struct pktmeta_copy *out, struct bpf_s
 	return count > PKTMETA_SELECTION_MAX ? -ENODATA : (int)count;
 }
 
+/*
+ * What follows copies a record to out: 0, or an error. Where none stands the copy is none, which the
+ * caller notices.
+ */
+
 static __always_inline int read_connection(struct pktmeta_copy *out, struct bpf_sock *sk,
 					   int opening)
 {
-	struct connection *connection;
+	struct connection *connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 	struct record_buffer *record;
 
-	if (sk->protocol != IPPROTO_TCP)
-		return -EPROTOTYPE;
-	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
-	if (!connection)
+	if (!connection || was_disconnected(sk->state, sk->dst_port))
 		return -ENODATA;
 	record = opening ? &connection->opening : &connection->latest;
-	if (connection_read(connection, record, (struct record_buffer *)out))
-		return -EAGAIN;
-	return pktmeta_header_length((void *)out, PKTMETA_RECORD_MAX) ?: -ENODATA;
+	return connection_read(connection, record, (struct record_buffer *)out);
 }
 
 static __always_inline int read_byte(struct pktmeta_copy *out, struct bpf_sock *sk, __u32 position)
 {
-	struct history *history;
-	struct bpf_tcp_sock *tcp;
-	long err;
+	struct history *history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	struct bpf_tcp_sock *tcp = bpf_tcp_sock(sk);
 
-	if (sk->protocol != IPPROTO_TCP)
-		return -EPROTOTYPE;
-	history = bpf_sk_storage_get(&histories, sk, 0, 0);
-	tcp = bpf_tcp_sock(sk);
-	if (!history || !tcp)
+	if (!history || !tcp || was_disconnected(sk->state, sk->dst_port))
 		return -ESTALE;
-	err = history_find(history, position, tcp->bytes_received, out);
-	if (err)
-		return err;
-	return pktmeta_header_length((void *)out, PKTMETA_RECORD_MAX) ?: -ENODATA;
+	return history_find(history, position, tcp->bytes_received, out);
 }
 
 static __always_inline int read_sent(struct pktmeta_copy *out, struct bpf_sock *sk)
@@ -163,28 +150,44 @@ static __always_inline int read_sent(struct pktmeta_copy *out, struct bpf_sock *
 	bpf_spin_lock(&tx->lock);
 	*out = tx->record;
 	bpf_spin_unlock(&tx->lock);
-	return pktmeta_header_length((void *)out, PKTMETA_RECORD_MAX) ?: -ENODATA;
+	return 0;
 }
 
-/* The record of a ticket, if the datagram was this socket's and the slot is still its. */
+/*
+ * The record of a ticket and what that displaced, if the datagram was this socket's and the slot is
+ * still its.
+ */
 static __always_inline int read_ticket(struct pktmeta_copy *out, struct bpf_sockopt *ctx,
-				       __u32 ticket)
+				       __u32 ticket, __u32 *displaced)
 {
 	struct bpf_sockopt_kern___pktmeta *kernel_ctx = bpf_cast_to_kern_ctx(ctx);
 	struct pktmeta_slot *slot = ring_slot(ticket);
 	__u64 cookie;
 
-	if (ticket == PKTMETA_TICKET_ABSENT || !slot)
-		return -ENODATA;
+	if (ticket == PKTMETA_TICKET_ABSENT)
+		return 0;
+	/* 0 is no ticket, and stands in slots that nobody wrote yet, or that are being written. */
+	if (!ticket || !slot)
+		return -ESTALE;
 	if (__sync_fetch_and_add(&slot->ticket, 0) != ticket)
 		return -ESTALE;
 	cookie = slot->cookie;
+	*displaced = slot->displaced;
 	*(struct record_buffer *)out = *(struct record_buffer *)slot->record;
 	/* Atomic additions of nothing are the full barriers that every instruction set here has. */
 	if (__sync_fetch_and_add(&slot->ticket, 0) != ticket ||
 	    cookie != (__u64)kernel_ctx->sk->__sk_common.skc_cookie.counter)
 		return -ESTALE;
-	return pktmeta_header_length((void *)out, PKTMETA_RECORD_MAX) ?: -ENODATA;
+	return 0;
+}
+
+static __always_inline int read_displaced(struct pktmeta_copy *out, struct bpf_sockopt *ctx)
+{
+	__u32 displaced = 0;
+	int err = read_ticket(out, ctx, ctx->optname, &displaced);
+
+	*(__u32 *)out = displaced;
+	return err ?: (int)sizeof(displaced);
 }
 
 /* What of a record is asked for. */
@@ -193,18 +196,20 @@ struct view {
 	__u32 selected; /* the selected fields */
 };
 
-/* The record that an option is about, and what of it; -ENOPROTOOPT: it is about none. */
+/* The record that an option is about, and what of it: 0, or an error; 1: it is about none. */
 static __always_inline int read_record(struct pktmeta_copy *out, struct bpf_sockopt *ctx,
 				       struct bpf_sock *sk, struct view *view)
 {
-	__u32 option = ctx->optname;
+	__u32 option = ctx->optname, displaced;
 
 	switch (ctx->level) {
 	case SOL_PKTMETA_DGRAM_FIELDS:
 		view->selected = 1;
-		return read_ticket(out, ctx, option);
+		return read_ticket(out, ctx, option, &displaced);
 	case SOL_PKTMETA_DGRAM:
-		return read_ticket(out, ctx, option);
+		return read_ticket(out, ctx, option, &displaced);
+	case SOL_PKTMETA_DGRAM_DISPLACED:
+		return 1;
 	case SOL_PKTMETA_BYTE_FIELDS:
 		view->selected = 1;
 		return read_byte(out, sk, option);
@@ -229,17 +234,17 @@ static __always_inline int read_record(struct pktmeta_copy *out, struct bpf_sock
 	case PKTMETA_TX:
 		return read_sent(out, sk);
 	}
-	return -ENOPROTOOPT;
+	return 1;
 }
 
-/* What is not about a record. */
+/* What is not about a record: its length. */
 static __always_inline int read_setting(struct pktmeta_copy *out, struct bpf_sockopt *ctx,
 					struct bpf_sock *sk)
 {
 	__u32 option = ctx->optname;
 
-	if (ctx->level != SOL_PKTMETA)
-		return -ENOPROTOOPT;
+	if (ctx->level == SOL_PKTMETA_DGRAM_DISPLACED)
+		return read_displaced(out, ctx);
 	switch (option) {
 	case PKTMETA_INFO:
 		return read_info(out);
@@ -249,15 +254,50 @@ static __always_inline int read_setting(struct pktmeta_copy *out, struct bpf_soc
 		return read_history(out, sk);
 	case PKTMETA_FIELDS:
 		return read_selection(out, sk);
-	case PKTMETA_FIELD_INFO ... PKTMETA_FIELD_INFO + PKTMETA_FIELDS_MAX - 1:
+	case PKTMETA_FIELD_INFO ... PKTMETA_FIELD_INFO + PKTMETA_FIELDS_MAX:
 		return read_field_info(out, option - PKTMETA_FIELD_INFO);
 	}
 	return -ENOPROTOOPT;
 }
 
+/* The kinds of sockets that an option is for; 0: there is no such option. */
+static __always_inline int kinds_for(const struct bpf_sockopt *ctx)
+{
+	switch (ctx->level) {
+	case SOL_PKTMETA_DGRAM:
+	case SOL_PKTMETA_DGRAM_FIELDS:
+	case SOL_PKTMETA_DGRAM_DISPLACED:
+		return UDP_SOCKET;
+	case SOL_PKTMETA_BYTE:
+	case SOL_PKTMETA_BYTE_FIELDS:
+		return TCP_SOCKET;
+	}
+	switch (ctx->optname) {
+	case PKTMETA_INFO:
+	/* The last is behind all types: who asks for each type found plus 1 may ask for it. */
+	case PKTMETA_FIELD_INFO ... PKTMETA_FIELD_INFO + PKTMETA_FIELDS_MAX:
+		return ANY_SOCKET;
+	case PKTMETA_TICKETS:
+		return UDP_SOCKET;
+	case PKTMETA_RX:
+	case PKTMETA_RX_SYN:
+	case PKTMETA_RX_HISTORY:
+	case PKTMETA_RX_FIELDS:
+	case PKTMETA_RX_SYN_FIELDS:
+	case PKTMETA_RX_FIELD + 1 ... PKTMETA_RX_FIELD + PKTMETA_FIELDS_MAX - 1:
+	case PKTMETA_RX_SYN_FIELD + 1 ... PKTMETA_RX_SYN_FIELD + PKTMETA_FIELDS_MAX - 1:
+		return TCP_SOCKET;
+	case PKTMETA_TX:
+	case PKTMETA_FIELDS:
+	case PKTMETA_TX_FIELD + 1 ... PKTMETA_TX_FIELD + PKTMETA_FIELDS_MAX - 1:
+		return TCP_SOCKET | UDP_SOCKET;
+	}
+	return 0;
+}
+
 /*
  * Fills in the value of its type, of a record. A flag has none. 0, or -ENOENT: the record does not
- * have it.
+ * have it, or has no value of the field there.
  */
 __noinline int read_value(const struct pktmeta_copy *record, struct pktmeta_value *to)
 {
@@ -278,7 +318,7 @@ __noinline int read_value(const struct pktmeta_copy *record, struct pktmeta_valu
 	header = pktmeta_tlv_header(record->bytes[at]);
 	size = header == 2 ? record->bytes[at + 1] :
 			     1 << (record->bytes[at] >> PKTMETA_TAG_SIZE_SHIFT);
-	if (size > sizeof(to->value))
+	if (size > sizeof(to->value) || !field_takes(field, size, record->bytes[at + header]))
 		return -ENOENT;
 	for (i = 0; i < size; i++) {
 		__u32 from = at + header + i;
@@ -343,6 +383,24 @@ __noinline int extract(struct pktmeta_copy *record, __u32 type)
 	return 1;
 }
 
+/* Puts what is asked for into out: its length, or an error. */
+static __always_inline int read_option(struct pktmeta_copy *out, struct bpf_sockopt *ctx,
+				       struct bpf_sock *sk, struct view *view)
+{
+	int kinds = kinds_for(ctx), err;
+
+	if (!kinds)
+		return -ENOPROTOOPT;
+	if (!(kinds & kind_of(sk)))
+		return -EPROTOTYPE;
+	err = read_record(out, ctx, sk, view);
+	if (err > 0)
+		return read_setting(out, ctx, sk);
+	if (err)
+		return err;
+	return record_length(out) ?: -ENODATA;
+}
+
 SEC("cgroup/getsockopt")
 int pktmeta_getsockopt(struct bpf_sockopt *ctx)
 {
@@ -357,9 +415,7 @@ int pktmeta_getsockopt(struct bpf_sockopt *ctx)
 		return leave_to_kernel(ctx);
 	if (!sk)
 		return refuse(-ENOPROTOOPT);
-	length = read_record(&out, ctx, sk, &view);
-	if (length == -ENOPROTOOPT)
-		length = read_setting(&out, ctx, sk);
+	length = read_option(&out, ctx, sk, &view);
 	if (length > 0 && view.field)
 		length = extract(&out, view.field);
 	counters = bpf_map_lookup_elem(&answer_counters, &zero);

@@ -8,6 +8,9 @@
 #include <pktmeta/egress.bpf.h>
 #include "settle.h"
 
+#define SOL_IPV6 41
+#define IPV6_FLOWLABEL_MGR 32
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -30,8 +33,6 @@ static __always_inline int set_tickets(struct bpf_sockopt *ctx, struct bpf_sock 
 	int value = read_number(ctx, PKTMETA_TICKETS_TIMESTAMP);
 	__s32 *where;
 
-	if (sk->protocol != IPPROTO_UDP)
-		return -EPROTOTYPE;
 	if (value < 0)
 		return value;
 	where = bpf_sk_storage_get(&tickets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -48,8 +49,6 @@ static __always_inline int set_history(struct bpf_sockopt *ctx, struct bpf_sock 
 	struct history *history;
 	struct bpf_tcp_sock *tcp;
 
-	if (sk->protocol != IPPROTO_TCP)
-		return -EPROTOTYPE;
 	if (value < 0)
 		return value;
 	if (!value) {
@@ -64,8 +63,10 @@ static __always_inline int set_history(struct bpf_sockopt *ctx, struct bpf_sock 
 	if (tcp && sk->state != BPF_TCP_LISTEN && sk->state != BPF_TCP_CLOSE &&
 	    sk->state != BPF_TCP_SYN_SENT) {
 		connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-		if (!connection)
+		if (!connection) {
+			bpf_sk_storage_delete(&histories, sk);
 			return -ENOBUFS;
+		}
 		history_begin(history, tcp);
 		connection->has_history = 1;
 	}
@@ -124,53 +125,77 @@ __noinline int copy_option(struct bpf_sockopt *ctx, struct pktmeta_copy *to)
 	return length;
 }
 
-/* 0 if applications may write every field of a record, with the values that it has. */
-__noinline int check_fields(const struct pktmeta_copy *record)
+/*
+ * 0 if applications may write the field at an offset of a record, with the value that it has up to what
+ * is next; or an error. A function of its own: the verifier walks it once, and not for each TLV.
+ */
+__noinline int check_field(const struct pktmeta_copy *record, __u32 at, __u32 next)
 {
-	__u32 length, at = sizeof(struct pktmeta_header), i;
+	struct pktmeta_field_info *field;
+	__u32 value;
+	__u8 tag;
 
-	if (!record)
+	if (!record || at >= PKTMETA_RECORD_MAX)
 		return -EINVAL;
-	length = record_length(record);
-	if (!length)
+	tag = record->bytes[at];
+	field = field_of(tag & PKTMETA_TAG_TYPE);
+	if (!field || !(field->policy & PKTMETA_POLICY_APP))
+		return -EPERM;
+	value = at + pktmeta_tlv_header(tag);
+	if (tag != field_tag(field) || !field_takes(field, next - value, record->bytes[value]))
 		return -EINVAL;
-	for (i = 0; i < PKTMETA_TLVS_MAX && at < length; i++) {
-		struct pktmeta_field_info *field;
-		__u32 header, next;
-		__u8 tag;
+	return 0;
+}
+
+/*
+ * 1 if so many bytes are a record with fields, and applications may write each of those, with the value
+ * that it has; 0 if they are one without; or an error.
+ */
+__noinline int check_fields(const struct pktmeta_copy *record, __u32 length)
+{
+	__u32 at = sizeof(struct pktmeta_header), next, i;
+	__u64 seen = 0; /* a bit for each type */
+
+	if (!record || record_length(record) != length)
+		return -EINVAL;
+	for (i = 0; i < PKTMETA_TLVS_MAX && at < length; i++, at = next) {
+		__u64 bit;
+		int err;
 
 		next = pktmeta_record_next(record, record + 1, at, length);
 		barrier_var(at);
 		if (!next || at >= PKTMETA_RECORD_MAX)
 			return -EINVAL;
-		tag = record->bytes[at];
-		header = pktmeta_tlv_header(tag);
-		if (tag & PKTMETA_TAG_TYPE) {
-			field = field_of(tag & PKTMETA_TAG_TYPE);
-			if (!field || !(field->policy & PKTMETA_POLICY_APP))
-				return -EPERM;
-			if (tag != field_tag(field) || !field_takes(field, next - at - header))
-				return -EINVAL;
-		}
-		at = next;
-		barrier_var(at);
+		if (!(record->bytes[at] & PKTMETA_TAG_TYPE))
+			continue;
+		err = check_field(record, at, next);
+		if (err)
+			return err;
+		bit = 1ULL << (record->bytes[at] & PKTMETA_TAG_TYPE);
+		if (seen & bit)
+			return -EINVAL;
+		seen |= bit;
+		pktmeta_forget(seen, length);
 	}
-	return at < length ? -EINVAL : 0;
+	return at < length ? -EINVAL : seen != 0;
 }
 
-/* A record that the application gave, if it may say all that is in it: its length, or an error. */
+/*
+ * A record that the application gave, if it may say all that is in it: its length, 0 if it says
+ * nothing, or an error. All bytes that it gave have to be the record's.
+ */
 static __always_inline int read_record(struct bpf_sockopt *ctx, struct pktmeta_copy *record)
 {
-	int length = copy_option(ctx, record), err;
+	int length = copy_option(ctx, record), has_fields;
 
 	if (length <= 0)
 		return length;
-	err = check_fields(record);
-	if (err)
-		return err;
+	has_fields = check_fields(record, length);
+	if (has_fields <= 0)
+		return has_fields;
 	/* Whoever made it knows nothing of our places. */
 	pktmeta_record_forget_places((void *)record);
-	return record->bytes[offsetof(struct pktmeta_header, length)];
+	return length;
 }
 
 static __always_inline int store_record(struct bpf_sock *sk, const struct pktmeta_copy *record,
@@ -208,20 +233,23 @@ static __always_inline int set_ticket(struct bpf_sockopt *ctx, struct bpf_sock *
 	__u32 ticket = ctx->optname;
 	int length;
 
-	if (sk->protocol != IPPROTO_UDP)
-		return -EPROTOTYPE;
 	if ((ticket & PKTMETA_TX_TICKET_MASK) != PKTMETA_TX_TICKET)
 		return -EINVAL;
 	length = read_record(ctx, &record);
 	if (length < 0)
 		return length;
-	tickets = bpf_sk_storage_get(&pktmeta_tx_tickets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	tickets = bpf_sk_storage_get(&pktmeta_tx_tickets, sk, 0,
+				     length ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 	if (!tickets)
-		return -ENOBUFS;
+		return length ? -ENOBUFS : 0;
 	slot = &tickets->slots[ticket % PKTMETA_TX_SLOTS];
 	bpf_spin_lock(&tickets->lock);
-	slot->ticket = length ? ticket : 0;
-	slot->record = record;
+	if (length) {
+		slot->ticket = ticket;
+		slot->record = record;
+	} else if (slot->ticket == ticket) {
+		slot->ticket = 0;
+	}
 	bpf_spin_unlock(&tickets->lock);
 	return 0;
 }
@@ -330,17 +358,19 @@ static __always_inline int change_field(struct bpf_sockopt *ctx, struct bpf_sock
 					int deletes)
 {
 	struct pktmeta_field_info *field = field_of(type);
+	__u8 tag, *value = ctx->optval;
 	struct pktmeta_copy record = {};
 	__u32 size = ctx->optlen;
 	int err;
-	__u8 tag;
 
 	if (!field || !(field->policy & PKTMETA_POLICY_APP))
 		return -EPERM;
 	tag = field_tag(field);
 	if (field->kind == PKTMETA_KIND_FLAG && says_flag(ctx))
 		size = 0;
-	if (!deletes && !field_takes(field, size))
+	if ((void *)(value + 1) > ctx->optval_end)
+		return -EINVAL;
+	if (deletes ? size : !field_takes(field, size, *value))
 		return -EINVAL;
 	load_record(sk, &record);
 	err = take_out(&record, tag);
@@ -357,13 +387,35 @@ static __always_inline int sends(const struct bpf_sockopt *ctx)
 	       ctx->optname >= PKTMETA_TX_FIELD;
 }
 
+/* The kinds of sockets that an option is for; 0: there is no such option. */
+static __always_inline int kinds_for(const struct bpf_sockopt *ctx)
+{
+	if (ctx->level == SOL_PKTMETA_DGRAM)
+		return UDP_SOCKET;
+	if (ctx->level != SOL_PKTMETA)
+		return 0;
+	switch (ctx->optname) {
+	case PKTMETA_TICKETS:
+		return UDP_SOCKET;
+	case PKTMETA_RX_HISTORY:
+		return TCP_SOCKET;
+	case PKTMETA_TX:
+	case PKTMETA_FIELDS:
+	case PKTMETA_TX_FIELD + 1 ... PKTMETA_TX_FIELD + PKTMETA_FIELDS_MAX - 1:
+	case PKTMETA_TX_DELETE + 1 ... PKTMETA_TX_DELETE + PKTMETA_FIELDS_MAX - 1:
+		return TCP_SOCKET | UDP_SOCKET;
+	}
+	return 0;
+}
+
 static __always_inline int set_option(struct bpf_sockopt *ctx, struct bpf_sock *sk)
 {
 	__u32 option = ctx->optname;
+	int kinds = kinds_for(ctx);
 
-	if (ctx->level != SOL_PKTMETA && ctx->level != SOL_PKTMETA_DGRAM)
+	if (!kinds)
 		return -ENOPROTOOPT;
-	if (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_UDP)
+	if (!(kinds & kind_of(sk)))
 		return -EPROTOTYPE;
 	if (sends(ctx) && !may_send())
 		return -EPERM;
@@ -378,12 +430,18 @@ static __always_inline int set_option(struct bpf_sockopt *ctx, struct bpf_sock *
 		return set_selection(ctx, sk);
 	case PKTMETA_TX:
 		return set_record(ctx, sk);
-	case PKTMETA_TX_FIELD + 1 ... PKTMETA_TX_FIELD + PKTMETA_FIELDS_MAX - 1:
-	case PKTMETA_TX_DELETE + 1 ... PKTMETA_TX_DELETE + PKTMETA_FIELDS_MAX - 1:
-		return change_field(ctx, sk, option % PKTMETA_FIELDS_MAX,
-				    option >= PKTMETA_TX_DELETE);
 	}
-	return -ENOPROTOOPT;
+	return change_field(ctx, sk, option % PKTMETA_FIELDS_MAX, option >= PKTMETA_TX_DELETE);
+}
+
+/*
+ * Leaves an option to the kernel, which puts the answer to this one where the application's bytes are:
+ * it must get those, and no copy (ipv6_flowlabel_get).
+ */
+static __always_inline int leave_flow_label_to_kernel(struct bpf_sockopt *ctx)
+{
+	ctx->optlen = 0;
+	return 1;
 }
 
 SEC("cgroup/setsockopt")
@@ -394,6 +452,8 @@ int pktmeta_setsockopt(struct bpf_sockopt *ctx)
 	__u32 zero = 0;
 	int err;
 
+	if (ctx->level == SOL_IPV6 && ctx->optname == IPV6_FLOWLABEL_MGR)
+		return leave_flow_label_to_kernel(ctx);
 	if (!is_ours(ctx))
 		return leave_to_kernel(ctx);
 	if (!sk)

@@ -3,12 +3,13 @@
 mod observer;
 
 use crate::lab::{
-    LIMIT, Lab, TRACE, app_schema, client_address, down, in_child, listen, tcp_socket,
+    LIMIT, Lab, TRACE, app_schema, client_address, down, in_child, listen, set_option, tcp_socket,
 };
+use crate::options::set_at;
 use observer::{Observer, Place};
 use pktmeta::{Error, Field, FieldName, MetaSender, Outgoing, RecordError, SendMeta, ToRecord};
 use pktmeta_bpf::{Datapath, Senders, UpOptions};
-use pktmeta_core::schema::Schema;
+use pktmeta_core::{abi, schema::Schema};
 use pktmeta_testkit::{
     link::IpVersion,
     sandbox::{Sandbox, in_sandbox},
@@ -108,6 +109,47 @@ fn a_datagrams_record_goes_before_the_sockets() {
         sender.clear_packet_meta().unwrap();
         sender.send(b"x", &()).unwrap();
         assert_eq!(observer.take_packets(), [(0, 1)]);
+    });
+}
+
+#[test]
+fn a_ticket_that_is_not_remembered_sends_no_record_whatever_the_socket_says() {
+    const TICKET: u32 = abi::TX_TICKET | 5;
+    in_sandbox(|sandbox| {
+        let lab = up(sandbox);
+        let to = sink(IpVersion::V4);
+        let _receiver = lab.hosts.client().run(|| UdpSocket::bind(to)).unwrap();
+        for place in Place::BOTH {
+            let observer = Observer::attach(&lab, sandbox, place);
+            let socket = lab.udp_server(IpVersion::V4);
+            socket.set_packet_meta(&TRACE.with(7)).unwrap();
+            let remember = |ticket: u32, trace: Option<u64>| {
+                let registry = pktmeta::registry(&socket).unwrap();
+                let record = trace.map(|trace| TRACE.with(trace).to_record(registry).unwrap());
+                let bytes = record.as_ref().map_or(&[][..], |record| record.as_bytes());
+                set_at(&socket, abi::SOL_PKTMETA_DGRAM, ticket as i32, bytes).unwrap();
+            };
+            let sent = |ticket: u32| {
+                set_option(&socket, libc::SOL_SOCKET, libc::SO_MARK, ticket as i32);
+                socket.send_to(b"x", to).unwrap();
+                let seen = observer.take_packets();
+                assert_eq!(seen.len(), 1, "{seen:?}");
+                seen[0].0
+            };
+            assert_eq!(sent(TICKET), 0, "no ticket was ever remembered");
+            assert_eq!(sent(0), 7);
+            remember(TICKET, Some(8));
+            assert_eq!(sent(TICKET), 8);
+            assert_eq!(sent(TICKET + 1), 0);
+            remember(TICKET + abi::TX_SLOTS, Some(9));
+            assert_eq!(sent(TICKET), 0, "another has its place");
+            remember(TICKET, None);
+            assert_eq!(sent(TICKET + abi::TX_SLOTS), 9, "which it keeps");
+            remember(TICKET + abi::TX_SLOTS, None);
+            assert_eq!(sent(TICKET + abi::TX_SLOTS), 0);
+            assert_eq!(sent(abi::TX_TICKET), 0, "a slot that nobody has");
+            assert_eq!(sent(0x5100_0005), 7, "another mark is no ticket");
+        }
     });
 }
 

@@ -35,6 +35,11 @@ impl Storage {
         }
     }
 
+    /// One of the maps.
+    pub(crate) fn map(&self, name: &str) -> &MapHandle {
+        &self.maps[name]
+    }
+
     /// How many sockets or SYNs have something in each map; maps without any are left out.
     pub(crate) fn count(&mut self) -> BTreeMap<&str, usize> {
         let counter = self.counter.progs_mut().next().unwrap();

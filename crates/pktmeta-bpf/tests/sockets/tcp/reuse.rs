@@ -5,7 +5,9 @@ use super::{
     peer::Peer,
     *,
 };
-use crate::lab::TENANT;
+use crate::lab::{TENANT, get_option, set_option};
+use pktmeta_bpf::{Datapath, sockets::SocketScope};
+use pktmeta_core::abi;
 use pktmeta_testkit::packet::{Frame, TcpFlags};
 use std::{
     net::Shutdown,
@@ -48,6 +50,35 @@ fn a_socket_that_listens_has_nothing_of_its_earlier_connection() {
             let client = lab.connect(listener.local_addr().unwrap(), 2);
             assert_ours(&client, &accept(&listener), 2);
             assert_nobodys(&listener);
+        }
+    });
+}
+
+#[test]
+fn a_socket_that_ended_its_connection_itself_has_nothing_of_it_from_then_on() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let listed = || {
+            Datapath::new(sandbox.bpffs())
+                .sockets(SocketScope::Stored)
+                .unwrap()
+                .len()
+        };
+        for version in IpVersion::BOTH {
+            let peer = listen(lab.hosts.client(), client_address(version, 1, 0));
+            let socket = tcp_socket(lab.hosts.server(), lab.server_address(version, 0));
+            set_option(&socket, abi::SOL_PKTMETA, abi::PKTMETA_RX_HISTORY, 1);
+            socket.connect(&peer.local_addr().unwrap().into()).unwrap();
+            let stream: TcpStream = socket.try_clone().unwrap().into();
+            say(&accept(&peer), &stream);
+            assert_both(&stream, 1);
+            assert!(get_option(&socket, abi::SOL_PKTMETA_BYTE, 0).is_ok());
+            assert_eq!(listed(), 1);
+            disconnect(&socket);
+            assert_nobodys(&stream);
+            let byte = get_option(&socket, abi::SOL_PKTMETA_BYTE, 0).unwrap_err();
+            assert_eq!(byte.raw_os_error(), Some(libc::ESTALE));
+            assert_eq!(listed(), 0);
         }
     });
 }
