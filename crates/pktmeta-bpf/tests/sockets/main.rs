@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod bpf;
+mod calls;
 mod kinds;
 mod lab;
 mod options;
