@@ -9,12 +9,15 @@ use crate::{
     object::{Object, ObjectOptions},
     sys,
 };
-use libbpf_rs::btf::{Btf, types::Func};
+use libbpf_rs::btf::{
+    Btf,
+    types::{Func, Struct},
+};
 use pktmeta_core::Registry;
 use std::{
     fs,
     os::fd::{AsFd, AsRawFd},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// One thing that the datapath needs or can use.
@@ -75,12 +78,18 @@ pub fn examine(bpffs: &Path) -> Vec<Check> {
             SOCKETS,
         ),
     ];
+    if let Some(old) = old_kernel() {
+        // The verifier says the same of each hook, at length and in other words.
+        checks.insert(0, old);
+        return checks;
+    }
     let lab = Lab::new();
     for hook in hooks::INTERFACE.into_iter().chain(hooks::CGROUP) {
-        let tried = lab
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|lab| lab.try_hook(hook));
+        let tried = match &lab {
+            Ok(lab) => lab.try_hook(hook),
+            Err(error) if is_forbidden(error) => load(hook).map(|_| NO_LAB.into()),
+            Err(error) => Err(error.clone()),
+        };
         checks.push(needed(&format!("hook {}", hook.name), tried, hook.purpose));
     }
     checks.push(dynptr_check());
@@ -97,6 +106,36 @@ pub fn examine(bpffs: &Path) -> Vec<Check> {
         "boot Linux 6.14 or later",
     ));
     checks
+}
+
+/// Says that the kernel is older than all that this version can use, if it is.
+fn old_kernel() -> Option<Check> {
+    let btf = Btf::from_vmlinux().ok()?; // that it is missing is said already
+    let missing = missing_in(|name| {
+        btf.type_by_name::<Func<'_>>(name).is_some()
+            || btf.type_by_name::<Struct<'_>>(name).is_some()
+    })?;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Some(Check {
+        name: "kernel".into(),
+        finding: Finding::Missing {
+            needed: true,
+            why: format!("Linux {} has no {missing}", release.trim_end()),
+            consequence: ALL.into(),
+            remedy: "boot Linux 6.6 or later; 6.12 is the oldest that pktmeta is tested on".into(),
+        },
+    })
+}
+
+/// What a kernel lacks, given the functions and structures that it has: programs of cgroups read
+/// packets with the one, and TC takes links with the other.
+fn missing_in(has: impl Fn(&str) -> bool) -> Option<&'static str> {
+    let needed = [
+        ("bpf_cast_to_kern_ctx", "bpf_cast_to_kern_ctx (of 6.2)"),
+        ("tcx_link", "TCX (of 6.6)"),
+    ];
+    let missing = needed.into_iter().find(|(name, _)| !has(name));
+    missing.map(|(_, what)| what)
 }
 
 const ALL: &str = "nothing of pktmeta works";
@@ -139,9 +178,13 @@ fn bpffs_check(bpffs: &Path) -> Check {
 
 /// A place to attach to: a loopback interface and a cgroup that nobody else uses.
 struct Lab {
-    cgroup: std::path::PathBuf,
+    cgroup: PathBuf,
     cgroup_file: fs::File,
 }
+
+/// Why nothing can be attached for a moment, although `up` could attach it.
+const NO_LAB: &str = "loads; whether it attaches was not tried, which takes a network namespace and a \
+                      cgroup of doctor's own and so CAP_SYS_ADMIN";
 
 impl Lab {
     /// Index of the loopback interface of every network namespace (`LOOPBACK_IFINDEX`).
@@ -164,14 +207,7 @@ impl Lab {
 
     /// Loads and attaches a hook's programs; says what it took.
     fn try_hook(&self, hook: &'static Hook) -> Result<String, Error> {
-        // The verifier does not look at the code of fields that have no number, nor of labels.
-        let registry = builtin_registry()?;
-        let options = ObjectOptions {
-            registry: Some(&registry),
-            globals: vec![("labels_used", vec![1])],
-            ..ObjectOptions::default()
-        };
-        let object = Object::load(hook.name, hook.object, &options)?;
+        let object = load(hook)?;
         let mut instructions = 0;
         for program in hook.programs {
             let loaded = object.program(program.name)?;
@@ -190,7 +226,10 @@ impl Lab {
                 } else {
                     0
                 };
-                in_new_network_namespace(|| attach(Self::LOOPBACK, flags))?;
+                match in_new_network_namespace(|| attach(Self::LOOPBACK, flags)) {
+                    Err(error) if is_forbidden(&error) => return Ok(NO_LAB.into()),
+                    attached => attached?,
+                }
             } else {
                 attach(self.cgroup_file.as_raw_fd(), 0)?;
             }
@@ -205,6 +244,22 @@ impl Drop for Lab {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.cgroup);
     }
+}
+
+/// Loads a hook's programs.
+fn load(hook: &Hook) -> Result<Object, Error> {
+    // The verifier does not look at the code of fields that have no number, nor of labels.
+    let registry = builtin_registry()?;
+    let options = ObjectOptions {
+        registry: Some(&registry),
+        globals: vec![("labels_used", vec![1])],
+        ..ObjectOptions::default()
+    };
+    Object::load(hook.name, hook.object, &options)
+}
+
+fn is_forbidden(error: &Error) -> bool {
+    matches!(error.errno(), Some(libc::EPERM | libc::EACCES))
 }
 
 fn builtin_registry() -> Result<Registry, Error> {
@@ -286,5 +341,20 @@ fn ticket_check(name: &str, option: i32, consequence: &str, remedy: &str) -> Che
     Check {
         name: name.into(),
         finding,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_kernel_is_told_by_what_it_lacks() {
+        assert_eq!(missing_in(|_| true), None);
+        let found = missing_in(|name| name != "tcx_link").unwrap();
+        assert!(found.contains("6.6"), "{found}");
+        let found = missing_in(|_| false).unwrap();
+        assert!(found.contains("6.2"), "{found}");
+        assert!(old_kernel().is_none(), "this one has all");
     }
 }

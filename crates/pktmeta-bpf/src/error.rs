@@ -32,6 +32,13 @@ impl Error {
         }
     }
 
+    pub(crate) fn without_remedy(self) -> Self {
+        Self {
+            remedy: None,
+            ..self
+        }
+    }
+
     /// What to do if nothing is known that fits better.
     pub(crate) fn or_remedy(self, remedy: impl Into<String>) -> Self {
         match self.remedy {

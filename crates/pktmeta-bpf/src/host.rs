@@ -76,23 +76,18 @@ pub fn is_bpffs(path: &Path) -> bool {
 /// Checks that what this process mounts outlives it: that somebody else lives in its mount
 /// namespace. `ip netns exec` makes one for the command that it runs.
 pub(crate) fn check_mounts_last(path: &Path) -> Result<(), Error> {
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt"));
-    let Ok(own) = namespace("self") else {
-        return Ok(()); // one cannot look: it may be as it should
-    };
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return Ok(());
-    };
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let own = namespace("self");
     let own_pid = std::process::id().to_string();
-    for process in processes.flatten().map(|entry| entry.file_name()) {
-        let Some(pid) = process.to_str().filter(|name| name.parse::<u32>().is_ok()) else {
-            continue;
-        };
-        match namespace(pid) {
-            Ok(other) if other == own && pid != own_pid => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
-            _ => {}
-        }
+    let mut others = names("/proc").filter_map(|name| name.into_string().ok());
+    let lives_on = others.any(|pid| {
+        let is_process = pid.bytes().all(|byte| byte.is_ascii_digit());
+        is_process && pid != own_pid && namespace(&pid) == own
+    });
+    // Who started it, if one can look, lives elsewhere then.
+    let parent = std::os::unix::process::parent_id().to_string();
+    if lives_on || own.is_none() || namespace(&parent).is_none() {
+        return Ok(());
     }
     let why = "only this command lives in its mount namespace, as under `ip netns exec`: the mount \
                and all pins would go when it ends";

@@ -58,7 +58,7 @@ impl Object {
             }
             let mut object = ObjectBuilder::default()
                 .open_memory(&image.into_bytes())
-                .map_err(|error| Error::new(tried(), format!("{error:#}")))?;
+                .map_err(|error| Error::of(tried(), &error).because(format!("{error:#}")))?;
             for mut map in object.maps_mut() {
                 let map_name = map.name().to_owned();
                 let named = |name: &OsStr| name == map_name;
@@ -87,7 +87,12 @@ impl Object {
                     lines if lines.is_empty() => format!("{error:#}"),
                     lines => format!("{error:#}\n{lines}"),
                 };
-                Error::of(tried(), &error).because(why)
+                let refused = Error::of(tried(), &error).because(why);
+                // The verifier's own answer, whatever the process may do.
+                match refused.errno() {
+                    Some(libc::EACCES) => refused.without_remedy(),
+                    _ => refused,
+                }
             })?;
             Ok(Self { object })
         })

@@ -227,6 +227,8 @@ impl HostRegistry {
         let locked = self.bpffs.lock(root)?;
         let root = locked.root();
         if !root.has(PIN)? {
+            // Of a removal that was killed.
+            root.unlink(SECRET)?;
             return which.fields_of(&Registry::new());
         }
         let before = self.read_in(root)?;

@@ -208,6 +208,10 @@ pub(crate) fn what_stays(bpffs: &Path) -> anyhow::Result<Option<String>> {
         .map(|field| field.name.as_str())
         .collect();
     Ok(Some(match names.is_empty() {
+        true if host.users().is_err() => {
+            "the registry stays: only with CAP_SYS_ADMIN can one see whether a program uses it"
+                .into()
+        }
         true => {
             "loaded programs are bound to fields of it: `pktmeta registry list --retired`".into()
         }

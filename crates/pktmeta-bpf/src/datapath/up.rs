@@ -137,8 +137,10 @@ pub struct Up {
 pub(super) fn up(datapath: &Datapath, options: &UpOptions) -> Result<Up, Error> {
     host::check_capabilities()?;
     host::check_btf()?;
+    // First: where nothing can be mounted, as under `ip netns exec`, cgroups are missing too.
+    let root = datapath.bpffs.mounted()?;
     check(options)?;
-    let locked = datapath.bpffs.lock(datapath.bpffs.mounted()?)?;
+    let locked = datapath.bpffs.lock(root)?;
     let registry = datapath.registry();
     // Before anything is looked at: what a killed command left may be attached.
     settle(&locked, &registry)?;
@@ -320,7 +322,7 @@ impl Drop for Fields<'_> {
 
 /// Loads a hook's programs.
 pub(super) fn load(hook: &Hook, options: &ObjectOptions<'_>) -> Result<Object, Error> {
-    Object::load(hook.name, hook.object, options).map_err(|error| error.remedy(ASK_THE_DOCTOR))
+    Object::load(hook.name, hook.object, options).map_err(|error| error.or_remedy(ASK_THE_DOCTOR))
 }
 
 const ASK_THE_DOCTOR: &str = "`pktmeta doctor` says what this host lacks, and what to do";
@@ -422,24 +424,15 @@ fn wait_for_label(interface: &str, mut counters: impl FnMut() -> Vec<u64>) -> Re
     }
 }
 
-/// Why a program was not attached to an interface, with what the kernel means by its error.
+/// Why a program was not attached to an interface.
 fn attach_failed(interface: &str, error: Error) -> Error {
-    let remedy = match error.errno() {
-        Some(libc::ERANGE | libc::EINVAL) => Some(format!(
-            "the driver takes no XDP program with this MTU or these features (`ip -d link show \
-             {interface}`; `dmesg` may say which): add --mode generic"
-        )),
-        Some(libc::EOPNOTSUPP) => Some("its driver has no XDP: add --mode generic".into()),
-        Some(libc::EBUSY | libc::EEXIST) => Some(format!(
+    let taken = matches!(error.errno(), Some(libc::EBUSY | libc::EEXIST));
+    let error = error.during(format!("label the packets of {interface}"));
+    match taken {
+        true => error.remedy(format!(
             "somebody attached an XDP program meanwhile (`ip link show {interface}`): try again"
         )),
-        Some(_) => None,
-        None => Some(ASK_THE_DOCTOR.into()),
-    };
-    let error = error.during(format!("label the packets of {interface}"));
-    match remedy {
-        Some(remedy) => error.remedy(remedy),
-        None => error,
+        false => error.or_remedy(ASK_THE_DOCTOR),
     }
 }
 

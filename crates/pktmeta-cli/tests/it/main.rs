@@ -15,6 +15,8 @@ mod encode;
 mod errors;
 mod exec;
 mod guide;
+mod hostile;
+mod killed;
 mod lab;
 mod links;
 mod output;
