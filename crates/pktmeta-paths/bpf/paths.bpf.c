@@ -5,6 +5,7 @@
  */
 #include "check.h"
 
+#define XDP_GROWTH 64
 #define ETH_HLEN 14
 #define ETH_P_IP __builtin_bswap16(0x0800)
 #define ETH_P_IPV6 __builtin_bswap16(0x86dd)
@@ -190,10 +191,10 @@ int label(struct xdp_md *ctx)
 	else if (cell->label == LABEL_RIGHT)
 		label_right(ctx, &who);
 	check_xdp(ctx, &who, cell, 0);
-	/* The kernel moves the record along with the packet's start. */
-	if (who.seed & 2 && !bpf_xdp_adjust_head(ctx, -16)) {
+	/* The kernel moves the record along with the packet's start, and leaves a copy. */
+	if (who.seed & 2 && !bpf_xdp_adjust_head(ctx, -XDP_GROWTH)) {
 		check_xdp(ctx, &who, cell, 1);
-		if (bpf_xdp_adjust_head(ctx, 16))
+		if (bpf_xdp_adjust_head(ctx, XDP_GROWTH))
 			return XDP_DROP;
 		check_xdp(ctx, &who, cell, 2);
 	}

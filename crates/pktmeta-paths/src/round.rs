@@ -10,13 +10,14 @@ use crate::{
     traffic::{Judge, Look, PORT, Passport, Sockets},
     world::{Lacking, World},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use pktmeta_bpf::{Datapath, HostRegistry, Part, UpOptions};
 use pktmeta_core::schema::Schema;
 use pktmeta_testkit::{packet, sandbox::Sandbox};
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 use std::{
     path::Path as FilePath,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -33,8 +34,8 @@ pub struct Options {
     pub only: Option<String>,
     /// Writes a wrong value now and then: the run must fail.
     pub sabotage: bool,
-    /// Leaves in buffers what earlier packets left there, which then is in front of packets that grow
-    /// at TC: the run may fail.
+    /// Leaves in buffers what earlier packets left there, and lets packets grow at TC by as much as
+    /// earlier ones did at XDP: the run must fail.
     pub unwiped: bool,
 }
 
@@ -80,6 +81,11 @@ pub fn run(
     mut progress: impl FnMut(&Report),
 ) -> Result<Report> {
     let mut report = Report::default();
+    let mut mount = Command::new("mount");
+    let mounted = mount
+        .args(["-t", "bpf", "-o", "mode=755", "bpf", OTHER_BPFFS])
+        .status();
+    ensure!(mounted?.success(), "cannot mount a bpffs on {OTHER_BPFFS}");
     let mut world = World::new()?;
     let datapath_link = world.pair(&world.sender.clone(), &world.host.clone())?;
     let mut routes = Vec::new();
@@ -132,7 +138,10 @@ impl Lab {
         let mut random = Random::new(seed);
         let full = !random.one_in(4);
         let record = full.then(|| 16 + 8 * random.below((RECORD_MAX - 16) / 8 + 1));
-        let schema = fields::draw_schema(&mut random, record, RECORD_MAX);
+        // By less than its area a packet grows into its own record.
+        let most = if options.unwiped { 40 } else { RECORD_MAX };
+        let record = record.map(|record| record.min(most));
+        let schema = fields::draw_schema(&mut random, record, most);
         let datapath = Datapath::new(sandbox.bpffs());
         let up = UpOptions {
             cgroup: Some(sandbox.cgroup().into()),
@@ -143,9 +152,11 @@ impl Lab {
         self.world.host.run(|| datapath.up(&up))?;
         let registry = datapath.registry().read()?;
         let kernel = Kernel::load(&registry, options.how())?;
-        let sequences: Vec<_> = (0..SEQUENCES)
-            .map(|_| Sequence::draw(&mut random))
-            .collect();
+        let draw = |_| match options.unwiped {
+            true => Sequence::GROW_AS_XDP_DOES,
+            false => Sequence::draw(&mut random),
+        };
+        let sequences: Vec<_> = (0..SEQUENCES).map(draw).collect();
         kernel.set_sequences(&sequences)?;
         let forged = forged_area(std::slice::from_ref(&schema))?;
         kernel.set_forged(&forged)?;

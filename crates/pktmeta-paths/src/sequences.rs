@@ -67,6 +67,17 @@ impl Sequence {
         steps: [Step::NONE; STEPS],
     };
 
+    /// By `XDP_GROWTH` of bpf/paths.bpf.c, and back.
+    pub(crate) const GROW_AS_XDP_DOES: Self = {
+        let mut sequence = Self::EMPTY;
+        sequence.steps[0] = Step::new(Operation::Room, 64);
+        sequence.steps[1] = Step {
+            undoes: 1,
+            ..Step::new(Operation::Room, -64)
+        };
+        sequence
+    };
+
     /// Half of all are empty: packets also meet a hop that leaves them alone.
     pub(crate) fn draw(random: &mut Random) -> Self {
         let mut sequence = Self::EMPTY;

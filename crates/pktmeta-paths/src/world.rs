@@ -38,6 +38,7 @@ pub(crate) struct World {
     /// The sender's device on the first link.
     pub(crate) first: u32,
     links: u8,
+    others: u32,
 }
 
 /// Where a program runs.
@@ -84,6 +85,7 @@ impl World {
             devices: BTreeMap::new(),
             first: 0,
             links: 0,
+            others: 0,
         };
         for netns in [
             &world.sender,
@@ -162,11 +164,12 @@ impl World {
 
     /// A device of a type that the kernel may not have, up: `ip link add NAME ... WORDS`.
     pub(crate) fn device(&mut self, netns: &Netns, words: &str) -> Result<Device> {
-        let number = self.new_number();
+        self.others += 1;
+        let number = self.others;
         let device = Device {
             netns: netns.clone(),
             name: format!("d{number}"),
-            ifindex: 100 + 2 * u32::from(number),
+            ifindex: 1000 + number,
         };
         let (name, index) = (&device.name, device.ifindex);
         self.ip(

@@ -5,7 +5,7 @@ use pktmeta_paths::{Options, Report, Verdict, run};
 use pktmeta_testkit::sandbox::{Sandbox, in_sandbox, in_sandbox_for};
 use std::time::Duration;
 
-/// Paths on which every record is lost before it is at a socket, by what the kernel does there.
+/// Paths on which some kernels lose every record before it is at a socket, by what they do there.
 const LOST: [&str; 7] = [
     "bridged, tag in frame",  // its tag goes back where the record's end is
     "routed, VLAN, in frame", // the same
@@ -24,8 +24,8 @@ fn no_path_and_no_sequence_of_helpers_shows_a_value_that_nobody_wrote() {
         assert_eq!(report.total(Verdict::Wrong), 0);
         for path in report.paths() {
             let right = report.at_sockets(path, Verdict::Right);
-            let lost = LOST.contains(&path) || path.starts_with("forged");
-            assert_eq!(right == 0, lost, "{path}");
+            let may_be_lost = LOST.contains(&path) || path.starts_with("forged");
+            assert!(right > 0 || may_be_lost, "{path}");
         }
     });
 }
@@ -46,6 +46,22 @@ fn a_wrong_value_is_found_at_every_hop_and_at_the_socket() {
             assert!(said.contains(&line), "{said}");
         }
         assert!(report.of("local, generic XDP", Verdict::Wrong) > 0);
+    });
+}
+
+/// docs/limitations.md says so: when this is mended, it must go.
+#[test]
+fn a_packet_that_grows_at_tc_shows_what_an_earlier_one_left_in_its_buffer() {
+    in_sandbox(|sandbox| {
+        let options = Options {
+            packets: 2_000,
+            round: 500,
+            only: Some("routed".into()),
+            unwiped: true,
+            ..Options::default()
+        };
+        let report = sent(sandbox, &options);
+        assert!(report.total(Verdict::Wrong) > 0, "{report}");
     });
 }
 
