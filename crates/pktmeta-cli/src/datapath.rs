@@ -1,12 +1,14 @@
 //! `pktmeta up`, `down` and `status`
 
 use crate::{
+    complete,
     decode::value_json,
     files,
     output::{self, Table, Unwritten, number, say},
     registry,
 };
 use anyhow::anyhow;
+use clap_complete::ArgValueCandidates;
 use pktmeta_bpf::{
     AttachMode, Attached, Datapath, Delivery, HookStatus, Part, Senders, UpOptions,
     hooks::xdp::labels::{Label, LabelStatus},
@@ -31,7 +33,8 @@ use std::{
     --label 192.0.2.0/24=tenant:7 --label 2001:db8::/32=tenant:8")]
 pub(crate) struct Up {
     /// Interface whose packets are labelled
-    #[arg(long, value_name = "IF", required_unless_present = "cgroup")]
+    #[arg(long, value_name = "IF", required_unless_present = "cgroup",
+        add = ArgValueCandidates::new(complete::interfaces))]
     iface: Option<String>,
     /// Cgroup (v2) whose sockets get records, with a ring of its own, which belongs to the owner of its
     /// directory [default: those that get them already, else the root, that is all sockets]
@@ -153,7 +156,7 @@ impl Up {
 #[derive(clap::Args)]
 pub(crate) struct Down {
     /// Interface to detach from [default: everything]
-    #[arg(long, value_name = "IF")]
+    #[arg(long, value_name = "IF", add = ArgValueCandidates::new(complete::interfaces))]
     iface: Option<String>,
     /// Cgroup to deliver to no more
     #[arg(long, value_name = "PATH", conflicts_with = "iface")]

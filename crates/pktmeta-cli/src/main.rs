@@ -5,6 +5,7 @@
 
 mod bind;
 mod check;
+mod complete;
 mod datapath;
 mod decode;
 mod demo;
@@ -72,6 +73,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    complete::answer();
     let ended = match Arguments::try_parse() {
         Ok(arguments) => run(arguments),
         Err(error) => explain(&error),
@@ -116,9 +118,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Decode(decode) => decode.run(&bpffs),
         Command::Gen(generate) => generate.run(&bpffs),
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "pktmeta", &mut script);
-            output::print_as_it_is(&String::from_utf8(script)?)?;
+            output::print_as_it_is(&complete::script(shell)?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Man { directory } => {

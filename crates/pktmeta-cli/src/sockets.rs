@@ -1,10 +1,11 @@
 //! `pktmeta sockets`
 
 use crate::{
-    decode,
+    complete, decode,
     output::{self, Table, Unwritten},
 };
 use anyhow::bail;
+use clap_complete::ArgValueCandidates;
 use pktmeta_bpf::{
     Datapath, HostRegistry,
     sockets::{Process, Protocol, SocketScope, SocketStatus},
@@ -34,7 +35,7 @@ pub(crate) struct Sockets {
     #[arg(long)]
     udp: bool,
     /// Only sockets with a record that has a field, or has it with a value; may be given more than once
-    #[arg(long, value_name = "NAME[=VALUE]")]
+    #[arg(long, value_name = "NAME[=VALUE]", add = ArgValueCandidates::new(complete::fields))]
     field: Vec<String>,
     /// Only sockets that have this port on either end
     #[arg(long)]

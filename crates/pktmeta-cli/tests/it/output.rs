@@ -16,6 +16,7 @@ use std::{
         fd::OwnedFd,
         unix::{ffi::OsStrExt, process::CommandExt},
     },
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -349,6 +350,41 @@ fn every_manual_page_says_its_version_exit_codes_files_and_where_to_read_on() {
     }
     let status = fs::read_to_string(scratch.path().join("pktmeta-status.1")).unwrap();
     assert!(status.contains("nothing is up"), "{status}");
+}
+
+#[test]
+fn a_shell_completes_interfaces_and_fields_of_this_host() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let directory = Scratch::new();
+        let script = lab.pktmeta(&["completions", "bash"]).succeeds();
+        let script = directory.file("completions", script);
+        for (typed, wanted) in [
+            ("pktmeta up --iface ", INTERFACE),
+            ("pktmeta down --iface ", INTERFACE),
+            ("pktmeta sockets --field ", "tenant"),
+            ("pktmeta regi", "registry"),
+        ] {
+            let words: Vec<_> = typed.split(' ').map(|word| format!("'{word}'")).collect();
+            let ask = format!(
+                ". {script}; COMP_WORDS=({}); COMP_CWORD={}; COMP_TYPE=9; \
+                 eval $(complete -p pktmeta | sed 's/.* -F \\([^ ]*\\) .*/\\1/') pktmeta; \
+                 printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+                words.join(" "),
+                words.len() - 1
+            );
+            let mut bash = lab.hosts.server().command("bash");
+            let path = Path::new(PKTMETA).parent().unwrap().to_str().unwrap();
+            let path = format!("{path}:{}", std::env::var("PATH").unwrap());
+            let bash = bash.args(["-c", &ask]).env("PATH", path);
+            let said = bash.env("PKTMETA_BPFFS", sandbox.bpffs()).ran();
+            let said = said.succeeds();
+            assert!(
+                said.lines().any(|line| line.trim() == wanted),
+                "{typed}: {said}"
+            );
+        }
+    });
 }
 
 #[track_caller]
