@@ -10,6 +10,7 @@ mod many;
 pub(crate) mod message;
 mod receive;
 mod ring;
+mod slots;
 
 use crate::lab::{Lab, version_of};
 use pktmeta::{Error, PacketMeta, Reason};
