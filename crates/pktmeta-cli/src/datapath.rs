@@ -60,7 +60,7 @@ pub(crate) struct Up {
     /// How XDP attaches: in the driver, or after it [default: in the driver if it can]
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Slots for records of datagrams that wait to be read, a power of two
+    /// Slots for records of datagrams that wait to be read, a power of two; each CPU has an equal part
     #[arg(long, default_value_t = UpOptions::SLOTS)]
     slots: u32,
     #[command(flatten)]
@@ -413,6 +413,7 @@ fn to_json(status: &pktmeta_bpf::Status) -> Value {
             "path": null,
             "id": status.delivery.cgroup_id,
             "slots": status.slots,
+            "cpu_slots": status.cpu_slots,
             "hops": hops_json(&status.hooks),
         });
         if let Some(path) = status.delivery.cgroup.there() {

@@ -306,7 +306,7 @@ impl Cgroup {
 pub(crate) const MAPS: [&str; 2] = [ring::MAP, "issued"];
 
 /// Maps of sockets: a socket is the same for every cgroup.
-pub(crate) const SHARED: [&str; 7] = [
+pub(crate) const SHARED: [&str; 8] = [
     "connections",
     "histories",
     "pktmeta_tx",
@@ -314,6 +314,7 @@ pub(crate) const SHARED: [&str; 7] = [
     "selections",
     "syns",
     "tickets",
+    "unkept",
 ];
 
 impl Senders {
@@ -335,7 +336,7 @@ impl Senders {
 }
 
 /// Slots of each CPU, in a ring of so many.
-fn cpu_slots(slots: u32) -> Result<u32, Error> {
+pub(super) fn cpu_slots(slots: u32) -> Result<u32, Error> {
     if !slots.is_power_of_two() || !UpOptions::SLOTS_RANGE.contains(&slots) {
         let (min, max) = UpOptions::SLOTS_RANGE.into_inner();
         return Err(Error::new(

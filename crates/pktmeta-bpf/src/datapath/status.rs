@@ -2,7 +2,7 @@
 
 use super::{
     Datapath,
-    delivery::{Delivery, PinnedDelivery},
+    delivery::{self, Delivery, PinnedDelivery},
     interface::{InterfaceStatus, PinnedInterface},
     ring,
 };
@@ -66,6 +66,8 @@ pub struct DeliveryStatus {
     pub hooks: Vec<HookStatus>,
     /// Slots of its ring.
     pub slots: u32,
+    /// Those of each CPU: what arrives on one uses no other's.
+    pub cpu_slots: u32,
 }
 
 /// A hook as it is.
@@ -143,9 +145,11 @@ fn delivery_status(pinned: PinnedDelivery) -> Result<DeliveryStatus, Error> {
     let hooks = hooks::CGROUP
         .iter()
         .map(|hook| hook_status(hook, &pinned.pins));
+    let slots = ring::slots(&pinned.pins).unwrap_or(0);
     Ok(DeliveryStatus {
         hooks: hooks.collect::<Result<_, _>>()?,
-        slots: ring::slots(&pinned.pins).unwrap_or(0),
+        slots,
+        cpu_slots: delivery::cpu_slots(slots).unwrap_or(0),
         delivery: pinned.delivery,
     })
 }

@@ -11,6 +11,7 @@
 #include "../../carriers/ring.bpf.h"
 #include "../../carriers/syn.bpf.h"
 #include "../../carriers/tickets.bpf.h"
+#include "../../carriers/unkept.bpf.h"
 #include "../kind.bpf.h"
 #include "deliver.h"
 
@@ -132,7 +133,10 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb,
  * for each length that a record may have, and what they need of the stack they do not need at once.
  */
 
-/* A SYN: its record waits for the connection that it asks for. 1 if it has one. */
+/*
+ * A SYN: its record waits for the connection that it asks for, or zeros do if it has none, so that the
+ * connection of a SYN that is not remembered is known for one. 1 if it has one.
+ */
 __noinline int keep_syn(struct __sk_buff *skb)
 {
 	struct sk_buff___pktmeta *kernel_skb = bpf_cast_to_kern_ctx(skb);
@@ -140,14 +144,12 @@ __noinline int keep_syn(struct __sk_buff *skb)
 	struct sock___pktmeta *sk = kernel_skb->sk;
 	struct record_buffer record = {};
 	struct flow flow = {};
+	int has_record;
 
 	if (!sk || !tcp || flow_of_syn(&flow, skb, sk, tcp))
 		return 0;
-	if (!copy_record(&record, pktmeta_find_record(kernel_skb)))
-		return !bpf_map_update_elem(&syns, &flow, &record, BPF_ANY);
-	/* That of an earlier copy of this SYN. */
-	bpf_map_delete_elem(&syns, &flow);
-	return 0;
+	has_record = !copy_record(&record, pktmeta_find_record(kernel_skb));
+	return !bpf_map_update_elem(&syns, &flow, &record, BPF_ANY) && has_record;
 }
 
 /* Remembers a segment with its record, if the socket asked for that. */
@@ -168,14 +170,20 @@ __noinline int remember(struct __sk_buff *skb, __u32 sequence, __u32 bytes)
 	return 0;
 }
 
-static __always_inline void keep_latest(struct bpf_sock *sk, struct connection *connection,
+static __always_inline void keep_latest(struct __sk_buff *skb, struct sock___pktmeta *kernel_sk,
+					struct bpf_sock *sk, struct connection *connection,
 					struct pktmeta_place place,
 					struct pktmeta_deliver_counters *counters)
 {
 	if (!connection)
 		connection = bpf_sk_storage_get(&connections, sk, 0,
 						BPF_SK_STORAGE_GET_F_CREATE);
-	if (!connection || connection_begin(connection))
+	if (!connection) {
+		note_unkept(socket_cookie(skb, kernel_sk), UNKEPT_LATEST);
+		counters->segments_unkept++;
+		return;
+	}
+	if (connection_begin(connection))
 		return;
 	pktmeta_read_record(place, (__u64 *)connection->latest.bytes);
 	connection_end(connection);
@@ -204,7 +212,7 @@ static __always_inline void keep_segment(struct __sk_buff *skb, struct sock___pk
 		remember(skb, sequence, bytes);
 	place = pktmeta_find_record(bpf_cast_to_kern_ctx(skb));
 	if (place.length)
-		keep_latest(sk, connection, place, counters);
+		keep_latest(skb, kernel_sk, sk, connection, place, counters);
 	else
 		counters->segments_absent++;
 }

@@ -12,6 +12,7 @@ struct pktmeta_deliver_counters {
 	__u64 segments_absent;	/* without a record */
 	__u64 syns;		/* whose record waits for the connection */
 	__u64 syns_absent;	/* without a record */
+	__u64 segments_unkept;	/* whose record there was no memory for */
 };
 
 #endif

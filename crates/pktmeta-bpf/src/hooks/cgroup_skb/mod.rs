@@ -21,6 +21,11 @@ pub const HOOK: Hook = Hook {
         count("segments_absent", "TCP segments without a record"),
         count("syns", "SYNs whose record waits for the connection"),
         count("syns_absent", "SYNs without a record"),
+        loss(
+            "segments_unkept",
+            "TCP segments whose record there was no memory for: see net.core.optmem_max and the memory \
+             cgroup of whoever ran `up`",
+        ),
     ],
     purpose: "no record reaches a socket",
 };

@@ -6,6 +6,7 @@
 #include "../sockopt.bpf.h"
 #include <pktmeta/egress.bpf.h>
 #include "../../carriers/ring.bpf.h"
+#include "../../carriers/unkept.bpf.h"
 #include "answer.h"
 
 struct {
@@ -119,16 +120,24 @@ static __always_inline int read_selection(struct pktmeta_copy *out, struct bpf_s
  * caller notices.
  */
 
-static __always_inline int read_connection(struct pktmeta_copy *out, struct bpf_sock *sk,
-					   int opening)
+static __always_inline int read_connection(struct pktmeta_copy *out, struct bpf_sockopt *ctx,
+					   struct bpf_sock *sk, int opening)
 {
+	struct bpf_sockopt_kern___pktmeta *kernel_ctx = bpf_cast_to_kern_ctx(ctx);
 	struct connection *connection = bpf_sk_storage_get(&connections, sk, 0, 0);
 	struct record_buffer *record;
 
-	if (!connection || was_disconnected(sk->state, sk->dst_port))
+	if (was_disconnected(sk->state, sk->dst_port))
 		return -ENODATA;
-	record = opening ? &connection->opening : &connection->latest;
-	return connection_read(connection, record, (struct record_buffer *)out);
+	if (connection) {
+		record = opening ? &connection->opening : &connection->latest;
+		if (connection_read(connection, record, (struct record_buffer *)out))
+			return -EAGAIN;
+		if (pktmeta_header_length((void *)out, PKTMETA_RECORD_MAX))
+			return 0;
+	}
+	return was_unkept(kernel_ctx->sk->__sk_common.skc_cookie.counter,
+			  opening ? UNKEPT_OPENING : UNKEPT_LATEST) ? -ENOBUFS : -ENODATA;
 }
 
 static __always_inline int read_byte(struct pktmeta_copy *out, struct bpf_sock *sk, __u32 position)
@@ -220,17 +229,17 @@ static __always_inline int read_record(struct pktmeta_copy *out, struct bpf_sock
 	case PKTMETA_RX_FIELDS:
 	case PKTMETA_RX_SYN_FIELDS:
 		view->selected = 1;
-		return read_connection(out, sk, option == PKTMETA_RX_SYN_FIELDS);
+		return read_connection(out, ctx, sk, option == PKTMETA_RX_SYN_FIELDS);
 	case PKTMETA_RX_FIELD + 1 ... PKTMETA_RX_FIELD + PKTMETA_FIELDS_MAX - 1:
 	case PKTMETA_RX_SYN_FIELD + 1 ... PKTMETA_RX_SYN_FIELD + PKTMETA_FIELDS_MAX - 1:
 		view->field = option % PKTMETA_FIELDS_MAX;
-		return read_connection(out, sk, option >= PKTMETA_RX_SYN_FIELD);
+		return read_connection(out, ctx, sk, option >= PKTMETA_RX_SYN_FIELD);
 	case PKTMETA_TX_FIELD + 1 ... PKTMETA_TX_FIELD + PKTMETA_FIELDS_MAX - 1:
 		view->field = option % PKTMETA_FIELDS_MAX;
 		return read_sent(out, sk);
 	case PKTMETA_RX:
 	case PKTMETA_RX_SYN:
-		return read_connection(out, sk, option == PKTMETA_RX_SYN);
+		return read_connection(out, ctx, sk, option == PKTMETA_RX_SYN);
 	case PKTMETA_TX:
 		return read_sent(out, sk);
 	}

@@ -8,6 +8,7 @@
 #include "../../carriers/connection.bpf.h"
 #include "../../carriers/history.bpf.h"
 #include "../../carriers/syn.bpf.h"
+#include "../../carriers/unkept.bpf.h"
 #include "establish.h"
 
 #define NULL ((void *)0)
@@ -20,11 +21,15 @@ struct {
 } establish_counters SEC(".maps");
 
 /* That of the connection which this socket had before (connect(2), AF_UNSPEC). */
-static __always_inline void forget_connection(struct bpf_sock *sk)
+static __always_inline void forget_connection(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
+	struct bpf_sock_ops_kern___pktmeta *kernel_ops = bpf_cast_to_kern_ctx(ops);
 	struct history *history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	__u64 cookie = kernel_ops->sk->__sk_common.skc_cookie.counter;
 
 	bpf_sk_storage_delete(&connections, sk);
+	if (cookie) /* else it was never noted */
+		bpf_map_delete_elem(&unkept, &cookie);
 	if (history)
 		history_forget(history);
 }
@@ -47,6 +52,49 @@ static __always_inline void begin_history(struct history *history, struct bpf_so
 			    ops->skb_len - (header->data_offset >> 4) * 4, record);
 }
 
+/*
+ * Which records of a connection there are. Not in one test: the compiler would make a number of both
+ * pointers, which the verifier refuses.
+ */
+static __always_inline __u32 records_of(const struct record_buffer *opening,
+					const struct record_buffer *last)
+{
+	__u32 which = last ? UNKEPT_LATEST : 0;
+
+	barrier_var(which);
+	if (opening)
+		which = UNKEPT_OPENING | UNKEPT_LATEST;
+	barrier_var(which);
+	return which;
+}
+
+/* Gives a connection its records, of which NULL stands for none: 0, or an error. */
+static __always_inline int keep_records(struct bpf_sock *sk, const struct record_buffer *opening,
+					const struct record_buffer *last, int has_history)
+{
+	const struct record_buffer *latest;
+	struct connection *connection;
+	__u32 wanted = records_of(opening, last) | has_history;
+
+	if (!wanted)
+		return 0;
+	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!connection)
+		return -1;
+	connection->has_history = has_history;
+	if (connection_begin(connection))
+		return 0;
+	if (opening)
+		connection->opening = *opening;
+	/* Another CPU may have had the next segment already. */
+	latest = last ?: opening;
+	barrier_var(latest); /* or the compiler makes a number of both */
+	if (latest && !connection->latest.bytes[0])
+		connection->latest = *latest;
+	connection_end(connection);
+	return 0;
+}
+
 /* last: the record of the segment that ended the handshake, or NULL. */
 static __always_inline void give_records(struct bpf_sock_ops *ops, struct bpf_sock *sk,
 					 const struct record_buffer *last, int has_history,
@@ -54,36 +102,26 @@ static __always_inline void give_records(struct bpf_sock_ops *ops, struct bpf_so
 {
 	int accepted = ops->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB;
 	const struct record_buffer *opening = last; /* the SYN-ACK's */
-	struct connection *connection;
+	struct record_buffer *syn = NULL;
 	struct flow flow = {};
 
 	if (accepted) {
 		flow_of_connection(&flow, ops);
-		opening = bpf_map_lookup_elem(&syns, &flow);
+		syn = bpf_map_lookup_elem(&syns, &flow);
+		opening = syn && syn->bytes[0] ? syn : NULL;
 	}
-	if (opening)
+	if (keep_records(sk, opening, last, has_history)) {
+		note_unkept(bpf_get_socket_cookie(ops), records_of(opening, last));
+		counters->unkept++;
+	} else if (opening) {
 		counters->opened++;
-	else
+	} else if (accepted && !syn) {
+		note_unkept(bpf_get_socket_cookie(ops), UNKEPT_OPENING);
+		counters->syns_unknown++;
+	} else {
 		counters->absent++;
-	if (!opening && !last && !has_history)
-		return;
-	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!connection)
-		return;
-	connection->has_history = has_history;
-	if (connection_begin(connection))
-		return;
-	if (opening)
-		connection->opening = *opening;
-	/* Another CPU may have had the next segment already. */
-	if (!connection->latest.bytes[0]) {
-		if (last)
-			connection->latest = *last;
-		else if (opening)
-			connection->latest = *opening;
 	}
-	connection_end(connection);
-	if (accepted && opening)
+	if (syn)
 		bpf_map_delete_elem(&syns, &flow);
 }
 
@@ -116,7 +154,7 @@ int pktmeta_establish(struct bpf_sock_ops *ops)
 	switch (ops->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
-		forget_connection(sk);
+		forget_connection(ops, sk);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:

@@ -8,15 +8,21 @@ mod load;
 mod peer;
 mod reuse;
 mod sharing;
+mod unkept;
 
 use crate::lab::{
     LIMIT, Lab, assert_labelled, client_address, connect, listen, set_option, tcp_socket,
     version_of,
 };
 use pktmeta::{Error, PacketMeta, TcpMeta, builtin};
-use pktmeta_testkit::{link::IpVersion, netns::Netns, sandbox::in_sandbox};
+use pktmeta_testkit::{
+    link::IpVersion,
+    netns::Netns,
+    sandbox::{Sandbox, in_sandbox},
+};
 use socket2::Socket;
 use std::{
+    collections::BTreeMap,
     fs,
     io::{ErrorKind, Read, Write},
     net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},

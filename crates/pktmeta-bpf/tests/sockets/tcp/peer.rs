@@ -18,6 +18,17 @@ pub(super) struct Peer<'l> {
 impl<'l> Peer<'l> {
     /// A connection whose stream starts at a sequence number.
     pub(super) fn connect(lab: &'l Lab, listener: &TcpListener, tenant: u32, first: u32) -> Self {
+        Self::connect_after(lab, listener, tenant, first, || ())
+    }
+
+    /// The same with something that happens between the SYN and the end of the handshake.
+    pub(super) fn connect_after(
+        lab: &'l Lab,
+        listener: &TcpListener,
+        tenant: u32,
+        first: u32,
+        meanwhile: impl FnOnce(),
+    ) -> Self {
         let to = listener.local_addr().unwrap();
         let from = client_address(version_of(to), tenant, 4000);
         // The client's kernel does not know of the connection, and would reset it.
@@ -26,6 +37,7 @@ impl<'l> Peer<'l> {
         let syn = Frame::new(from, to).tcp_numbers(first.wrapping_sub(1), 0);
         lab.inject(&syn, TcpFlags::SYN, &[]);
         let acknowledged = syn_ack(wire, from, to).wrapping_add(1);
+        meanwhile();
         let ack = Frame::new(from, to).tcp_numbers(first, acknowledged);
         lab.inject(&ack, TcpFlags::ACK, &[]);
         Self {
