@@ -6,7 +6,9 @@
 #ifndef PKTMETA_ABI_H
 #define PKTMETA_ABI_H
 
+#ifndef __VMLINUX_H__ /* which has the same types */
 #include <linux/types.h>
+#endif
 
 #define PKTMETA_VERSION 1
 

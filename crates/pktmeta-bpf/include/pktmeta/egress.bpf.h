@@ -159,6 +159,8 @@ static __always_inline long pktmeta_copy_variable(const struct pktmeta_copy *rec
 	size = record->bytes[at + 1];
 	if (size > max)
 		return -PKTMETA_ENOENT;
+	/* What the compiler knows to be unwritten it takes from any register. */
+	__builtin_memset(value, 0, 1 + max);
 	*(__u8 *)value = size;
 	for (i = 0; i < size; i++) {
 		__u32 from = at + 2 + i;

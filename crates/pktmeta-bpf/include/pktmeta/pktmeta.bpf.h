@@ -20,45 +20,23 @@
 #include <linux/bpf.h>
 #endif
 #include <bpf/bpf_helpers.h>
+#include <pktmeta/binding.h>
 #include <pktmeta/seal.h>
 
 #if defined(__BPF_CPU_VERSION__) && __BPF_CPU_VERSION__ < 3
 #error "pktmeta: compile with -mcpu=v3, what this is for has no jumps by 32-bit numbers"
 #endif
 
-/* What a field is called here, and what the registry says of it. Lies in .rodata. */
-struct pktmeta_binding {
-	__u8 magic[3]; /* by which bindings are found in loaded programs */
-	__u8 version;  /* PKTMETA_BINDING_VERSION of the headers that it was compiled with */
-	__u8 tag;      /* 0 until it is bound */
-	__u8 size;     /* of values, at most; must be what the field is registered with */
-	__u8 until;    /* end of its place, where it is looked for first; 0: it has none */
-	__u8 flags;    /* PKTMETA_BINDING_* */
-	__u32 registry; /* which one gave it the tag; numbers of others mean something else */
-	char name[PKTMETA_NAME_SIZE];
-};
-
-/* Of how programs and their records are bound: others' records prove nothing to a program. */
-#define PKTMETA_BINDING_VERSION 2
-
-#define PKTMETA_BINDING_XDP (1 << 0)	  /* XDP may write it */
-#define PKTMETA_BINDING_TC (1 << 1)	  /* TC may write it */
-#define PKTMETA_BINDING_APP (1 << 2)	  /* applications may write it */
-#define PKTMETA_BINDING_VARIABLE (1 << 7) /* values differ in size */
-
-/* How records are laid out on this host, and what proves them. Lies in .rodata. */
-struct pktmeta_layout {
-	__u8 area;    /* bytes to reserve for a record, a multiple of 8; 0 until it is bound */
-	__u8 version; /* PKTMETA_BINDING_VERSION */
-	__u8 reserved[2];
-	__u32 registry; /* whose fields and secret these are */
-	__u64 secret;	/* of seals of areas of other sizes */
-	__u64 seal;	/* of areas of this size */
-	__u8 template[PKTMETA_RECORD_MAX]; /* a new area: header, voids at places, and the seal */
-} __attribute__((aligned(8)));
-
-#define PKTMETA_BIND(field, value_size, value_flags)                                               \
+/*
+ * The struct without use is for linkers: where its end is differs between sizes, and they refuse to
+ * make one field of two.
+ */
+#define PKTMETA_BIND(field, value_size, value_flags, values)                                       \
 	_Static_assert(sizeof(#field) <= PKTMETA_NAME_SIZE, "a name has at most 27 bytes");        \
+	__weak const volatile struct {                                                             \
+		char values[value_size];                                                           \
+		char end;                                                                          \
+	} pktmeta_size_of_##field = {};                                                            \
 	__weak const volatile struct pktmeta_binding pktmeta_field_##field = {                     \
 		.magic = { 'P', 'M', 'f' },                                                        \
 		.version = PKTMETA_BINDING_VERSION,                                                \
@@ -74,7 +52,7 @@ struct pktmeta_layout {
 #define PKTMETA_FIELD(field, value_type)                                                           \
 	typedef value_type pktmeta_value_of_##field;                                               \
 	enum { pktmeta_is_variable_##field = 0 };                                                  \
-	PKTMETA_BIND(field, sizeof(value_type), 0)
+	PKTMETA_BIND(field, sizeof(value_type), 0, fixed)
 
 /* Names a field whose values are up to max bytes: in programs struct pktmeta_value_of_FIELD. */
 #define PKTMETA_FIELD_BYTES(field, max)                                                            \
@@ -83,7 +61,7 @@ struct pktmeta_layout {
 		__u8 bytes[max];                                                                   \
 	} pktmeta_value_of_##field;                                                                \
 	enum { pktmeta_is_variable_##field = 1 };                                                  \
-	PKTMETA_BIND(field, max, PKTMETA_BINDING_VARIABLE)
+	PKTMETA_BIND(field, max, PKTMETA_BINDING_VARIABLE, variable)
 
 /* Names a field that has no value: it is there or not. Set it to (struct pktmeta_flag){}. */
 #define PKTMETA_FIELD_FLAG(field) PKTMETA_FIELD(field, struct pktmeta_flag)

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The fixed-width types of the kernel's UAPI, so that BPF programs build without the headers of
- * the machine that builds them: those know its C library's target, not BPF's.
+ * The types of the system's headers, which others of them build on. Where there are none, as in the
+ * build of pktmeta's own programs, which takes nothing of the machine that it runs on: the few that
+ * <linux/bpf.h> and BPF programs need.
  */
-#ifndef _LINUX_TYPES_H
-#define _LINUX_TYPES_H
+#ifndef PKTMETA_UAPI_LINUX_TYPES_H
+#define PKTMETA_UAPI_LINUX_TYPES_H
+
+#if __has_include_next(<linux/types.h>)
+#include_next <linux/types.h>
+#else
 
 typedef signed char __s8;
 typedef unsigned char __u8;
@@ -23,4 +28,5 @@ typedef __u16 __sum16;
 
 #define __aligned_u64 __u64 __attribute__((aligned(8)))
 
+#endif
 #endif
