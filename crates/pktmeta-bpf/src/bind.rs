@@ -7,6 +7,7 @@ use object::{
 };
 use pktmeta_core::{
     FieldInfo, FieldName, Registry, Tag, TlvType,
+    schema::nearest,
     seal::{self, Secret},
 };
 
@@ -133,15 +134,24 @@ impl Image {
         Ok(())
     }
 
-    /// Checks that every field has its number.
+    /// Checks that every field has its number in the registry that it was bound to.
     ///
     /// # Errors
-    /// Those that have none are named.
-    pub fn check_bound(&self) -> Result<(), Error> {
+    /// Those that have none are named, with the registered names that are near.
+    pub fn check_bound(&self, registry: &Registry) -> Result<(), Error> {
+        let known: Vec<_> = registry
+            .fields()
+            .iter()
+            .map(|field| field.name.as_str())
+            .collect();
         let fields = self.fields();
         let unbound = fields.iter().filter(|field| field.number().is_none());
         let unbound: Vec<_> = unbound
-            .map(|field| format!("{} ({})", field.name, field.shape()))
+            .map(|field| {
+                let near = nearest(field.name.as_str(), &known)
+                    .map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                format!("{} ({}{near})", field.name, field.shape())
+            })
             .collect();
         match unbound.is_empty() {
             true => Ok(()),

@@ -176,7 +176,7 @@ impl HostRegistry {
         let mut bind = |registry: &Registry| {
             image.bind(registry, &[])?;
             if !allow_unbound {
-                image.check_bound()?;
+                image.check_bound(registry)?;
             }
             Ok(registry.clone())
         };

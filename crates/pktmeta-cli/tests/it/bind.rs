@@ -68,7 +68,7 @@ pub(crate) fn probe_schema(kind: &str) -> String {
 /// Compiles a program as its author does, who has the headers and nothing else.
 pub(crate) fn compile(source: &str, object: &Path) -> String {
     let mut clang = Command::new(env!("PKTMETA_CLANG"));
-    clang.args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-nostdinc"]);
+    clang.args(["-g", "-O2", "-target", "bpf", "-mcpu=v3"]);
     for headers in [
         env!("PKTMETA_INCLUDE"),
         env!("PKTMETA_UAPI"),
@@ -367,6 +367,13 @@ fn fields_that_nobody_registered_are_named_all_or_left_unbound_if_that_is_wanted
         let said = run(&["registry", "list"]).succeeds();
         assert!(said.contains("no field is registered"), "{said}");
 
+        let near = fs::read_to_string(format!("{OWNERS}/edge.toml"))
+            .unwrap()
+            .replace("tenant", "tenent");
+        let near = owners.scratch.file("near.toml", near);
+        let misspelt = bind(&["--schema", &dns, "--schema", &near]);
+        misspelt.fails(&["tenant (4 bytes; did you mean tenent?)"]);
+
         let said = bind(&["--schema", &dns, "--allow-unbound"]).succeeds();
         for line in [
             "tenant         4 bytes  unbound",
@@ -422,7 +429,7 @@ fn what_is_no_object_for_this_host_is_refused_and_nothing_is_written() {
         let before = names(scratch.path());
         for (input, part) in [
             (&text_file[..], "no ELF object"),
-            (PKTMETA, "not for BPF"),
+            ("/bin/ls", "not for BPF"),
             (&other_endian, "other byte order"),
             (&other_version, "pktmeta_field_x"),
             (&truncated, "no ELF object"),
