@@ -21,14 +21,7 @@ fn main() {
 fn compile(source: &str, object: &Path) {
     let mut clang = Command::new(variable("DEP_PKTMETA_CLANG"));
     clang.args([
-        "-g",
-        "-O2",
-        "-target",
-        "bpf",
-        "-mcpu=v3",
-        "-nostdinc",
-        "-Wall",
-        "-Werror",
+        "-g", "-O2", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror",
     ]);
     for headers in [
         "DEP_PKTMETA_INCLUDE",
