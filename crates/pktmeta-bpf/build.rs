@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -51,6 +52,10 @@ fn main() {
     // For the tests, which compile programs of their own.
     println!("cargo::rustc-env=PKTMETA_LIBBPF={}", libbpf.display());
     println!("cargo::rustc-env=PKTMETA_CLANG={}", clang.display());
+    let headers = Path::new(&variable("OUT_DIR")).join("headers.rs");
+    if let Err(error) = embed(&here.join("include"), &headers) {
+        fail(&format!("the headers: {error}"));
+    }
     for (name, source) in PROGRAMS {
         let object = Path::new(&variable("OUT_DIR")).join(format!("{name}.bpf.o"));
         compile(&clang, &here, &libbpf, Path::new(source), &object);
@@ -79,6 +84,24 @@ fn compile(clang: &OsString, here: &Path, libbpf: &OsString, source: &Path, obje
         )),
         Err(error) => fail(&format!("{} did not start: {error}", clang.display())),
     }
+}
+
+/// Writes the expression for src/headers.rs: every file below `include`, with its text.
+fn embed(include: &Path, to: &Path) -> io::Result<()> {
+    let mut folders = vec![include.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(name) = path.strip_prefix(include) {
+                files.push(format!("({name:?}, include_str!({path:?})),\n"));
+            }
+        }
+    }
+    files.sort();
+    fs::write(to, format!("&[\n{}]\n", files.concat()))
 }
 
 /// `$BPF_CLANG`, else the newest `clang-NN` in the path, else `clang`.

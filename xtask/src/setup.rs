@@ -44,7 +44,8 @@ const BUILD: [Need; 8] = [
 ];
 
 /// What tests and benchmarks need on top.
-const TEST: [Need; 10] = [
+const TEST: [Need; 11] = [
+    header("bpf/libbpf.h", "libbpf-dev"),
     program("ip", "iproute2"),
     program("nft", "nftables"),
     program("bpftool", "bpftool"),

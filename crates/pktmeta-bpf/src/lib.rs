@@ -15,6 +15,7 @@ mod dir;
 pub mod doctor;
 mod endpoints;
 mod error;
+pub mod headers;
 pub mod hooks;
 pub mod host;
 mod links;

@@ -13,6 +13,7 @@ mod doctor;
 mod encode;
 mod files;
 mod r#gen;
+mod headers;
 mod man;
 mod output;
 mod registry;
@@ -59,6 +60,7 @@ enum Command {
     Encode(encode::Encode),
     Decode(decode::Decode),
     Gen(r#gen::Gen),
+    Headers(headers::Headers),
     /// Print the completions of a shell
     #[command(after_help = "Example: pktmeta completions bash > /etc/bash_completion.d/pktmeta")]
     Completions {
@@ -117,6 +119,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Encode(encode) => encode.run(&bpffs),
         Command::Decode(decode) => decode.run(&bpffs),
         Command::Gen(generate) => generate.run(&bpffs),
+        Command::Headers(headers) => headers.run(),
         Command::Completions { shell } => {
             output::print_as_it_is(&complete::script(shell)?)?;
             Ok(ExitCode::SUCCESS)

@@ -135,6 +135,5 @@ fn run(guide: &str, cgroup: &Path) -> String {
     bash.args(["60", "bash", "-ec", &format!("{clang}\n{script}")]);
     bash.env("PATH", path).env("TMPDIR", scratch.path());
     bash.env("PKTMETA", concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    bash.env("C_INCLUDE_PATH", env!("PKTMETA_LIBBPF"));
     bash.ran().succeeds()
 }

@@ -19,6 +19,7 @@ mod hostile;
 mod killed;
 mod lab;
 mod links;
+mod loaders;
 mod output;
 mod registry;
 mod restart;

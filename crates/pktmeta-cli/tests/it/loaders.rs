@@ -1,0 +1,173 @@
+//! What the authors of BPF programs have: the system's headers and tools, and those of the headers that
+//! `pktmeta headers` writes.
+
+use crate::command::{PKTMETA, Ran, Run, Scratch};
+use pktmeta_testkit::sandbox::in_sandbox;
+use std::{env, fs, path::Path, process::Command};
+
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// A command as an author types it, in a folder.
+fn shell(folder: &Path, command: &str) -> Ran {
+    let own = Path::new(PKTMETA).parent().unwrap().to_owned();
+    let path = env::var_os("PATH").unwrap();
+    let path = env::join_paths([own].into_iter().chain(env::split_paths(&path))).unwrap();
+    let clang = concat!("clang() { ", env!("PKTMETA_CLANG"), r#" "$@"; }"#);
+    let mut bash = Command::new("bash");
+    bash.args(["-ec", &format!("{clang}\n{command}")]);
+    bash.current_dir(folder).env("PATH", path);
+    bash.env("PKG_CONFIG_PATH", folder.join("share/pkgconfig"));
+    bash.ran()
+}
+
+/// How the documents say that programs are compiled.
+const COMPILE: &str = "clang -g -O2 -target bpf -mcpu=v3 $(pkg-config --cflags pktmeta)";
+
+/// The headers, as the command writes them.
+fn headers() -> Scratch {
+    let scratch = Scratch::new();
+    shell(scratch.path(), "pktmeta headers .").succeeds();
+    scratch
+}
+
+#[test]
+fn every_example_compiles_with_the_written_headers_and_those_of_the_system() {
+    let scratch = headers();
+    for example in ["steer", "bill", "two_owners/edge", "two_owners/dns"] {
+        let source = format!("{REPOSITORY}/examples/bpf/{example}.bpf.c");
+        let compile = format!("{COMPILE} -Wall -Wextra -Werror -c {source} -o it.o");
+        shell(scratch.path(), &compile).succeeds();
+    }
+}
+
+#[test]
+fn headers_of_the_system_for_packets_of_all_kinds_compile_with_the_written_ones() {
+    let scratch = headers();
+    let headers = [
+        "if_ether",
+        "if_vlan",
+        "if_packet",
+        "ip",
+        "ipv6",
+        "in",
+        "in6",
+        "tcp",
+        "udp",
+        "icmpv6",
+        "mpls",
+        "pkt_cls",
+        "errno",
+        "stddef",
+    ];
+    let includes = headers.map(|name| format!("#include <linux/{name}.h>\n"));
+    let source = format!(
+        "#include <pktmeta/pktmeta.bpf.h>\n{}PKTMETA_FIELD(tenant, __u32);\n\
+         SEC(\"xdp\") int f(struct xdp_md *ctx) {{ pktmeta_set(ctx, tenant, 7); return XDP_PASS; }}\n",
+        includes.concat()
+    );
+    scratch.file("it.bpf.c", source);
+    let machine = "-I /usr/include/$(uname -m)-linux-gnu";
+    for more in ["", machine] {
+        let compile = format!("{COMPILE} {more} -Wall -Werror -c it.bpf.c -o it.o");
+        shell(scratch.path(), &compile).succeeds();
+    }
+}
+
+#[test]
+fn a_processor_without_32_bit_jumps_is_refused_by_the_compiler_that_can_tell() {
+    let scratch = headers();
+    let source = format!("{REPOSITORY}/examples/bpf/steer.bpf.c");
+    let compile = COMPILE.replace("v3", "v2");
+    let refused = shell(scratch.path(), &format!("{compile} -c {source} -o it.o"));
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains("compile with -mcpu=v3"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_skeleton_has_complete_types_of_what_is_bound() {
+    let scratch = headers();
+    scratch.file(
+        "loader.c",
+        "#include <pktmeta/binding.h>\n#include \"steer.skel.h\"\n\
+         int main(void)\n{\n\tstruct steer *steer = steer__open();\n\n\
+         \treturn !steer || steer->rodata->pktmeta_field_tenant.size != 4 ||\n\
+         \t       steer->rodata->pktmeta_layout.area;\n}\n",
+    );
+    let script = format!(
+        "{COMPILE} -c {REPOSITORY}/examples/bpf/steer.bpf.c -o steer.o\n\
+         bpftool gen skeleton steer.o name steer > steer.skel.h\n\
+         cc $(pkg-config --cflags pktmeta) -o loader loader.c -lbpf\n./loader"
+    );
+    shell(scratch.path(), &script).succeeds();
+}
+
+/// Without what bpftool 7.1 does not link: the documents say so.
+#[test]
+fn objects_with_one_field_of_two_sizes_do_not_link_and_those_that_agree_do() {
+    let scratch = headers();
+    let program = |name: &str, field: &str| {
+        let source = format!(
+            "#include <pktmeta/pktmeta.bpf.h>\n{field}\n\
+             SEC(\"xdp\") int {name}(struct xdp_md *ctx)\n\
+             {{\n\treturn pktmeta_delete(ctx, tenant) ? XDP_PASS : XDP_DROP;\n}}\n\
+             char LICENSE[] SEC(\"license\") = \"GPL\";\n"
+        );
+        scratch.file(&format!("{name}.bpf.c"), source);
+        let compile = format!("{COMPILE} -DPKTMETA_NO_SKB_META -c {name}.bpf.c -o {name}.o");
+        shell(scratch.path(), &compile).succeeds();
+    };
+    program("u32", "PKTMETA_FIELD(tenant, __u32);");
+    program("too", "PKTMETA_FIELD(tenant, __u32);");
+    program("u64", "PKTMETA_FIELD(tenant, __u64);");
+    program("bytes", "PKTMETA_FIELD_BYTES(tenant, 4);");
+    let link = |other: &str| {
+        let command = format!("bpftool gen object linked.o u32.o {other}.o");
+        shell(scratch.path(), &command)
+    };
+    link("too").succeeds();
+    for other in ["u64", "bytes"] {
+        let refused = link(other);
+        assert_ne!(refused.code, Some(0), "{refused:?}");
+        let name = "'pktmeta_size_of_tenant'";
+        assert!(refused.stderr.contains(name), "{refused:?}");
+    }
+}
+
+#[test]
+fn what_the_documents_say_to_compile_compiles_as_it_stands_there() {
+    in_sandbox(|_| {
+        let mut commands = 0;
+        for (document, folder) in [
+            (
+                include_str!("../../../../docs/schema.md"),
+                "crates/pktmeta-bpf",
+            ),
+            (include_str!("../../../../examples/README.md"), "examples"),
+        ] {
+            let blocks = document.split("```sh\n").skip(1);
+            let blocks = blocks.filter_map(|rest| rest.split_once("\n```"));
+            for (block, _) in blocks.filter(|(block, _)| block.contains("clang ")) {
+                let scratch = Scratch::new();
+                // As in a checkout, in which nothing is written.
+                for (name, of) in [
+                    ("crates", "crates"),
+                    ("here/include", "crates/pktmeta-bpf/include"),
+                    ("here/bpf", "examples/bpf"),
+                    ("here/steer.bpf.c", "examples/bpf/steer.bpf.c"),
+                    ("here/edge.toml", "examples/edge.toml"),
+                ] {
+                    let link = scratch.path().join(name);
+                    fs::create_dir_all(link.parent().unwrap()).unwrap();
+                    std::os::unix::fs::symlink(format!("{REPOSITORY}/{of}"), link).unwrap();
+                }
+                let ran = shell(&scratch.path().join("here"), block);
+                assert_eq!(ran.code, Some(0), "{folder}: {block}\n{ran:#?}");
+                commands += 1;
+            }
+        }
+        assert_eq!(commands, 2);
+    });
+}
