@@ -181,14 +181,19 @@ impl Sockets {
             };
             sent.extend(passport.payload(MESSAGE));
         }
-        client.write_all(&sent)?;
+        if client.write_all(&sent).is_err() {
+            return Ok(None);
+        }
         let Some(server) = self.accept(version, port, &sent)? else {
             return Ok(None);
         };
         let enough = (3 * patience + 20 * began.elapsed()) / 4;
         self.patience
             .set(enough.clamp(*PATIENCE.start(), *PATIENCE.end()));
-        let syn = syn_seed(&server)?;
+        // None was saved of one that a cookie brought back.
+        let Ok(syn) = syn_seed(&server) else {
+            return Ok(None);
+        };
         looks.push(judge.look(cell, Hook::Syn, &[syn], server.opening_meta()));
         // The latest segment that had a record, which may be none of the last.
         let mut any = vec![syn];
