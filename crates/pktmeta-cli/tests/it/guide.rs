@@ -74,6 +74,14 @@ fn an_application_labels_what_it_sends_as_the_guide_says() {
 }
 
 #[test]
+fn a_program_of_ones_own_labels_packets_as_the_guide_says() {
+    in_sandbox(|sandbox| {
+        let guide = include_str!("../../../../docs/guide/bpf-author.md");
+        runs(guide, &["tenant of edge: removed\n"], sandbox.cgroup());
+    });
+}
+
+#[test]
 fn the_guides_rust_is_that_of_the_examples() {
     let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let examples = [
@@ -125,6 +133,7 @@ fn blocks<'a>(guide: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
 fn run(guide: &str, cgroup: &Path) -> String {
     let script = blocks(guide, "bash").collect::<String>();
     let up = format!("pktmeta up --cgroup {} ", text(cgroup));
+    let script = script.replace("pktmeta up --cgroup /sys/fs/cgroup", "pktmeta up ");
     let script = script.replace("pktmeta up ", &up);
     let clang = concat!("clang() { ", env!("PKTMETA_CLANG"), r#" "$@"; }"#);
     let own = Path::new(PKTMETA).parent().unwrap().to_owned();
