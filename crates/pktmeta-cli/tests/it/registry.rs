@@ -101,7 +101,7 @@ fn fields_are_registered_shown_and_removed() {
             assert!(said.contains(line), "no {line:?} in:\n{said}");
         }
         let list = List::now().0;
-        assert_eq!(list["area"], 12);
+        assert_eq!(list["area"], 24);
         assert_eq!(list["fields"][0]["policy"][1], "hot");
         assert_eq!(list["fields"][0]["place"], 4);
         assert_eq!(list["fields"][1]["owner"], "dns");

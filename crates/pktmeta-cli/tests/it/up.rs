@@ -186,7 +186,7 @@ fn an_up_that_fails_leaves_nothing_behind() {
     in_sandbox(|sandbox| {
         let lab = Lab::new(sandbox);
         let scratch = Scratch::new();
-        let large = scratch.file("large.toml", schema_of(&[64, 64, 64, 8]));
+        let large = scratch.file("large.toml", schema_of(&[64, 64, 64]));
         let file = text(scratch.path());
         for (arguments, parts) in [
             (&["--label", "192.0.2.0/24=colour:7"][..], &["colour"][..]),
