@@ -304,7 +304,7 @@ fn a_line_that_is_no_label_is_an_error_that_names_it() {
         lab.try_up(&["--labels", &text(scratch.path())])
             .fails(&["read the labels", "directory"]);
         lab.try_up(&["--labels", "/dev/zero"])
-            .fails(&["/dev/zero", "larger than"]);
+            .fails(&["/dev/zero", "has more than"]);
         lab.assert_nothing_is_left();
     });
 }
