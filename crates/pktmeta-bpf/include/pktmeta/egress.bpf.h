@@ -182,6 +182,8 @@ static __always_inline long pktmeta_egress_get(struct __sk_buff *skb,
 	__u8 tag = field->tag;
 	__u32 at;
 
+	if (!(tag & PKTMETA_TAG_TYPE))
+		return -PKTMETA_ENOENT;
 	if (pktmeta_egress_copy(skb, &record))
 		return -PKTMETA_ENODATA;
 	at = pktmeta_copy_find(&record, tag);

@@ -81,8 +81,9 @@ struct Model<'a> {
 
 impl Model<'_> {
     fn get(&self, field: Field) -> Answer<Vec<u8>> {
+        let tag = field.info.ok_or(libc::ENOENT)?.tag();
         let record = self.record().ok_or(libc::ENODATA)?;
-        let value = record.get(field.info.ok_or(libc::ENOENT)?.tag());
+        let value = record.get(tag);
         let right = value.filter(|value| match field.is_variable() {
             true => value.len() <= field.size(),
             false => value.len() == field.size(),

@@ -176,6 +176,8 @@ static __always_inline long pktmeta_skb_get(struct __sk_buff *skb,
 	const __u8 *from = (void *)0;
 	__u32 at;
 
+	if (!(tag & PKTMETA_TAG_TYPE))
+		return -PKTMETA_ENOENT;
 	if (!variable)
 		from = pktmeta_place(record, end, field->until, tag, size, 0);
 	if (from) {

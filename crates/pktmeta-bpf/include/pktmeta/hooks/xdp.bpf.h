@@ -161,6 +161,8 @@ static __always_inline long pktmeta_xdp_get(struct xdp_md *ctx,
 	const __u8 *from = (void *)0;
 	__u32 at;
 
+	if (!(tag & PKTMETA_TAG_TYPE))
+		return -PKTMETA_ENOENT;
 	if (!variable)
 		from = pktmeta_place(record, end, field->until, tag, size, 0);
 	if (from) {
