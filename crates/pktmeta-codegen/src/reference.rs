@@ -19,7 +19,7 @@ fn page(schema: &Schema) -> GeneratedFile {
     let uses = match schema.fields() {
         [] => String::new(),
         _ => format!(
-            "A record with all of them has {} bytes. C: `{}`. Rust: `{}`.\n\n\
+            "The area of a record with all of them has {} bytes. C: `{}`. Rust: `{}`.\n\n\
              | field | type | bytes in a record | written by | policy | on packets |\n\
              |---|---|---|---|---|---|\n{rows}\n",
             schema.area(),

@@ -17,7 +17,10 @@ use serde_json::Value;
 use std::{
     fs, io,
     net::UdpSocket,
-    os::fd::{AsFd, AsRawFd},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::PermissionsExt,
+    },
     path::Path,
     process::Command,
     time::Duration,
@@ -348,6 +351,63 @@ fn an_object_that_is_bound_again_gets_the_numbers_of_now() {
         let again = fs::read(&bound).unwrap();
         assert_eq!(number(&object), 2);
         assert!(fs::read(&bound).unwrap() == again);
+    });
+}
+
+#[test]
+fn only_its_owner_can_read_what_was_bound_and_nothing_that_is_printed_has_the_secret() {
+    in_sandbox(|_| {
+        let scratch = Scratch::new();
+        let (object, bound) = (probe(&scratch), text(scratch.path().join("bound.o")));
+        let schema = scratch.file("lab.toml", probe_schema("u32"));
+        fs::write(&bound, "for everybody").unwrap();
+        for file in [&object, &bound] {
+            fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let bind = ["bind", &object, "-o", &bound, "--schema", &schema];
+        let mut said = run(&bind).succeeds();
+        let mode = |file: &str| fs::metadata(file).unwrap().permissions().mode() & 0o777;
+        assert_eq!([&bound, "/sys/fs/bpf/pktmeta-secret"].map(mode), [0o600; 2]);
+        let secret = HostRegistry::default().read().unwrap().secret().unwrap();
+        let bits = secret.bits().to_le_bytes();
+        let has = |bytes: &[u8]| bytes.windows(6).any(|window| window == &bits[..6]);
+        assert!(has(&fs::read(&bound).unwrap()) && !has(&fs::read(&object).unwrap()));
+        for command in [&["registry", "list"][..], &["status"], &bind] {
+            let json = run(&[command, &["--json"]].concat());
+            let table = run(command);
+            said += &[json.stdout, json.stderr, table.stdout, table.stderr].concat();
+        }
+        let mut words = said.split(|other: char| !other.is_ascii_alphanumeric());
+        let hex =
+            |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+        let shown = [
+            secret.bits().to_string(),
+            format!("{:x}", secret.bits()),
+            hex(&bits[..6]),
+        ];
+        assert!(
+            !words.any(|word| shown.iter().any(|shown| word.contains(shown))),
+            "{said}"
+        );
+    });
+}
+
+#[test]
+fn an_object_that_was_bound_to_another_registry_is_said_to_be_so() {
+    in_sandbox(|_| {
+        let scratch = Scratch::new();
+        let (object, bound) = (probe(&scratch), text(scratch.path().join("bound.o")));
+        let schema = scratch.file("lab.toml", probe_schema("u32"));
+        let bind = |input: &str| {
+            let ran = run(&["bind", input, "-o", &bound, "--schema", &schema]);
+            let said = ran.stderr.contains("another registry");
+            ran.succeeds();
+            said
+        };
+        assert!(!bind(&object) && !bind(&bound));
+        run(&["registry", "remove", "--all"]).succeeds();
+        assert!(bind(&bound));
+        assert!(!bind(&bound));
     });
 }
 
