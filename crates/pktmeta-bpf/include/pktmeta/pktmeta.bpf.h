@@ -24,7 +24,7 @@
 #include <pktmeta/seal.h>
 
 #if defined(__BPF_CPU_VERSION__) && __BPF_CPU_VERSION__ < 3
-#error "pktmeta: compile with -mcpu=v3, what this is for has no jumps by 32-bit numbers"
+#error "pktmeta: compile with -mcpu=v3 or later: the verifier refuses what clang makes for less"
 #endif
 
 /*

@@ -7,6 +7,7 @@ mod kinds;
 mod lab;
 mod options;
 mod records;
+mod seal;
 mod seen;
 mod send;
 mod storage;
