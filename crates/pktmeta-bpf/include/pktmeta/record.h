@@ -61,6 +61,7 @@ struct pktmeta_copy {
 
 /* What of the header two records with the same places have in common. */
 #define PKTMETA_PLACES_MASK 0x00ffffff
+#define PKTMETA_NO_PLACES_BITS 40 /* of 64, those that are not masked in */
 
 /*
  * Copies size bytes, a constant. Nothing in a record is aligned, so the BPF target would copy it
