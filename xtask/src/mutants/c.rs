@@ -6,6 +6,7 @@
 mod table;
 mod tree;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use super::Score;
@@ -34,7 +35,8 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Score> {
         return Err(Error::new(format!("no mutant contains `{wanted}`")));
     }
     let tree = Tree::copy()?;
-    for tests in table.tests() {
+    let tests: BTreeSet<&[String]> = chosen.iter().map(|it| it.tests()).collect();
+    for tests in tests {
         tree.must_pass(tests)?;
     }
     let mut score = Score::new(WANTED);

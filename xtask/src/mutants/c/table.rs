@@ -77,14 +77,6 @@ impl Table {
     pub(super) fn mutants(&self) -> impl Iterator<Item = &Mutant> {
         self.0.iter()
     }
-
-    /// Each choice of tests, once.
-    pub(super) fn tests(&self) -> Vec<&[String]> {
-        let mut all: Vec<_> = self.0.iter().map(|it| it.tests.as_slice()).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
 }
 
 impl Mutant {
@@ -192,7 +184,6 @@ file b.h
         assert_eq!(third.tests(), ["-p", "a", "--test", "fields"]);
         assert_eq!(third.reason(), Some("Nobody sees the order."));
         assert_eq!(first.reason(), None);
-        assert_eq!(table.tests().len(), 1);
     }
 
     #[test]

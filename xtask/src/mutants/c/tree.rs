@@ -1,7 +1,9 @@
 //! A copy of the workspace in which mutants are tried.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,24 +32,26 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Copies what git tracks, as it is in the working tree.
+    /// Copies what git tracks, as it is in the working tree. A file that is there already, and is the
+    /// same, is left: what was built of it need not be built again.
     pub(super) fn copy() -> Result<Self> {
         let root = tool::root().join("target/mutants/tree");
-        if root.exists() {
-            fs::remove_dir_all(&root).map_err(|error| cannot("remove", &root, &error))?;
-        }
         let mut git = tool::in_workspace(Command::new("git"));
-        let tracked = git
+        let listed = git
             .args(["ls-files", "-z"])
             .output()
             .map_err(|error| Error::new(format!("cannot start git: {error}")))?;
-        for path in tracked.stdout.split(|byte| *byte == 0) {
-            let path = String::from_utf8_lossy(path);
-            let from = tool::root().join(path.as_ref());
-            if path.is_empty() || !from.is_file() {
+        let listed = String::from_utf8_lossy(&listed.stdout);
+        let is_file = |path: &&str| !path.is_empty() && tool::root().join(path).is_file();
+        let tracked: BTreeSet<PathBuf> =
+            listed.split('\0').filter(is_file).map(Into::into).collect();
+        remove_others(&root, Path::new(""), &tracked)?;
+        for path in &tracked {
+            let (from, to) = (tool::root().join(path), root.join(path));
+            let new = fs::read(&from).map_err(|error| cannot("read", &from, &error))?;
+            if fs::read(&to).is_ok_and(|old| old == new) {
                 continue;
             }
-            let to = root.join(path.as_ref());
             let folder = to.parent().unwrap_or(&root);
             fs::create_dir_all(folder).map_err(|error| cannot("make", folder, &error))?;
             fs::copy(&from, &to).map_err(|error| cannot("copy", &from, &error))?;
@@ -144,10 +148,30 @@ fn wait(mut child: Child) -> Result<Ended> {
     Ok(Ended::Late)
 }
 
+/// Removes the files of a folder below the root that are not wanted.
+fn remove_others(root: &Path, folder: &Path, wanted: &BTreeSet<PathBuf>) -> Result {
+    let here = root.join(folder);
+    let entries = match fs::read_dir(&here) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(cannot("read", &here, &error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| cannot("read", &here, &error))?;
+        let path = folder.join(entry.file_name());
+        if entry.path().is_dir() {
+            remove_others(root, &path, wanted)?;
+        } else if !wanted.contains(&path) {
+            fs::remove_file(entry.path()).map_err(|error| cannot("remove", &path, &error))?;
+        }
+    }
+    Ok(())
+}
+
 fn write(path: &Path, text: &str) -> Result {
     fs::write(path, text).map_err(|error| cannot("write", path, &error))
 }
 
-fn cannot(verb: &str, path: &Path, error: &std::io::Error) -> Error {
+fn cannot(verb: &str, path: &Path, error: &io::Error) -> Error {
     Error::new(format!("cannot {verb} {}: {error}", path.display()))
 }
