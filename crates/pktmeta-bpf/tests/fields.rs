@@ -312,8 +312,10 @@ fn metadata_that_is_not_a_record_is_left_alone() {
             // An area's size that is no area's, or not this one's.
             with(record.as_bytes(), 64)[..60].to_vec(),
             with(record.as_bytes(), 72)[..64].to_vec(),
-            with(&[b'P', 0, 0x20, 64], 64),
-            with(&[b'p', 0, 0x10, 64], 64),
+            with(record.as_bytes(), 60),
+            with(&[b'P', 0, 0x20, 4], 64),
+            with(&[b'P', 0, 0x90, 4], 64),
+            with(&[b'p', 0, 0x10, 4], 64),
             with(&[b'P', 0, 0x10, 3], 64),
             with(&[b'P', 0, places, 57], 64),
             with(&[b'P', 0, places, 209], 216),
@@ -330,9 +332,11 @@ fn metadata_that_is_not_a_record_is_left_alone() {
                 foreign.push([&own[..by], &own].concat()[..size].to_vec());
             }
             for at in (0..2).chain(own.len() - seal::SIZE..own.len() - 2) {
-                let mut written = own.clone();
-                written[at] ^= 1;
-                foreign.push(written);
+                for bit in [1, 0x80] {
+                    let mut written = own.clone();
+                    written[at] ^= bit;
+                    foreign.push(written);
+                }
             }
             foreign.push(own[..own.len() - 4].to_vec());
             foreign.push([&own[..], &[0; 4]].concat());
@@ -373,6 +377,8 @@ fn nothing_is_added_to_a_record_with_a_torn_field() {
                 let set = programs.set(hook, field, value, &mut metadata);
                 assert_eq!(set, Err(libc::EBADMSG), "{hook:?}");
             }
+            let delete = programs.delete(hook, blob, &mut metadata);
+            assert_eq!(delete, Err(libc::ENOENT));
             assert_eq!(programs.compact(hook, &mut metadata), Err(libc::EBADMSG));
             assert_eq!(metadata, before);
         }
@@ -437,6 +443,25 @@ fn a_value_of_another_size_than_the_fields_is_neither_read_nor_written() {
             for (field, value) in [(cookie, &[2; 12][..]), (number, &[2; 16])] {
                 assert_eq!(programs.set(hook, field, value, &mut metadata), Ok(()));
                 assert_eq!(programs.get(hook, field, &metadata), Ok(value.into()));
+            }
+        }
+    });
+}
+
+#[test]
+fn at_a_place_with_a_value_of_another_size_there_is_none() {
+    in_sandbox(|_| {
+        let programs = Programs::new();
+        for field in ["hot_u8", "hot_u128"].map(Field::named) {
+            for hook in Hook::BOTH {
+                let mut metadata = empty();
+                let value = vec![9; field.size()];
+                programs.set(hook, field, &value, &mut metadata).unwrap();
+                let header = [tag(field).byte(), field.size() as u8];
+                let at = metadata.windows(2).position(|it| it == header).unwrap();
+                metadata[at + 1] -= 1;
+                let read = programs.get(hook, field, &metadata);
+                assert_eq!(read, Err(libc::ENOENT), "{hook:?} {field:?}");
             }
         }
     });

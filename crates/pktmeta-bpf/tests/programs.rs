@@ -97,6 +97,49 @@ fn xdp_takes_the_place_of_metadata_that_does_not_prove_itself_and_counts_it() {
 }
 
 #[test]
+fn a_program_that_was_not_bound_believes_no_seal() {
+    in_sandbox(|_| {
+        let hook = &hooks::xdp::HOOK;
+        let object = Object::load(hook.name, hook.object, &ObjectOptions::default());
+        let xdp = Xdp {
+            object: object.unwrap(),
+        };
+        for size in [16, 64, 216] {
+            let mut area = vec![0; usize::from(size) - seal::SIZE];
+            area[..4].copy_from_slice(&[b'P', size, 0x10, 4]);
+            // What a secret of 0 would make.
+            let product = 0x9e37_79b9_7f4a_7c15u64.wrapping_mul(size.into());
+            let check = product.wrapping_neg() << 16 >> 16;
+            area.extend(check.to_le_bytes());
+            let ran = xdp.run(&udp("192.0.2.1:1", "192.0.2.2:2"), &area);
+            assert_eq!(ran.metadata, area);
+        }
+        assert_eq!(xdp.counters(), [3, 0, 0, 0, 0, 3, 3, 0]);
+    });
+}
+
+#[test]
+fn xdp_looks_for_the_source_behind_up_to_two_tags() {
+    in_sandbox(|_| {
+        let plain = udp("192.0.2.1:1", "192.0.2.2:2");
+        let (of_customer, of_provider) = ([0x81, 0, 0, 5], [0x88, 0xa8, 0, 5]);
+        for (tags, is_found) in [
+            (vec![of_customer], true),
+            (vec![of_provider], true),
+            (vec![of_provider, of_customer], true),
+            (vec![of_customer, of_customer], true),
+            (vec![of_provider, of_customer, of_customer], false),
+        ] {
+            let xdp = Xdp::load_with_labels(&registry());
+            let frame = [&plain[..12], &tags.concat(), &plain[12..]].concat();
+            xdp.run(&frame, &[]);
+            let wanted = [is_found, !is_found].map(u64::from);
+            assert_eq!(xdp.counters()[3..5], wanted, "{tags:x?}");
+        }
+    });
+}
+
+#[test]
 fn xdp_counts_a_record_that_a_field_does_not_fit() {
     in_sandbox(|_| {
         let registry = cold_registry();

@@ -3,6 +3,7 @@
 
 mod bpf;
 mod calls;
+mod counters;
 mod kinds;
 mod lab;
 mod options;

@@ -270,6 +270,7 @@ fn what_may_not_be_sent_is_refused_and_changes_nothing() {
         for wrong in [
             &b"PM"[..],
             &[b'P', b'M', 0x20, 4],
+            &[b'P', b'M', 0x90, 7, host.tlv("class") as u8, 1, 1],
             &[b'P', 16, 0x10, 7, host.tlv("class") as u8, 1, 1],
             &[b'P', b'M', 0x10, 3],
             &[b'P', b'M', 0x10, 7],
@@ -331,7 +332,20 @@ fn tickets_of_what_is_sent_are_told_from_other_marks() {
             |ticket: u32, value: &[u8]| set_at(&udp, abi::SOL_PKTMETA_DGRAM, ticket as i32, value);
         set_ticket(abi::TX_TICKET | 5, record.as_bytes()).unwrap();
         set_ticket(abi::TX_TICKET | 5, &[]).unwrap();
-        assert_eq!(set_ticket(5, record.as_bytes()), Err(EINVAL));
+        for none in [
+            0,
+            1,
+            5,
+            abi::TX_TICKET - 1,
+            abi::TX_TICKET + 0x0100_0000,
+            u32::MAX,
+        ] {
+            assert_eq!(
+                set_ticket(none, record.as_bytes()),
+                Err(EINVAL),
+                "{none:#x}"
+            );
+        }
         assert_eq!(set_ticket(abi::TX_TICKET, b"PM"), Err(EINVAL));
         record.set(host.tag("rule"), &[0; 4]).unwrap();
         assert_eq!(set_ticket(abi::TX_TICKET, record.as_bytes()), Err(EPERM));

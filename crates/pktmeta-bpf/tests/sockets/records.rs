@@ -10,13 +10,17 @@ use crate::{
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use libc::{EAGAIN, EINVAL, ENODATA, ENOENT, EPERM};
-use pktmeta_bpf::{HostRegistry, Senders};
+use pktmeta_bpf::{
+    Datapath, HostRegistry, Senders,
+    sockets::{SocketScope, SocketStatus},
+};
 use pktmeta_core::{FieldInfo, Record, Registry, TlvType, abi, registry::Refusal};
 use pktmeta_testkit::{
     link::IpVersion,
     sandbox::{Sandbox, in_sandbox},
 };
 use std::{
+    io::{Read, Write},
     net::{TcpStream, UdpSocket},
     os::fd::{AsFd, AsRawFd},
 };
@@ -169,6 +173,43 @@ fn a_record_that_is_being_written_is_not_read() {
 }
 
 #[test]
+fn a_record_that_is_being_written_is_neither_written_over_nor_listed() {
+    in_sandbox(|sandbox| {
+        let (lab, registry) = up(sandbox);
+        let (mut server, mut client) = connection(&lab);
+        let storage = Storage::open(sandbox);
+        let mut record = Record::new();
+        let tenant = registry.by_name("tenant").unwrap();
+        record.set(tenant.tag(), &[7, 0, 0, 0]).unwrap();
+        let socket = server.try_clone().unwrap();
+        let mut segment = || {
+            client.write_all(b"!").unwrap();
+            server.read_exact(&mut [0]).unwrap();
+        };
+        let listed = || {
+            let sockets = Datapath::new(sandbox.bpffs()).sockets(SocketScope::Stored);
+            let is_it = |it: &SocketStatus| it.local == socket.local_addr().unwrap();
+            let found = sockets.unwrap().into_iter().find(is_it);
+            found.map_or((None, None), |it| (it.opening, it.latest))
+        };
+        for version in [1, 3, u32::MAX] {
+            keep(&storage, &socket, version, record.as_bytes());
+            let before = kept(&storage, &socket);
+            segment();
+            assert_eq!(kept(&storage, &socket), before);
+            assert_eq!(listed(), (None, None));
+        }
+        keep(&storage, &socket, 4, record.as_bytes());
+        let before = kept(&storage, &socket);
+        assert_eq!(listed(), (Some(record), Some(record)));
+        segment();
+        let after = kept(&storage, &socket);
+        assert_eq!(after[..4], 6u32.to_ne_bytes());
+        assert_ne!(after[8..], before[8..]);
+    });
+}
+
+#[test]
 fn a_record_of_the_longest_length_is_kept_whole_and_a_longer_one_refused() {
     in_sandbox(|sandbox| {
         let host = Host::up_for(sandbox, Senders::All);
@@ -250,6 +291,13 @@ fn give(socket: &UdpSocket, registry: &Registry, bytes: &[u8]) -> Set {
             }
         }
     }
+}
+
+/// What a connection keeps: version, whether it has a history, both records.
+fn kept(storage: &Storage, socket: &TcpStream) -> Vec<u8> {
+    let key = socket.as_raw_fd().to_ne_bytes();
+    let kept = storage.map("connections").lookup(&key, MapFlags::ANY);
+    kept.unwrap().unwrap()
 }
 
 /// Makes these bytes both records that a connection keeps.

@@ -14,8 +14,9 @@ use pktmeta_testkit::{
     link::IpVersion,
     sandbox::{Sandbox, in_sandbox},
 };
+use socket2::{MsgHdr, SockRef};
 use std::{
-    io::{Read, Write},
+    io::{IoSlice, Read, Write},
     net::{SocketAddr, TcpListener, UdpSocket},
     os::fd::AsFd,
 };
@@ -151,6 +152,54 @@ fn a_ticket_that_is_not_remembered_sends_no_record_whatever_the_socket_says() {
             assert_eq!(sent(0x5100_0005), 7, "another mark is no ticket");
         }
     });
+}
+
+#[test]
+fn a_real_time_to_be_sent_is_no_ticket() {
+    const TICKET: u64 = (abi::TX_TICKET | 5) as u64;
+    in_sandbox(|sandbox| {
+        let lab = up(sandbox);
+        let to = sink(IpVersion::V4);
+        let _receiver = lab.hosts.client().run(|| UdpSocket::bind(to)).unwrap();
+        let socket = lab.udp_server(IpVersion::V4);
+        socket.set_packet_meta(&TRACE.with(7)).unwrap();
+        let registry = pktmeta::registry(&socket).unwrap();
+        let record = TRACE.with(8).to_record(registry).unwrap();
+        let level = abi::SOL_PKTMETA_DGRAM;
+        set_at(&socket, level, TICKET as i32, record.as_bytes()).unwrap();
+        // The monotonic clock, and no flags.
+        let clock = [libc::CLOCK_MONOTONIC, 0].map(i32::to_ne_bytes).concat();
+        set_at(&socket, libc::SOL_SOCKET, libc::SO_TXTIME, &clock).unwrap();
+        let observer = Observer::attach(&lab, sandbox, Place::Interface);
+        // Long past: from a nanosecond that the ticket is, to those that have it in their low words.
+        for (time, trace) in [
+            (TICKET, 8),
+            (1 << 32 | TICKET, 7),
+            (1 << 40 | TICKET, 7),
+            (TICKET + 0x0100_0000, 7),
+            (0, 7),
+        ] {
+            send_at(&socket, to, time);
+            assert_eq!(observer.take_packets(), [(trace, 1)], "{time:#x}");
+        }
+    });
+}
+
+/// Sends a datagram with a time to be sent (`SCM_TXTIME`).
+fn send_at(socket: &UdpSocket, to: SocketAddr, time: u64) {
+    let length = size_of::<libc::cmsghdr>() + size_of_val(&time);
+    let mut control = length.to_ne_bytes().to_vec();
+    for number in [libc::SOL_SOCKET, libc::SCM_TXTIME] {
+        control.extend(number.to_ne_bytes());
+    }
+    control.extend(time.to_ne_bytes());
+    let to = to.into();
+    let buffers = [IoSlice::new(b"x")];
+    let message = MsgHdr::new()
+        .with_addr(&to)
+        .with_buffers(&buffers)
+        .with_control(&control);
+    assert_eq!(SockRef::from(socket).sendmsg(&message, 0).unwrap(), 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Connections: the records of their SYN and of the latest segment, and never another's.
 
 mod closed;
+mod counted;
 mod ending;
 mod handshake;
 mod history;

@@ -14,6 +14,7 @@ use pktmeta_testkit::{
     sandbox::{Sandbox, in_sandbox},
 };
 use std::{
+    ffi::CStr,
     io,
     net::UdpSocket,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
@@ -364,26 +365,16 @@ fn mark_packets(lab: &Lab) -> OwnedFd {
     };
     // Of `struct __sk_buff`.
     let (mark_at, priority_at) = (8, 32);
-    let program = [
+    let marks = [
         store(mark_at, MARK as i32),
         store(priority_at, PRIORITY as i32),
-        libbpf_sys::bpf_insn {
-            imm: TCX_NEXT,
-            ..instruction(libbpf_sys::BPF_ALU64 | libbpf_sys::BPF_MOV, 0)
-        },
-        instruction(libbpf_sys::BPF_JMP | libbpf_sys::BPF_EXIT, 0),
     ];
-    // SAFETY: the instructions and strings outlive the call; no options are passed.
-    let program = descriptor(unsafe {
-        libbpf_sys::bpf_prog_load(
-            libbpf_sys::BPF_PROG_TYPE_SCHED_CLS,
-            c"mark".as_ptr(),
-            c"GPL".as_ptr(),
-            program.as_ptr(),
-            program.len() as _,
-            ptr::null_mut(),
-        )
-    });
+    let program = program(
+        libbpf_sys::BPF_PROG_TYPE_SCHED_CLS,
+        c"mark",
+        &marks,
+        TCX_NEXT,
+    );
     let (ifindex, attach) = (
         lab.hosts.server_ifindex() as i32,
         libbpf_sys::BPF_TCX_INGRESS,
@@ -393,6 +384,34 @@ fn mark_packets(lab: &Lab) -> OwnedFd {
         descriptor(unsafe {
             libbpf_sys::bpf_link_create(program.as_raw_fd(), ifindex, attach, ptr::null())
         })
+    })
+}
+
+/// Loads a program of somebody else's that ends with this result.
+pub(super) fn program(
+    kind: libbpf_sys::bpf_prog_type,
+    name: &CStr,
+    instructions: &[libbpf_sys::bpf_insn],
+    result: i32,
+) -> OwnedFd {
+    let end = [
+        libbpf_sys::bpf_insn {
+            imm: result,
+            ..instruction(libbpf_sys::BPF_ALU64 | libbpf_sys::BPF_MOV, 0)
+        },
+        instruction(libbpf_sys::BPF_JMP | libbpf_sys::BPF_EXIT, 0),
+    ];
+    let program = [instructions, &end].concat();
+    // SAFETY: the instructions and strings outlive the call; no options are passed.
+    descriptor(unsafe {
+        libbpf_sys::bpf_prog_load(
+            kind,
+            name.as_ptr(),
+            c"GPL".as_ptr(),
+            program.as_ptr(),
+            program.len() as _,
+            ptr::null_mut(),
+        )
     })
 }
 

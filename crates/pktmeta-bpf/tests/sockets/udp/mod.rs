@@ -6,7 +6,9 @@ mod fragments;
 mod gro;
 mod group;
 mod load;
+mod lookalikes;
 mod many;
+mod mapped;
 pub(crate) mod message;
 mod receive;
 mod ring;
@@ -14,7 +16,13 @@ mod slots;
 
 use crate::lab::{Lab, version_of};
 use pktmeta::{Error, PacketMeta, Reason};
-use std::net::UdpSocket;
+use std::{net::UdpSocket, os::fd::OwnedFd};
+
+/// An XDP program of somebody else's, which lets packets pass as they are.
+pub(crate) fn passing_xdp() -> OwnedFd {
+    const XDP_PASS: i32 = 2;
+    carriers::program(libbpf_sys::BPF_PROG_TYPE_XDP, c"pass", &[], XDP_PASS)
+}
 
 /// Sends a datagram as `tenant`.
 fn send(lab: &Lab, server: &UdpSocket, tenant: u32, payload: &[u8]) {
