@@ -44,7 +44,7 @@ const BUILD: [Need; 8] = [
 ];
 
 /// What tests and benchmarks need on top.
-const TEST: [Need; 11] = [
+const TEST: [Need; 14] = [
     header("bpf/libbpf.h", "libbpf-dev"),
     program("ip", "iproute2"),
     program("nft", "nftables"),
@@ -54,6 +54,9 @@ const TEST: [Need; 11] = [
     program("tcpdump", "tcpdump"),
     program("curl", "curl"),
     program("nginx", "nginx-light"),
+    program("haproxy", "haproxy"),
+    program("unbound", "unbound"),
+    program("strace", "strace"),
     program("go", "golang-go"),
     program("mypy", "mypy"),
 ];
@@ -191,7 +194,8 @@ mod tests {
         assert_eq!(
             packages.join(" "),
             "gcc libc6-dev make pkg-config libelf-dev zlib1g-dev clang-22 python3 \
-             iproute2 nftables bpftool tshark iperf3 tcpdump curl nginx-light golang-go mypy"
+             iproute2 nftables bpftool tshark iperf3 tcpdump curl nginx-light haproxy unbound strace \
+             golang-go mypy"
         );
     }
 

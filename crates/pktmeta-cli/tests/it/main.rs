@@ -23,6 +23,7 @@ mod loaders;
 mod output;
 mod registry;
 mod restart;
+mod servers;
 mod sockets;
 mod status;
 mod up;
