@@ -194,8 +194,8 @@ mod tests {
         assert_eq!(
             packages.join(" "),
             "gcc libc6-dev make pkg-config libelf-dev zlib1g-dev clang-22 python3 \
-             iproute2 nftables bpftool tshark iperf3 tcpdump curl nginx-light haproxy unbound strace \
-             golang-go mypy"
+             libbpf-dev iproute2 nftables bpftool tshark iperf3 tcpdump curl nginx-light haproxy \
+             unbound strace golang-go mypy"
         );
     }
 
