@@ -240,6 +240,14 @@ impl Dir {
         })
     }
 
+    /// Gives an entry the name of another, which goes at the same moment if it is there.
+    pub(crate) fn replace(&self, name: &str, other: &str) -> Result<(), Error> {
+        rustix::fs::renameat(&self.fd, name, &self.fd, other).context(|| {
+            let (from, to) = (self.path_of(name), self.path_of(other));
+            format!("rename {} to {}", from.display(), to.display())
+        })
+    }
+
     /// Removes an entry that is no directory; it may be gone already.
     pub(crate) fn unlink(&self, name: &str) -> Result<(), Error> {
         self.remove(name, AtFlags::empty()).map(drop)

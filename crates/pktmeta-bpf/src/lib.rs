@@ -19,6 +19,7 @@ pub mod headers;
 pub mod hooks;
 pub mod host;
 mod links;
+mod names;
 mod object;
 mod pins;
 mod registry;

@@ -8,6 +8,7 @@
 //! BPFFS/pktmeta-aside/...                   the same, of what is being made or taken down
 //! BPFFS/pktmeta-lock/                       held by the command that changes something
 //! BPFFS/pktmeta-registry                    the fields, see registry.rs
+//! BPFFS/pktmeta-names                       what their values are called, see names.rs
 //! BPFFS/pktmeta-secret                      what proves records, for root alone
 //! ```
 //!

@@ -1,6 +1,7 @@
 //! The registry of the host: an array map pinned in bpffs, a field's entry at its number. Entry 0,
 //! which is no field's, begins with a hash of all fields and ends with the registry's id. Its secret
-//! has a map of its own: whoever may read the fields need not be able to forge records.
+//! has a map of its own: whoever may read the fields need not be able to forge records. So have the
+//! names of values, see names.rs.
 
 use crate::{
     bind::{Binding, Image},
@@ -9,6 +10,7 @@ use crate::{
     error::{Context, Error},
     hooks::xdp::labels,
     host,
+    names::{self, Names},
     pins::Pins,
     sys,
 };
@@ -19,7 +21,7 @@ use libbpf_rs::{
 use pktmeta_core::{
     FieldInfo, Registry, TlvType, abi,
     registry::Wanted,
-    schema::{Schema, nearest},
+    schema::{Dictionary, Schema, nearest},
     seal::{self, Secret},
 };
 use std::{
@@ -98,6 +100,23 @@ impl HostRegistry {
         }
     }
 
+    /// As [`HostRegistry::read`], with the names that their owners' schemas give to values.
+    ///
+    /// # Errors
+    /// The pins cannot be read.
+    pub fn dictionary(&self) -> Result<Dictionary, Error> {
+        match self.bpffs.open()? {
+            Some(root) => self.dictionary_in(&root),
+            None => Ok(Dictionary::new(self.read()?, [])),
+        }
+    }
+
+    pub(crate) fn dictionary_in(&self, root: &Dir) -> Result<Dictionary, Error> {
+        let registry = self.read_in(root)?;
+        let names = Names::read(root, registry.id())?;
+        Ok(names.of(registry))
+    }
+
     fn read_in(&self, root: &Dir) -> Result<Registry, Error> {
         if !root.has(PIN)? {
             return Ok(Registry::new().with_id(new_id()).with_secret(new_secret()?));
@@ -120,8 +139,8 @@ impl HostRegistry {
         })
     }
 
-    /// Which registry it is, and whether its fields are those that they were: what who keeps its
-    /// numbers compares after each use of them. `None` if there is none.
+    /// Which registry it is, and whether its fields and names are those that they were: what who
+    /// keeps them compares after each use of them. `None` if there is none.
     ///
     /// # Errors
     /// The pin cannot be read.
@@ -140,10 +159,12 @@ impl HostRegistry {
         };
         let about = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY);
         let about = about.context(|| "read the registry".into())?;
+        let names = names::map_id(&root)?;
         Ok(about.and_then(|bytes| {
             Some(RegistryState {
                 id: *bytes.last_chunk()?,
                 fields: *bytes.first_chunk()?,
+                names,
             })
         }))
     }
@@ -203,9 +224,16 @@ impl HostRegistry {
             wanted
         });
         let fields = register(&mut after, wanted)?;
+        let names_before = Names::read(root, before.id())?;
+        let names = names_before.with(&after, schemas)?;
         let done = and(&after)?;
         self.create(root, &after)?;
-        self.store(root, &before, &after)?;
+        // First: a number is never shown by the name that an older schema gave it.
+        names.write(root)?;
+        if let Err(error) = self.store(root, &before, &after) {
+            names_before.write(root)?;
+            return Err(error);
+        }
         let registered = fields.into_iter().map(|field| Registered {
             field,
             before: before.by_name(field.name.as_str()).copied(),
@@ -228,7 +256,7 @@ impl HostRegistry {
         let root = locked.root();
         if !root.has(PIN)? {
             // Of a removal that was killed.
-            root.unlink(SECRET)?;
+            self.forget(root)?;
             return which.fields_of(&Registry::new());
         }
         let before = self.read_in(root)?;
@@ -249,6 +277,9 @@ impl HostRegistry {
         let mut after = before.clone();
         removed.retain(|field| after.remove(field.name.as_str()).is_some());
         self.store(root, &before, &after)?;
+        Names::read(root, after.id())?
+            .with(&after, [])?
+            .write(root)?;
         self.remove_if_unused(root, &after)?;
         Ok(removed)
     }
@@ -354,9 +385,9 @@ impl HostRegistry {
 
     /// Removes the maps, the secret last. The lock is held.
     pub(crate) fn forget(&self, root: &Dir) -> Result<(), Error> {
-        [PIN, SECRET]
-            .into_iter()
-            .try_for_each(|name| root.unlink(name))
+        root.unlink(PIN)?;
+        names::forget(root)?;
+        root.unlink(SECRET)
     }
 
     /// Writes what differs. The lock is held.
@@ -388,7 +419,7 @@ impl HostRegistry {
     pub(crate) fn forget_unkept(&self, root: &Dir) -> Result<(), Error> {
         if !root.has(PIN)? {
             // One that was not made, or not removed, to its end.
-            return root.unlink(SECRET);
+            return self.forget(root);
         }
         let before = self.read_in(root)?;
         let mut after = before.clone();
@@ -396,6 +427,9 @@ impl HostRegistry {
             after.remove(field.name.as_str());
         }
         self.store(root, &before, &after)?;
+        Names::read(root, after.id())?
+            .with(&after, [])?
+            .write(root)?;
         self.remove_if_unused(root, &after)
     }
 
@@ -650,6 +684,8 @@ pub struct RegistryState {
     id: [u8; 4],
     /// A hash of its fields.
     fields: [u8; 8],
+    /// The kernel's number for the map of its names.
+    names: Option<u32>,
 }
 
 impl RegistryState {

@@ -339,7 +339,7 @@ fn print_labels(labels: &[LabelStatus]) -> Result<(), Unwritten> {
     let mut rows = Table::new(["prefix", "label", "packets"]);
     for label in most.iter().take(SHOWN) {
         let values = label.values.iter();
-        let values = values.map(|(field, value)| format!("{}:{value}", field.name));
+        let values = values.map(|known| format!("{}:{}", known.info.name, known.text));
         rows.row([
             label.prefix.clone().into(),
             values.collect::<Vec<_>>().join(" ").into(),
@@ -355,9 +355,9 @@ fn print_labels(labels: &[LabelStatus]) -> Result<(), Unwritten> {
 
 fn label_json(label: &LabelStatus) -> Value {
     let values = label.values.iter();
-    let values = values.map(|(field, value)| {
-        let value = value_json(field.kind, value);
-        (field.name.to_string(), value)
+    let values = values.map(|known| {
+        let value = value_json(known.info.kind, &known.value);
+        (known.info.name.to_string(), value)
     });
     json!({
         "prefix": label.prefix,

@@ -89,12 +89,12 @@ impl Fields {
     pub(crate) fn dictionary(&self, bpffs: &Path) -> anyhow::Result<Dictionary> {
         let schemas = self.schema.iter().map(|file| read_schema(file));
         let schemas: Vec<Schema> = schemas.collect::<Result<_, _>>()?;
-        let registry = match self.host || schemas.is_empty() {
-            true => HostRegistry::new(bpffs).read()?,
-            false => Schema::registry(&schemas).map_err(|error| {
-                anyhow!("{error}\n  = `pktmeta check` with these files shows both sides")
-            })?,
-        };
+        if self.host || schemas.is_empty() {
+            return Ok(HostRegistry::new(bpffs).dictionary()?.with(&schemas));
+        }
+        let registry = Schema::registry(&schemas).map_err(|error| {
+            anyhow!("{error}\n  = `pktmeta check` with these files shows both sides")
+        })?;
         Ok(Dictionary::new(registry, &schemas))
     }
 }

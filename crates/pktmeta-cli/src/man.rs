@@ -50,10 +50,14 @@ pub(crate) const EXIT_CODES: [(Option<&str>, &str, &str); 12] = [
 ];
 
 /// Files that commands make or read.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     (
         "/sys/fs/bpf/pktmeta-registry",
         "the fields of this host and their numbers; --bpffs and PKTMETA_BPFFS name another mount",
+    ),
+    (
+        "/sys/fs/bpf/pktmeta-names",
+        "what the values of their enumerations and bits are called",
     ),
     ("/sys/fs/bpf/pktmeta/", "what is attached, and its maps"),
     (

@@ -83,7 +83,7 @@ fn listed(bpffs: &Path, scope: SocketScope) -> anyhow::Result<(Dictionary, Vec<S
     let host = HostRegistry::new(bpffs);
     for _ in 0..3 {
         let state = host.state()?;
-        let dictionary = Dictionary::new(host.read()?, []);
+        let dictionary = host.dictionary()?;
         let sockets = Datapath::new(bpffs).sockets(scope)?;
         // Else the records may have numbers of another registry.
         if host.state()? == state {

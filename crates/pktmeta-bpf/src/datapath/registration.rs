@@ -2,25 +2,29 @@
 
 use super::{Datapath, UpOptions};
 use crate::{
+    dir::Dir,
     error::{Context, Error},
     hooks::{Hook, tc},
+    names::Names,
     registry,
 };
 use pktmeta_core::{
     Registry, builtin,
-    schema::{Schema, SchemaField},
+    schema::{Dictionary, Schema, SchemaField},
 };
 
 /// The fields before and after an `up`.
 pub(super) struct Registration {
     pub(super) before: Registry,
     pub(super) after: Registry,
+    pub(super) names_before: Names,
+    pub(super) names_after: Names,
     /// Names of the fields that this interface's programs must leave alone.
     pub(super) unproduced: Vec<String>,
 }
 
 impl Registration {
-    pub(super) fn new(datapath: &Datapath, options: &UpOptions) -> Result<Self, Error> {
+    pub(super) fn new(datapath: &Datapath, root: &Dir, options: &UpOptions) -> Result<Self, Error> {
         let before = datapath.registry().read()?;
         let mut after = before.clone();
         let (produced, unproduced): (Vec<_>, Vec<_>) = builtin_fields()?
@@ -30,11 +34,19 @@ impl Registration {
         let wanted = produced.iter().chain(schemas).map(|field| field.wanted);
         registry::register(&mut after, wanted)?;
         let name = |field: &SchemaField| field.wanted.name.to_string();
+        let names_before = Names::read(root, before.id())?;
         Ok(Self {
+            names_after: names_before.with(&after, &options.schemas)?,
+            names_before,
             before,
             after,
             unproduced: unproduced.iter().map(name).collect(),
         })
+    }
+
+    /// The fields afterwards, and what their values are called.
+    pub(super) fn dictionary(&self) -> Dictionary {
+        self.names_after.of(self.after.clone())
     }
 
     /// True if the hook has something to do.

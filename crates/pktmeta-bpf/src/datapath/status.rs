@@ -16,7 +16,7 @@ use crate::{
     pins::{self, Pins},
     sys::{self, ProgramStats},
 };
-use pktmeta_core::{FieldInfo, Registry};
+use pktmeta_core::{FieldInfo, schema::Dictionary};
 use std::os::fd::AsFd;
 
 /// The datapath as it is.
@@ -108,15 +108,15 @@ pub(super) fn status(datapath: &Datapath) -> Result<Status, Error> {
         return Ok(status);
     };
     status.unfinished = pins::is_unsettled(&root)? && !Bpffs::is_locked(&root)?;
-    let registry = datapath.registry().read()?;
-    status.fields = registry.fields().to_vec();
+    let dictionary = datapath.registry().dictionary_in(&root)?;
+    status.fields = dictionary.registry().fields().to_vec();
     let Some(pins) = Pins::of_datapath(&root)? else {
         return Ok(status);
     };
     for pinned in PinnedInterface::all(&pins)? {
         status
             .interfaces
-            .push(interface_status(&pinned, &registry)?);
+            .push(interface_status(&pinned, &dictionary)?);
     }
     for pinned in PinnedDelivery::all(&pins)? {
         status.deliveries.push(delivery_status(pinned)?);
@@ -126,7 +126,7 @@ pub(super) fn status(datapath: &Datapath) -> Result<Status, Error> {
 
 fn interface_status(
     pinned: &PinnedInterface,
-    registry: &Registry,
+    dictionary: &Dictionary,
 ) -> Result<InterfaceStatus, Error> {
     let mut status = pinned.status()?;
     for hook in hooks::INTERFACE {
@@ -136,7 +136,7 @@ fn interface_status(
         }
     }
     if pinned.pins.has(labels::MAPS[0])? {
-        status.labels = labels::read(&pinned.pins, registry)?;
+        status.labels = labels::read(&pinned.pins, dictionary)?;
     }
     Ok(status)
 }

@@ -160,7 +160,7 @@ fn attach(locked: &Locked, datapath: &Datapath, options: &UpOptions) -> Result<U
         None => None,
     };
     let plan = Plan::new(&pins, &aside, options)?;
-    let registration = Registration::new(datapath, options)?;
+    let registration = Registration::new(datapath, root, options)?;
     let fields = Fields::register(datapath.registry(), root, &registration)?;
     if let Plan::Add(cgroup, _) = &plan {
         let shared = pins
@@ -295,6 +295,8 @@ impl<'a> Fields<'a> {
             root,
             undo: Some(undo),
         };
+        // First: a number is never shown by the name that an older schema gave it.
+        registration.names_after.write(root)?;
         let Registration { before, after, .. } = registration;
         fields.host.store(root, before, after)?;
         Ok(fields)
@@ -310,8 +312,14 @@ impl Drop for Fields<'_> {
         let undone = match self.undo.take() {
             None => Ok(()),
             Some(Undo::Remove) => self.host.forget(self.root),
-            Some(Undo::Restore(Registration { before, after, .. })) => {
-                self.host.store(self.root, after, before)
+            Some(Undo::Restore(Registration {
+                before,
+                after,
+                names_before,
+                ..
+            })) => {
+                let restored = self.host.store(self.root, after, before);
+                restored.and_then(|()| names_before.write(self.root))
             }
         };
         if let Err(error) = undone {
@@ -336,7 +344,7 @@ fn label(
     options: &UpOptions,
     registration: &Registration,
 ) -> Result<bool, Error> {
-    let entries = labels::entries(&options.labels, &registration.after, &options.schemas)?;
+    let entries = labels::entries(&options.labels, &registration.dictionary())?;
     let link = match entries.is_empty() {
         true => Link::Ethernet, // nothing is looked for in packets
         false => Link::of(name, id.ifindex)?,

@@ -39,12 +39,12 @@ impl<'a> Source<'a> {
         let host = HostRegistry::new(bpffs);
         // First: of a registry that changes in between, the change is seen later.
         let state = host.state()?;
-        let registry = host.read()?;
+        let dictionary = host.dictionary()?;
         Ok(Self {
             cgroup,
             datagrams,
-            watch: Watch::new(cgroup, &registry, datagrams)?,
-            dictionary: Dictionary::new(registry, []),
+            watch: Watch::new(cgroup, dictionary.registry(), datagrams)?,
+            dictionary,
             host,
             state,
             since: Duration::ZERO,
@@ -95,9 +95,9 @@ impl<'a> Source<'a> {
         Ok(events.filter(|event| event.time >= self.since).collect())
     }
 
-    /// The registry has other fields now; numbers do not change their meaning.
+    /// The registry has other fields or names now; numbers do not change their meaning.
     fn read_names(&mut self, now: RegistryState) -> anyhow::Result<()> {
-        self.dictionary = Dictionary::new(self.host.read()?, []);
+        self.dictionary = self.host.dictionary()?;
         self.state = Some(now);
         Ok(())
     }
@@ -109,8 +109,8 @@ impl<'a> Source<'a> {
         now: RegistryState,
         events: &mut Vec<Event>,
     ) -> anyhow::Result<Dictionary> {
-        let registry = self.host.read()?;
-        let next = Watch::new(self.cgroup, &registry, self.datagrams)?;
+        let dictionary = self.host.dictionary()?;
+        let next = Watch::new(self.cgroup, dictionary.registry(), self.datagrams)?;
         // From here on both see all: what comes is for the next to tell.
         let since = monotonic();
         let (last, lost) = mem::replace(&mut self.watch, next).end()?;
@@ -120,7 +120,7 @@ impl<'a> Source<'a> {
         self.since = since;
         self.lost += lost;
         self.state = Some(now);
-        Ok(Dictionary::new(registry, []))
+        Ok(dictionary)
     }
 }
 

@@ -20,6 +20,7 @@ mod killed;
 mod lab;
 mod links;
 mod loaders;
+mod names;
 mod output;
 mod registry;
 mod restart;

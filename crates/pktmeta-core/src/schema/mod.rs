@@ -22,7 +22,7 @@ use crate::{
     registry::{GroMerge, Policy, Registry, Wanted, Writers},
     seal,
 };
-use source::{FieldSource, Gro, Passing, Source, Varies, Writer};
+use source::{FieldSource, Gro, Passing, Source, Sources, Varies, Writer};
 use std::ops::Range;
 use toml::Spanned;
 
@@ -130,6 +130,13 @@ impl Schema {
     #[must_use]
     pub fn area(&self) -> usize {
         area(self.fields.iter().map(|field| field.wanted.kind))
+    }
+
+    /// Reads what [`Dictionary::names`] writes.
+    fn parse_names(text: &str) -> Option<Vec<Self>> {
+        let sources: Sources = toml::from_str(text).ok()?;
+        let schemas = sources.schema.iter();
+        schemas.map(|source| Self::check(source).ok()).collect()
     }
 
     fn check(source: &Source) -> Result<Self, Mistake> {

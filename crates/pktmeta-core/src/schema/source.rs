@@ -16,6 +16,14 @@ pub(super) struct Source {
     pub(super) field: Vec<FieldSource>,
 }
 
+/// Schemas of several owners in one text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sources {
+    #[serde(default)]
+    pub(super) schema: Vec<Source>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FieldSource {

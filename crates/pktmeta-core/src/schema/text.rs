@@ -4,7 +4,7 @@ use super::{Schema, SchemaField};
 use crate::{
     field::Value,
     record::{ParseError, Record, Tag, TlvType},
-    registry::{FieldInfo, Registry},
+    registry::{FieldInfo, Registry, Wanted},
 };
 use std::fmt;
 
@@ -35,11 +35,54 @@ impl Dictionary {
     /// The fields of `registry`; those that one of `schemas` describes have names for their values.
     #[must_use]
     pub fn new<'a>(registry: Registry, schemas: impl IntoIterator<Item = &'a Schema>) -> Self {
+        let fields = Vec::new();
+        Self { registry, fields }.with(schemas)
+    }
+
+    /// The fields of `registry` with the names that another dictionary's [`Dictionary::names`] had
+    /// for the same fields; without names if the text is something else.
+    #[must_use]
+    pub fn with_names(registry: Registry, names: &str) -> Self {
+        let schemas = Schema::parse_names(names).unwrap_or_default();
+        let mut dictionary = Self::new(registry, &schemas);
+        let Self { registry, fields } = &mut dictionary;
+        fields.retain(|field| registry.fields().iter().any(|info| means(field, info)));
+        dictionary
+    }
+
+    /// The same fields, with the names of `schemas` in the place of those that they had.
+    #[must_use]
+    pub fn with<'a>(mut self, schemas: impl IntoIterator<Item = &'a Schema>) -> Self {
         let fields = schemas.into_iter().flat_map(Schema::fields);
-        Self {
-            registry,
-            fields: fields.cloned().collect(),
+        self.fields.splice(..0, fields.cloned());
+        self
+    }
+
+    /// What the values of the registry's fields are called, as text that [`Dictionary::with_names`]
+    /// reads: schemas in TOML.
+    #[must_use]
+    pub fn names(&self) -> String {
+        let mut named: Vec<_> = self
+            .registry
+            .fields()
+            .iter()
+            .filter_map(|info| self.field(info))
+            .filter(|field| !field.names.is_empty())
+            .collect();
+        named.sort_by_key(|field| field.wanted.owner);
+        let mut text = String::new();
+        for of_owner in named.chunk_by(|a, b| a.wanted.owner == b.wanted.owner) {
+            text += &format!("[[schema]]\nowner = \"{}\"\n", of_owner[0].wanted.owner);
+            for field in of_owner {
+                let Wanted { name, kind, .. } = field.wanted;
+                let names = field.names.iter();
+                let names = names.map(|(name, number)| format!("{name} = {number}"));
+                let names = names.collect::<Vec<_>>().join(", ");
+                text += "[[schema.field]]\n";
+                text += &format!("name = \"{name}\"\ntype = \"{kind}\"\nnames = {{ {names} }}\n");
+            }
         }
+        text
     }
 
     /// True if no field has a number.
@@ -122,7 +165,9 @@ impl Dictionary {
         &self.registry
     }
 
-    fn known(&self, info: &FieldInfo, value: Value) -> Known {
+    /// A value of a field of this registry, and how people read it.
+    #[must_use]
+    pub fn known(&self, info: &FieldInfo, value: Value) -> Known {
         let field = self.field(info);
         let text = field.map_or_else(|| value.to_string(), |field| field.display_value(&value));
         Known {
@@ -157,6 +202,17 @@ impl Dictionary {
         }
     }
 
+    /// Reads what a person writes for a value of a field of this registry.
+    ///
+    /// # Errors
+    /// What would have been right, as a phrase.
+    pub fn parse_value(&self, info: &FieldInfo, text: &str) -> Result<Value, String> {
+        match self.field(info) {
+            Some(field) => field.parse_value(text),
+            None => Value::parse(info.kind, text),
+        }
+    }
+
     fn unknown(&self, name: &str) -> TextError {
         let names = self.registry.fields().iter();
         let names: Vec<_> = names.map(|field| field.name.as_str()).collect();
@@ -169,10 +225,7 @@ impl Dictionary {
     }
 
     fn value_bytes(&self, info: &FieldInfo, text: &str) -> Result<Vec<u8>, TextError> {
-        let value = match self.field(info) {
-            Some(field) => field.parse_value(text),
-            None => Value::parse(info.kind, text),
-        };
+        let value = self.parse_value(info, text);
         let bytes = value.map(|value| value.encode(info.kind));
         // Both parsers give only values that fit; what they refuse comes with what they want.
         let wanted = match bytes {
@@ -610,6 +663,58 @@ type = "bytes[64]"
         assert!(nothing.is_empty());
         let error = nothing.encode(["tenant=1"]).unwrap_err().to_string();
         assert!(error.contains("no field is known"), "{error}");
+    }
+
+    #[test]
+    fn names_are_kept_as_text_and_belong_to_the_field_that_they_were_written_for() {
+        let schema = |verdict: &str, names: &str| {
+            let text = format!(
+                "owner = \"edge\"\n[[field]]\nname = \"tenant\"\ntype = \"u32\"\n\
+                 [[field]]\nname = \"verdict\"\ntype = \"{verdict}\"\nnames = {names}\n"
+            );
+            Schema::parse("edge.toml", &text).unwrap()
+        };
+        let path = "owner = \"path\"\n[[field]]\nname = \"seen\"\ntype = \"bits16\"\n\
+                    names = { tls = 0, cut = 9 }\n";
+        let path = Schema::parse("path.toml", path).unwrap();
+        let old = schema("enum8", "{ pass = 0, log = 7 }");
+        let kept = dictionary(&[old.clone(), path.clone()]).names();
+        assert!(!kept.contains("tenant"), "{kept}");
+
+        let registry = Schema::registry([&old, &path]).unwrap();
+        let read = Dictionary::with_names(registry.clone(), &kept);
+        assert_eq!(read.names(), kept);
+        let record = read.encode(["verdict=log", "seen=tls|cut"]).unwrap();
+        let shown = |dictionary: &Dictionary| {
+            let entries = dictionary.decode(&record);
+            entries.iter().map(Entry::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&read), ["verdict=log", "seen=tls|cut"]);
+
+        let newer = read.with(&[schema("enum8", "{ pass = 0, drop = 7 }")]);
+        assert_eq!(shown(&newer), ["verdict=drop", "seen=tls|cut"]);
+        let read = Dictionary::with_names(registry.clone(), &newer.names());
+        assert_eq!(shown(&read), shown(&newer));
+
+        // Of another type, of another owner, of a field that is not registered.
+        let numbers = ["verdict=7", "seen=513"];
+        for other in [
+            kept.replace("enum8", "enum16").replace("bits16", "bits32"),
+            kept.replace("edge", "core").replace("path", "way"),
+            kept.replace("verdict", "judged").replace("seen", "met"),
+            kept[..kept.len() - 3].to_owned(),
+            String::new(),
+        ] {
+            let read = Dictionary::with_names(registry.clone(), &other);
+            assert_eq!(shown(&read), numbers, "{other}");
+            assert!(read.encode(["verdict=log"]).is_err() && read.names().is_empty());
+            assert!(
+                read.info("judged")
+                    .unwrap_err()
+                    .to_string()
+                    .contains("no field is called")
+            );
+        }
     }
 
     #[test]

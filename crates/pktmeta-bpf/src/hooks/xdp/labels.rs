@@ -6,7 +6,10 @@ use crate::{
     object::Object,
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
-use pktmeta_core::{FieldInfo, Registry, Tag, TlvType, Value, schema::Schema};
+use pktmeta_core::{
+    Tag, TlvType, Value,
+    schema::{Dictionary, Known},
+};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -76,7 +79,7 @@ pub struct LabelStatus {
     /// The prefix, such as `192.0.2.0/24`.
     pub prefix: String,
     /// What packets from it get, also by shorter prefixes around it.
-    pub values: Vec<(FieldInfo, Value)>,
+    pub values: Vec<Known>,
     /// Packets that got this, and so had no longer prefix.
     pub packets: u64,
 }
@@ -100,7 +103,7 @@ pub(crate) fn store(object: &Object, entries: &[Entry]) -> Result<(), Error> {
 }
 
 /// The labels of the program whose maps are pinned in `directory`, in the order of their prefixes.
-pub(crate) fn read(directory: &Dir, registry: &Registry) -> Result<Vec<LabelStatus>, Error> {
+pub(crate) fn read(directory: &Dir, dictionary: &Dictionary) -> Result<Vec<LabelStatus>, Error> {
     let [labels, hits] = MAPS.map(|name| directory.open_map(name));
     let (labels, hits) = (labels?, hits?);
     let mut entries: Vec<_> = labels
@@ -119,9 +122,10 @@ pub(crate) fn read(directory: &Dir, registry: &Registry) -> Result<Vec<LabelStat
             values: value
                 .chunks_exact(LABEL_SIZE)
                 .filter_map(|label| {
-                    let field = registry.by_type(Tag::from_byte(label[0])?.tlv()?)?;
+                    let number = Tag::from_byte(label[0])?.tlv()?;
+                    let field = dictionary.registry().by_type(number)?;
                     let bytes = label[LABEL_VALUE_AT..].get(..label[1].into())?;
-                    Some((*field, Value::decode(field.kind, bytes)?))
+                    Some(dictionary.known(field, Value::decode(field.kind, bytes)?))
                 })
                 .collect(),
         })
@@ -139,15 +143,11 @@ fn read_hits(hits: &MapHandle, labels: &[u8]) -> Option<u64> {
 pub(crate) type Entry = ([u8; KEY_SIZE], [u8; VALUE_SIZE]);
 
 /// Entries of the longest-prefix-match map that give every address the labels of all prefixes
-/// that it is in: for each field the longest such prefix counts. `schemas` have the names of values.
-pub(crate) fn entries(
-    labels: &[Label],
-    registry: &Registry,
-    schemas: &[Schema],
-) -> Result<Vec<Entry>, Error> {
+/// that it is in: for each field the longest such prefix counts.
+pub(crate) fn entries(labels: &[Label], dictionary: &Dictionary) -> Result<Vec<Entry>, Error> {
     let mut given: BTreeMap<Prefix, Values> = BTreeMap::new();
     for label in labels {
-        let (tlv, value) = resolve(label, registry, schemas)?;
+        let (tlv, value) = resolve(label, dictionary)?;
         if let Some(other) = given
             .entry(label.prefix)
             .or_default()
@@ -179,7 +179,7 @@ pub(crate) fn entries(
         }
         let mut bytes = [0; VALUE_SIZE];
         for (label, (&tlv, value)) in bytes.chunks_exact_mut(LABEL_SIZE).zip(&values) {
-            if let Some(field) = registry.by_type(tlv) {
+            if let Some(field) = dictionary.registry().by_type(tlv) {
                 label[0] = field.tag().byte();
                 label[1] = value.len() as u8; // at most LABEL_VALUE_MAX
                 label[2] = field.place.unwrap_or(0);
@@ -213,11 +213,8 @@ const LABEL_SIZE: usize = 24;
 const LABEL_VALUE_AT: usize = 8;
 const LABEL_VALUE_MAX: u8 = 16;
 
-fn resolve(
-    label: &Label,
-    registry: &Registry,
-    schemas: &[Schema],
-) -> Result<(TlvType, Vec<u8>), Error> {
+fn resolve(label: &Label, dictionary: &Dictionary) -> Result<(TlvType, Vec<u8>), Error> {
+    let registry = dictionary.registry();
     let wrong = |why: String| Error::new(format!("label \"{label}\""), why);
     let field = registry.by_name(&label.field).ok_or_else(|| {
         let names: Vec<_> = registry
@@ -244,13 +241,7 @@ fn resolve(
             )),
         );
     }
-    let named = schemas
-        .iter()
-        .find_map(|schema| schema.by_name(&label.field));
-    let value = match named {
-        Some(named) => named.parse_value(&label.value),
-        None => Value::parse(field.kind, &label.value),
-    };
+    let value = dictionary.parse_value(field, &label.value);
     let value = value.map_err(|wanted| {
         wrong(format!(
             "{:?} is no value for {}: {}",
@@ -369,23 +360,20 @@ mod tests {
     use super::*;
     use pktmeta_core::schema::Schema;
 
-    fn registry() -> Registry {
-        let mut registry = Registry::new();
+    fn dictionary() -> Dictionary {
         let schema = "owner = \"edge\"\n\
              [[field]]\nname = \"tenant\"\ntype = \"u32\"\n\
              [[field]]\nname = \"zone\"\ntype = \"u8\"\n\
              [[field]]\nname = \"odd\"\ntype = \"bytes[17]\"\n\
              [[field]]\nname = \"odd8\"\ntype = \"u8\"\n\
              [[field]]\nname = \"app_only\"\ntype = \"u8\"\nwriters = [\"app\"]\n";
-        for field in Schema::parse("edge.toml", schema).unwrap().fields() {
-            registry.register(&field.wanted).unwrap();
-        }
-        registry
+        let schema = Schema::parse("edge.toml", schema).unwrap();
+        Dictionary::new(Schema::registry([&schema]).unwrap(), [&schema])
     }
 
     fn all(texts: &[&str]) -> Result<Vec<Entry>, Error> {
         let labels: Result<Vec<Label>, _> = texts.iter().map(|text| text.parse()).collect();
-        entries(&labels?, &registry(), &[])
+        entries(&labels?, &dictionary())
     }
 
     #[test]
@@ -455,7 +443,7 @@ mod tests {
             })
             .collect();
         let started = std::time::Instant::now();
-        assert_eq!(entries(&labels, &registry(), &[]).unwrap().len(), 60_000);
+        assert_eq!(entries(&labels, &dictionary()).unwrap().len(), 60_000);
         // It was minutes when each prefix was compared with every other.
         assert!(started.elapsed() < std::time::Duration::from_secs(10));
     }
