@@ -48,7 +48,7 @@ pub trait TcpMeta: TcpSocket {
     /// had sent `position` others. A proxy that has read N bytes asks for the next request by N.
     ///
     /// Of a byte that arrived more than once, the record of the first copy. Only the low 32 bits of
-    /// the position are compared: ask for what is less than 2 GiB away.
+    /// the position are compared: ask for nothing that is 3 GiB behind what arrived, or 1 GiB ahead of it.
     ///
     /// # Errors
     /// [`Error::Forgotten`] if that is no longer known, or was not remembered;

@@ -81,19 +81,29 @@ static __always_inline void history_add(struct history *history, __u32 sequence,
 	bpf_spin_unlock(&history->lock);
 }
 
+/* How far ahead of what arrived a segment may be: as wide as a window can be (RFC 7323, 2.3). */
+#define HISTORY_AHEAD (1u << 30)
+
 /*
  * Copies the record of the first segment that came with a byte: 0; or -EAGAIN: none has;
- * -ESTALE: it is not known, or not any more. The position's low 32 bits are enough: what is known
- * is not further away. received is how much the application could have read.
+ * -ESTALE: it is not known, or not any more. The position's low 32 bits say which byte, from 3 GiB
+ * behind what arrived to 1 GiB ahead. received is how much the application could have read.
  */
 static __always_inline long history_find(struct history *history, __u32 position, __u64 received,
 					 struct pktmeta_copy *to)
 {
-	__u64 wanted = received + (__s32)(position - (__u32)received);
-	long err = wanted < received ? -PKTMETA_ESTALE : -PKTMETA_EAGAIN;
+	__u32 ahead = position - (__u32)received;
+	__u64 wanted = received + ahead;
+	long err;
 	__u32 i;
 
+	if (ahead >= HISTORY_AHEAD)
+		wanted -= 1ull << 32;
 	bpf_spin_lock(&history->lock);
+	/* A FIN is counted as received (tcp_fin), but is no byte. */
+	if (received == history->end + 1)
+		received = history->end;
+	err = wanted < received ? -PKTMETA_ESTALE : -PKTMETA_EAGAIN;
 	for (i = 0; i < PKTMETA_HISTORY_SEGMENTS; i++) {
 		/* The oldest first: a copy that came later is not what was read. */
 		__u32 slot = (history->next + i) % PKTMETA_HISTORY_SEGMENTS;

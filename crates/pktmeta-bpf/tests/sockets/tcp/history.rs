@@ -4,7 +4,12 @@ use super::*;
 use crate::{lab::TENANT, tally::Random};
 use peer::Peer;
 use pktmeta_bpf::UpOptions;
-use std::{collections::BTreeMap, os::fd::AsFd};
+use std::{
+    collections::BTreeMap,
+    net::Shutdown,
+    os::fd::{AsFd, AsRawFd},
+    ptr,
+};
 
 /// Segments that are remembered.
 const SEGMENTS: usize = 32;
@@ -230,6 +235,80 @@ fn the_latest_segments_are_remembered_and_the_others_forgotten() {
                     assert_eq!(number_at(peer.socket(), position), *number);
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn a_byte_behind_the_end_of_a_stream_has_not_arrived() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            listener.remember_segments().unwrap();
+            for bytes in [0, 1, 10] {
+                let mut client = lab.connect(listener.local_addr().unwrap(), 2);
+                let (mut server, _) = listener.accept().unwrap();
+                client.write_all(&vec![b'!'; bytes]).unwrap();
+                client.shutdown(Shutdown::Write).unwrap();
+                assert_eq!(server.read_to_end(&mut Vec::new()).unwrap(), bytes);
+                let check = || {
+                    for position in 0..bytes {
+                        number_at(&server, position as u64);
+                    }
+                    for position in bytes..bytes + 3 {
+                        let missing = meta_at(&server, position as u64);
+                        assert_eq!(missing, Err(Missing::NotArrived), "{position} of {bytes}");
+                    }
+                };
+                check();
+                server.shutdown(Shutdown::Write).unwrap();
+                assert_eq!(client.read(&mut [0]).unwrap(), 0);
+                check();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_byte_more_than_two_gibibytes_back_is_forgotten_and_not_one_to_come() {
+    /// Read without being copied (tcp(7), `MSG_TRUNC`).
+    fn skip(socket: &TcpStream) -> usize {
+        let (socket, at_most) = (socket.as_raw_fd(), 1 << 20);
+        // SAFETY: with MSG_TRUNC nothing is written to the buffer.
+        let skipped = unsafe { libc::recv(socket, ptr::null_mut(), at_most, libc::MSG_TRUNC) };
+        usize::try_from(skipped).unwrap()
+    }
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let listener = lab.listen(IpVersion::V4);
+        listener.remember_segments().unwrap();
+        let address = listener.local_addr().unwrap();
+        // Over loopback, where segments are large.
+        let client = lab.hosts.server().run(|| TcpStream::connect(address));
+        let (server, _) = listener.accept().unwrap();
+        let sender = thread::spawn(move || {
+            let mut client = client.unwrap();
+            let some = vec![0; 1 << 20];
+            // A little more than 2 GiB.
+            (0..=2 << 10).for_each(|_| client.write_all(&some).unwrap());
+        });
+        let mut received = 0;
+        loop {
+            match skip(&server) {
+                0 => break,
+                skipped => received += skipped as u64,
+            }
+        }
+        sender.join().unwrap();
+        assert!(received > 1 << 31);
+        for back in [1 << 30, 1 << 31, received] {
+            assert_forgotten(&server, received - back);
+        }
+        assert!(server.meta_at(received - 1).unwrap().is_absent());
+        for ahead in [0, (1 << 30) - 1] {
+            let missing = meta_at(&server, received + ahead);
+            assert_eq!(missing, Err(Missing::NotArrived));
         }
     });
 }
