@@ -2,7 +2,7 @@
 
 use crate::{
     dir::{Dir, Owner, is_ours, untrusted},
-    error::{Context, Error},
+    error::{Context, Error, Shown},
     host,
 };
 use rustix::{
@@ -48,12 +48,12 @@ impl Bpffs {
             Ok(found) if is_bpffs(&found) => {}
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             Err(error) => {
-                return Err(error).context(|| format!("look for bpffs on {}", self.path.display()));
+                return Err(error).context(|| format!("look for bpffs on {}", self.path.shown()));
             }
         }
         let root = Dir::walk(&self.path)?;
         let found = rustix::fs::fstatfs(&root)
-            .context(|| format!("look for bpffs on {}", self.path.display()))?;
+            .context(|| format!("look for bpffs on {}", self.path.shown()))?;
         Ok(is_bpffs(&found).then_some(root))
     }
 
@@ -65,7 +65,7 @@ impl Bpffs {
             if let Some(root) = self.open()? {
                 return Ok(root);
             }
-            let tried = || format!("mount bpffs on {}", self.path.display());
+            let tried = || format!("mount bpffs on {}", self.path.shown());
             self.mount().map_err(|error| {
                 let remedy = "name a directory with --bpffs, or mount sysfs on /sys";
                 error.during(tried()).or_remedy(remedy)
@@ -73,7 +73,7 @@ impl Bpffs {
         }
         let why = "others unmount it as often as it is mounted";
         Err(Error::new(
-            format!("mount bpffs on {}", self.path.display()),
+            format!("mount bpffs on {}", self.path.shown()),
             why,
         ))
     }
@@ -83,7 +83,7 @@ impl Bpffs {
         host::check_mounts_last(&self.path)?;
         let (flags, target) = (MountFlags::empty(), point.path_by_fd("."));
         rustix::mount::mount(MOUNT_SOURCE, target, "bpf", flags, OPTIONS).map_err(|error| {
-            let path = self.path.display();
+            let path = self.path.shown();
             let remedy = match error {
                 Errno::PERM => format!(
                     "mounting takes CAP_SYS_ADMIN: run `mount -t bpf -o mode=755 bpf {path}` as root"
@@ -107,14 +107,14 @@ impl Bpffs {
                 Attempt::Held(holder) => {
                     let waited = started.elapsed() >= self.wait;
                     if waited {
-                        let tried = format!("lock {}", root.path().display());
+                        let tried = format!("lock {}", root.path().shown());
                         let why = format!("{holder} changes something there since {:?}", self.wait);
                         return Err(Error::new(tried, why).remedy(
                             "let it end, or end it; then run this again. --wait SECONDS waits longer",
                         ));
                     }
                     if !waits {
-                        let path = root.path().display();
+                        let path = root.path().shown();
                         eprintln!("pktmeta: waits for {holder}, which changes something in {path}");
                     }
                     waits = true;
@@ -165,7 +165,7 @@ impl Locked {
     }
 
     fn attempt(root: BorrowedFd<'_>, path: &Path) -> Result<Attempt, Error> {
-        let tried = || format!("lock {}", path.display());
+        let tried = || format!("lock {}", path.shown());
         loop {
             match rustix::fs::mkdirat(root, LOCK, Mode::RWXU) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -205,7 +205,7 @@ enum Attempt {
 /// Opens the lock, if it is there and only its owner can.
 fn open_lock(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>, Error> {
     let path = path.join(LOCK);
-    let tried = || format!("open the lock {}", path.display());
+    let tried = || format!("open the lock {}", path.shown());
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let lock = match rustix::fs::openat(root, LOCK, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
@@ -216,7 +216,7 @@ fn open_lock(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>, Error
         return Err(untrusted(&path, Owner(stat.st_uid)));
     }
     if Mode::from_raw_mode(stat.st_mode).intersects(Mode::RWXG | Mode::RWXO) {
-        let remedy = format!("`rmdir {}` removes it", path.display());
+        let remedy = format!("`rmdir {}` removes it", path.shown());
         let why = "others can open it, and keep it locked";
         return Err(Error::new(tried(), why).remedy(remedy));
     }

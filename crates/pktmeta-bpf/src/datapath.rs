@@ -15,7 +15,7 @@ pub use up::{AttachMode, Senders, Up, UpOptions};
 
 use crate::{
     bpffs::{Bpffs, Locked},
-    error::Error,
+    error::{Error, Shown},
     host,
     pins::{self, Pins},
     registry::HostRegistry,
@@ -24,6 +24,7 @@ use crate::{
 use delivery::PinnedDelivery;
 use interface::PinnedInterface;
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -129,7 +130,8 @@ fn take_down(locked: &Locked, registry: &HostRegistry, part: Part<'_>) -> Result
             interfaces = PinnedInterface::all(&pins)?;
             let id = interface::find(name)?;
             let (program, here) = (sys::xdp_program(id), host::network_namespace()?);
-            let program = program.map_err(|error| Error::of(format!("look at {name}"), &error))?;
+            let program =
+                program.map_err(|error| Error::of(format!("look at {}", name.shown()), &error))?;
             interfaces.retain(|pinned| {
                 let had = (pinned.id.netns, pinned.id.ifindex) == (here, id) && pinned.has_ended();
                 had || program.is_some_and(|program| pinned.runs(program))
@@ -184,7 +186,7 @@ pub enum Part<'a> {
     /// All there is.
     Everything,
     /// What labels the packets of an interface, in the network namespace of the calling thread.
-    Interface(&'a str),
+    Interface(&'a OsStr),
     /// What delivers to the sockets of a cgroup.
     Cgroup(&'a Path),
 }
@@ -194,11 +196,11 @@ impl Part<'_> {
         let (tried, why) = match self {
             Self::Everything => ("take pktmeta down".into(), "it is not up"),
             Self::Interface(name) => (
-                format!("take pktmeta off {name}"),
+                format!("take pktmeta off {}", name.shown()),
                 "it is not on that interface",
             ),
             Self::Cgroup(path) => (
-                format!("end the delivery to {}", path.display()),
+                format!("end the delivery to {}", path.shown()),
                 "nothing is delivered to that cgroup",
             ),
         };
@@ -209,7 +211,7 @@ impl Part<'_> {
 /// What `down` removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Down {
-    /// Names of interfaces and cgroups, or what is known of those that are gone.
+    /// What messages call interfaces and cgroups: their names, or what is known of those that are gone.
     pub parts: Vec<String>,
     /// True if nothing of the datapath is left.
     pub everything: bool,

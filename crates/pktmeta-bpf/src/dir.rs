@@ -5,7 +5,7 @@
 //! with `RESOLVE_NO_SYMLINKS` would leave the same steps to do, since it does not look at owners.
 
 use crate::{
-    error::{Context, Error},
+    error::{Context, Error, Shown},
     sys,
 };
 use libbpf_rs::MapHandle;
@@ -37,7 +37,7 @@ pub(crate) struct Dir {
 impl Dir {
     /// The directory at `path`, if each one on the way can be trusted.
     pub(crate) fn walk(path: &Path) -> Result<Self, Error> {
-        let tried = || format!("walk to {}", path.display());
+        let tried = || format!("walk to {}", path.shown());
         let absolute = std::path::absolute(path).context(tried)?;
         let mut ahead: VecDeque<OsString> = components(&absolute);
         let mut way = vec![Self::root()?];
@@ -81,16 +81,16 @@ impl Dir {
     }
 
     fn new(fd: OwnedFd, path: PathBuf) -> Result<Self, Error> {
-        let stat = rustix::fs::fstat(&fd).context(|| format!("look at {}", path.display()))?;
+        let stat = rustix::fs::fstat(&fd).context(|| format!("look at {}", path.shown()))?;
         let mode = Mode::from_raw_mode(stat.st_mode);
         let shared = mode.intersects(Mode::WGRP | Mode::WOTH);
         if !is_ours(&stat) {
             return Err(untrusted(&path, Owner(stat.st_uid)));
         }
         if shared && !mode.contains(Mode::SVTX) {
-            let tried = format!("trust the directory {}", path.display());
+            let tried = format!("trust the directory {}", path.shown());
             let why = "others may replace what is in it";
-            let remedy = format!("`chmod go-w {}` ends that", path.display());
+            let remedy = format!("`chmod go-w {}` ends that", path.shown());
             return Err(Error::new(tried, why).remedy(remedy));
         }
         Ok(Self { fd, path, shared })
@@ -114,7 +114,7 @@ impl Dir {
     /// Where a symbolic link leads; `None` if the name is something else.
     fn link(&self, name: &OsStr) -> Result<Option<PathBuf>, Error> {
         let path = self.path.join(name);
-        let tried = || format!("find {}", path.display());
+        let tried = || format!("find {}", path.shown());
         let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).context(tried)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             return Ok(None);
@@ -129,7 +129,7 @@ impl Dir {
     fn open_on_the_way(&self, name: &OsStr) -> Result<Self, Error> {
         let path = self.path.join(name);
         let fd = rustix::fs::openat(&self.fd, name, DIRECTORY, Mode::empty())
-            .context(|| format!("open {}", path.display()))?;
+            .context(|| format!("open {}", path.shown()))?;
         Self::new(fd, path)
     }
 
@@ -140,7 +140,7 @@ impl Dir {
             Ok(fd) => Self::new(fd, path).map(Some),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::NOTDIR | Errno::LOOP) => Err(not_ours(&path, "it is no directory")),
-            Err(error) => Err(error).context(|| format!("open {}", path.display())),
+            Err(error) => Err(error).context(|| format!("open {}", path.shown())),
         }
     }
 
@@ -148,7 +148,7 @@ impl Dir {
     /// their rings.
     pub(crate) fn create(&self, name: &str) -> Result<Self, Error> {
         let path = self.path_of(name);
-        let tried = || format!("create {}", path.display());
+        let tried = || format!("create {}", path.shown());
         match rustix::fs::mkdirat(&self.fd, name, PASSABLE) {
             Ok(()) => {
                 // The process' umask may have taken something away.
@@ -167,7 +167,7 @@ impl Dir {
 
     /// The names of its entries, in order.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, Error> {
-        let tried = || format!("read {}", self.path.display());
+        let tried = || format!("read {}", self.path.shown());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let readable = rustix::fs::openat(&self.fd, ".", flags, Mode::empty()).context(tried)?;
         let entries = rustix::fs::Dir::new(readable).context(tried)?;
@@ -190,7 +190,7 @@ impl Dir {
     /// Pins a BPF object.
     pub(crate) fn pin(&self, object: BorrowedFd<'_>, name: &str) -> Result<(), Error> {
         sys::pin(object, self.fd.as_fd(), name)
-            .context(|| format!("pin {}", self.path_of(name).display()))
+            .context(|| format!("pin {}", self.path_of(name).shown()))
     }
 
     /// Opens a pinned BPF object, if it is there.
@@ -201,14 +201,14 @@ impl Dir {
         match sys::open_pin(self.fd.as_fd(), name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             opened => opened
-                .context(|| format!("open {}", self.path_of(name).display()))
+                .context(|| format!("open {}", self.path_of(name).shown()))
                 .map(Some),
         }
     }
 
     /// Opens a pinned map that has to be there.
     pub(crate) fn open_map(&self, name: &str) -> Result<MapHandle, Error> {
-        let tried = || format!("open the map {}", self.path_of(name).display());
+        let tried = || format!("open the map {}", self.path_of(name).shown());
         if !self.has_pin(name)? {
             let remedy = "somebody removed it: run `pktmeta down`, then `pktmeta up`";
             return Err(Error::new(tried(), "it is not there").remedy(remedy));
@@ -236,7 +236,7 @@ impl Dir {
     pub(crate) fn rename(&self, name: &str, to: &Self) -> Result<(), Error> {
         rustix::fs::renameat(&self.fd, name, &to.fd, name).context(|| {
             let (from, to) = (self.path_of(name), to.path_of(name));
-            format!("rename {} to {}", from.display(), to.display())
+            format!("rename {} to {}", from.shown(), to.shown())
         })
     }
 
@@ -244,7 +244,7 @@ impl Dir {
     pub(crate) fn replace(&self, name: &str, other: &str) -> Result<(), Error> {
         rustix::fs::renameat(&self.fd, name, &self.fd, other).context(|| {
             let (from, to) = (self.path_of(name), self.path_of(other));
-            format!("rename {} to {}", from.display(), to.display())
+            format!("rename {} to {}", from.shown(), to.shown())
         })
     }
 
@@ -262,7 +262,7 @@ impl Dir {
         match rustix::fs::unlinkat(&self.fd, name, flags) {
             Ok(()) | Err(Errno::NOENT) => Ok(true),
             Err(Errno::NOTEMPTY) => Ok(false),
-            Err(error) => Err(error).context(|| format!("remove {}", self.path_of(name).display())),
+            Err(error) => Err(error).context(|| format!("remove {}", self.path_of(name).shown())),
         }
     }
 
@@ -272,7 +272,7 @@ impl Dir {
             Ok(text) => Ok(Some(text.to_string_lossy().into_owned())),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::INVAL) => Err(not_ours(&self.path_of(name), "it is no symbolic link")),
-            Err(error) => Err(error).context(|| format!("read {}", self.path_of(name).display())),
+            Err(error) => Err(error).context(|| format!("read {}", self.path_of(name).shown())),
         }
     }
 
@@ -281,7 +281,7 @@ impl Dir {
     pub(crate) fn write_text(&self, name: &str, text: &str) -> Result<(), Error> {
         match rustix::fs::symlinkat(text, &self.fd, name) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(error) => Err(error).context(|| format!("write {}", self.path_of(name).display())),
+            Err(error) => Err(error).context(|| format!("write {}", self.path_of(name).shown())),
         }
     }
 
@@ -289,9 +289,7 @@ impl Dir {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
-            Err(error) => {
-                Err(error).context(|| format!("look at {}", self.path_of(name).display()))
-            }
+            Err(error) => Err(error).context(|| format!("look at {}", self.path_of(name).shown())),
         }
     }
 }
@@ -329,18 +327,18 @@ impl fmt::Display for Owner {
 
 /// The error for what another user made.
 pub(crate) fn untrusted(path: &Path, owner: Owner) -> Error {
-    let tried = format!("trust {}", path.display());
+    let tried = format!("trust {}", path.shown());
     let why = format!("it belongs to {owner}, who could lead this command elsewhere");
     Error::new(tried, why).remedy(format!(
         "look at it and remove it (`rm -r {}`), or name another bpffs with --bpffs; one of mode \
          755 keeps others from making names in it",
-        path.display()
+        path.shown()
     ))
 }
 
 fn not_ours(path: &Path, why: &str) -> Error {
-    let remedy = format!("look at it and remove it: rm {}", path.display());
-    Error::new(format!("use {}", path.display()), why).remedy(remedy)
+    let remedy = format!("look at it and remove it: rm {}", path.shown());
+    Error::new(format!("use {}", path.shown()), why).remedy(remedy)
 }
 
 /// The names on the way to a path.

@@ -3,7 +3,7 @@
 
 use crate::{
     datapath::builtin_fields,
-    error::{Context, Error},
+    error::{Context, Error, Shown},
     hooks::{self, Hook},
     host,
     object::{Object, ObjectOptions},
@@ -74,7 +74,7 @@ pub fn examine(bpffs: &Path) -> Vec<Check> {
         bpffs_check(bpffs),
         needed(
             "cgroup v2",
-            host::cgroup_root().map(|root| root.display().to_string()),
+            host::cgroup_root().map(|root| root.shown()),
             SOCKETS,
         ),
     ];
@@ -165,10 +165,10 @@ fn needed(name: &str, tried: Result<String, Error>, consequence: &str) -> Check 
 
 fn bpffs_check(bpffs: &Path) -> Check {
     let found = match (host::is_bpffs(bpffs), bpffs.is_dir()) {
-        (true, _) => Ok(format!("mounted on {}", bpffs.display())),
-        (false, true) => Ok(format!("`pktmeta up` will mount it on {}", bpffs.display())),
+        (true, _) => Ok(format!("mounted on {}", bpffs.shown())),
+        (false, true) => Ok(format!("`pktmeta up` will mount it on {}", bpffs.shown())),
         (false, false) => {
-            let tried = format!("find {}", bpffs.display());
+            let tried = format!("find {}", bpffs.shown());
             Err(Error::new(tried, "no such directory")
                 .remedy("name a directory with --bpffs, or mount sysfs on /sys"))
         }
@@ -192,7 +192,7 @@ impl Lab {
 
     fn new() -> Result<Self, Error> {
         let cgroup = host::cgroup_root()?.join(format!("pktmeta-doctor-{}", std::process::id()));
-        fs::create_dir(&cgroup).context(|| format!("create {}", cgroup.display()))?;
+        fs::create_dir(&cgroup).context(|| format!("create {}", cgroup.shown()))?;
         match host::open_cgroup(&cgroup) {
             Ok(cgroup_file) => Ok(Self {
                 cgroup,

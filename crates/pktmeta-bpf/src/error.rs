@@ -1,6 +1,7 @@
 //! What went wrong, why, and what to do.
 
-use std::{any::Any, fmt, io};
+use pktmeta_core::printable;
+use std::{any::Any, ffi::OsStr, fmt, io, os::unix::ffi::OsStrExt, path::Path};
 
 /// A failed operation on the datapath.
 #[derive(Clone, Debug)]
@@ -124,6 +125,24 @@ pub(crate) trait Context<T> {
 impl<T, E: fmt::Display + 'static> Context<T> for Result<T, E> {
     fn context(self, tried: impl FnOnce() -> String) -> Result<T, Error> {
         self.map_err(|error| Error::of(tried(), &error))
+    }
+}
+
+/// A name of others in a message, a path for one: it can neither break a line nor move the cursor.
+pub(crate) trait Shown {
+    /// In one line.
+    fn shown(&self) -> String;
+}
+
+impl Shown for OsStr {
+    fn shown(&self) -> String {
+        printable::name(self.as_bytes())
+    }
+}
+
+impl Shown for Path {
+    fn shown(&self) -> String {
+        self.as_os_str().shown()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The header library for other people's BPF programs, as files.
 
-use crate::error::{Context, Error};
+use crate::error::{Context, Error, Shown};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -44,7 +44,7 @@ pub fn write(prefix: &Path) -> Result<Vec<PathBuf>, Error> {
             fs::write(&path, text)
         };
         write()
-            .context(|| format!("write {}", path.display()))
+            .context(|| format!("write {}", path.shown()))
             .map_err(|error| error.remedy("name a directory that you may write to"))?;
         written.push(path);
     }

@@ -1,6 +1,6 @@
 //! What the host must have: capabilities, BTF, bpffs, cgroup v2.
 
-use crate::error::{Context, Error};
+use crate::error::{Context, Error, Shown};
 use rustix::{fs::FsWord, thread::LinkNameSpaceType};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -94,7 +94,7 @@ pub(crate) fn check_mounts_last(path: &Path) -> Result<(), Error> {
     let remedy = format!(
         "run `nsenter --net=/run/netns/NAME pktmeta ...` instead of `ip netns exec`, or run `mount \
          -t bpf -o mode=755 bpf {}` before",
-        path.display()
+        path.shown()
     );
     Err(Error::new("mount", why).remedy(remedy))
 }
@@ -139,7 +139,7 @@ pub fn cgroup_of(process: &str) -> Result<PathBuf, Error> {
     let path = own.map(|own| root.join(OsStr::from_bytes(own)));
     let path = path.filter(|path| path.is_dir());
     path.ok_or_else(|| {
-        Error::new(tried(), format!("it is not below {}", root.display()))
+        Error::new(tried(), format!("it is not below {}", root.shown()))
             .remedy("name the cgroup: --cgroup PATH")
     })
 }
@@ -150,9 +150,9 @@ pub fn cgroup_of(process: &str) -> Result<PathBuf, Error> {
 /// It is not a directory of cgroup v2.
 pub fn open_cgroup(path: &Path) -> Result<fs::File, Error> {
     let refuse = |why: String| {
-        let root = cgroup_root().map(|root| root.display().to_string());
+        let root = cgroup_root().map(|root| root.shown());
         let root = root.unwrap_or_else(|_| "/sys/fs/cgroup".into());
-        Error::new(format!("open cgroup {}", path.display()), why)
+        Error::new(format!("open cgroup {}", path.shown()), why)
             .remedy(format!("name a directory below {root}"))
     };
     let cgroup = fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
@@ -218,7 +218,7 @@ impl Cgroups {
                 // One that was removed meanwhile.
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
-                    let why = format!("look into {}: {error}", directory.display());
+                    let why = format!("look into {}: {error}", directory.shown());
                     cgroups.unseen.get_or_insert(why);
                 }
                 Ok(()) => {}

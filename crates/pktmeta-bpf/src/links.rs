@@ -1,6 +1,11 @@
 //! What the kernel says of the links that we pinned: pins are a way to them and no more.
 
-use crate::{dir::Dir, error::Error, hooks::Program, sys};
+use crate::{
+    dir::Dir,
+    error::{Error, Shown},
+    hooks::Program,
+    sys,
+};
 use std::os::fd::AsFd;
 
 /// Whether a link runs its program where it was attached.
@@ -19,7 +24,7 @@ pub(crate) enum Link {
 impl Link {
     /// The link of `program` that is pinned in a directory.
     pub(crate) fn of(pins: &Dir, program: &Program) -> Self {
-        let tried = || format!("look at the link {}", pins.path_of(program.name).display());
+        let tried = || format!("look at the link {}", pins.path_of(program.name).shown());
         let link = match pins.open_pin(program.name) {
             Ok(Some(link)) => link,
             Ok(None) => return Self::Missing,

@@ -4,7 +4,7 @@
 
 use crate::{
     dir::Dir,
-    error::{Context, Error},
+    error::{Context, Error, Shown},
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapInfo, MapType};
 use pktmeta_core::{
@@ -67,7 +67,7 @@ impl Names {
         if self.text.is_empty() {
             return forget(root);
         }
-        let tried = || format!("write the names {}", root.path_of(PIN).display());
+        let tried = || format!("write the names {}", root.path_of(PIN).shown());
         let mut value = self.registry.to_le_bytes().to_vec();
         value.extend(self.text.bytes());
         let options = libbpf_sys::bpf_map_create_opts {

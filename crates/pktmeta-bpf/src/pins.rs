@@ -19,7 +19,7 @@
 use crate::{
     datapath::{delivery, interface, ring},
     dir::Dir,
-    error::Error,
+    error::{Error, Shown},
     hooks::{self, Hook},
     sys,
 };
@@ -321,7 +321,7 @@ fn other_layout(dir: &Dir, layout: Option<&str>) -> Error {
     let version = layout
         .and_then(|text| text.split_once('(')?.1.strip_suffix(')'))
         .unwrap_or("the pktmeta that brought it up");
-    Error::new(format!("use the pins in {}", dir.path().display()), why).remedy(format!(
+    Error::new(format!("use the pins in {}", dir.path().shown()), why).remedy(format!(
         "take it down with the command that brought it up: `pktmeta down` of {version}"
     ))
 }

@@ -7,7 +7,7 @@ use crate::{
     bind::{Binding, Image},
     bpffs::Bpffs,
     dir::Dir,
-    error::{Context, Error},
+    error::{Context, Error, Shown},
     hooks::xdp::labels,
     host,
     names::{self, Names},
@@ -353,7 +353,7 @@ impl HostRegistry {
         if root.has(PIN)? {
             return Ok(false);
         }
-        let tried = || format!("make the registry {}", self.path().display());
+        let tried = || format!("make the registry {}", self.path().shown());
         let array = |name, value: usize, entries: usize| {
             let options = libbpf_sys::bpf_map_create_opts {
                 sz: size_of::<libbpf_sys::bpf_map_create_opts>() as _,
@@ -489,7 +489,7 @@ fn open(root: &Dir) -> Result<MapHandle, Error> {
     if form == known {
         return Ok(map);
     }
-    let tried = format!("read the registry {}", root.path_of(PIN).display());
+    let tried = format!("read the registry {}", root.path_of(PIN).shown());
     let why = "it has another form than this command knows";
     Err(Error::new(tried, why).remedy(
         "another version of pktmeta made it: remove it with that one (`pktmeta registry remove --all`)",

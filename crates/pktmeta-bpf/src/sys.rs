@@ -1,10 +1,13 @@
 //! The few kernel calls that libbpf-rs does not have, each wrapped once.
 
 use std::{
-    ffi::CString,
+    ffi::{CString, OsStr, OsString},
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
 };
 
 /// Attaches a program: to an interface (`target` is its index) or a cgroup (its fd).
@@ -245,8 +248,8 @@ fn xdp_query(ifindex: u32) -> io::Result<libbpf_sys::bpf_xdp_query_opts> {
 }
 
 /// Index of the interface called `name` in this network namespace.
-pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
-    let name = CString::new(name)?;
+pub(crate) fn interface_index(name: &OsStr) -> io::Result<u32> {
+    let name = CString::new(name.as_bytes())?;
     // SAFETY: name is NUL-terminated and outlives the call.
     match unsafe { libc::if_nametoindex(name.as_ptr()) } {
         0 => Err(io::Error::last_os_error()),
@@ -255,7 +258,7 @@ pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
 }
 
 /// Name of the interface with this index in this network namespace, if there is one.
-pub(crate) fn interface_name(index: u32) -> io::Result<Option<String>> {
+pub(crate) fn interface_name(index: u32) -> io::Result<Option<OsString>> {
     let mut name = [0u8; libc::IF_NAMESIZE];
     // SAFETY: name has the IF_NAMESIZE bytes that the call may write.
     let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };
@@ -267,7 +270,7 @@ pub(crate) fn interface_name(index: u32) -> io::Result<Option<String>> {
         };
     }
     let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-    Ok(Some(String::from_utf8_lossy(name).into_owned()))
+    Ok(Some(OsStr::from_bytes(name).to_owned()))
 }
 
 /// The name of a user, if this host has one for it.

@@ -10,7 +10,7 @@ use crate::{
 use anyhow::anyhow;
 use clap_complete::ArgValueCandidates;
 use pktmeta_bpf::{
-    AttachMode, Attached, Datapath, Delivery, HookStatus, Part, Senders, UpOptions,
+    AttachMode, Attached, Datapath, HookStatus, Part, Senders, UpOptions,
     hooks::xdp::labels::{Label, LabelStatus},
 };
 use pktmeta_core::{FieldInfo, builtin, schema::Schema};
@@ -35,7 +35,7 @@ pub(crate) struct Up {
     /// Interface whose packets are labelled
     #[arg(long, value_name = "IF", required_unless_present = "cgroup",
         add = ArgValueCandidates::new(complete::interfaces))]
-    iface: Option<String>,
+    iface: Option<OsString>,
     /// Cgroup (v2) whose sockets get records, with a ring of its own, which belongs to the owner of its
     /// directory [default: those that get them already, else the root, that is all sockets]
     #[arg(long, value_name = "PATH")]
@@ -127,6 +127,7 @@ impl Up {
         let datapath = Datapath::new(bpffs).waiting(wait.duration());
         let up = datapath.up(&options)?;
         if let Some(interface) = &options.interface {
+            let interface = output::name(interface);
             say!(
                 "{interface}: labels each packet with up to {} bytes of {} fields, of the built-in \
                  ones {produce}",
@@ -135,10 +136,7 @@ impl Up {
             )?;
         }
         for delivery in &up.deliveries {
-            say!(
-                "{}: its sockets get the records",
-                output::name(&path(delivery))
-            )?;
+            say!("{}: its sockets get the records", delivery.label())?;
         }
         if options.interface.is_some() && !up.seen_labelled {
             say!("no packet has arrived yet; `pktmeta status` counts them when they do")?;
@@ -157,7 +155,7 @@ impl Up {
 pub(crate) struct Down {
     /// Interface to detach from [default: everything]
     #[arg(long, value_name = "IF", add = ArgValueCandidates::new(complete::interfaces))]
-    iface: Option<String>,
+    iface: Option<OsString>,
     /// Cgroup to deliver to no more
     #[arg(long, value_name = "PATH", conflicts_with = "iface")]
     cgroup: Option<PathBuf>,
@@ -291,12 +289,12 @@ fn read_labels(file: &Path) -> anyhow::Result<Vec<Label>> {
 
 fn print(status: &pktmeta_bpf::Status) -> Result<(), Unwritten> {
     for interface in &status.interfaces {
-        say!("{}", output::name(&interface.label()))?;
+        say!("{}", interface.label())?;
         print_hops(&interface.hooks)?;
         print_labels(&interface.labels)?;
     }
     for delivery in &status.deliveries {
-        say!("{}", output::name(&path(&delivery.delivery)))?;
+        say!("{}", delivery.delivery.label())?;
         print_hops(&delivery.hooks)?;
     }
     let mut fields = Table::new(["field", "type", "owner", "number"]);
@@ -309,14 +307,6 @@ fn print(status: &pktmeta_bpf::Status) -> Result<(), Unwritten> {
         ]);
     }
     fields.print()
-}
-
-/// A cgroup's path, or what is known of one that is gone.
-fn path(delivery: &Delivery) -> OsString {
-    match delivery.cgroup.there() {
-        Some(path) => path.as_os_str().to_owned(),
-        None => delivery.label().into(),
-    }
 }
 
 fn print_hops(hooks: &[HookStatus]) -> Result<(), Unwritten> {
@@ -399,14 +389,18 @@ fn add_counters(hops: &mut Table, status: &HookStatus) {
 
 fn to_json(status: &pktmeta_bpf::Status) -> Value {
     let interfaces = status.interfaces.iter().map(|interface| {
-        json!({
-            "name": interface.name.there(),
+        let mut json = json!({
+            "name": null,
             "ifindex": interface.ifindex,
             "netns": interface.netns,
             "attached": attached_json(&interface.attached),
             "hops": hops_json(&interface.hooks),
             "labels": interface.labels.iter().map(label_json).collect::<Vec<_>>(),
-        })
+        });
+        if let Some(name) = interface.name.there() {
+            output::add_name(&mut json, "name", name);
+        }
+        json
     });
     let cgroups = status.deliveries.iter().map(|status| {
         let mut json = json!({

@@ -1,6 +1,6 @@
 //! `pktmeta headers`
 
-use crate::output::say;
+use crate::output::{self, say};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Write the header library for BPF programs, and its pkg-config file
@@ -19,7 +19,11 @@ pub(crate) struct Headers {
 impl Headers {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let written = pktmeta_bpf::headers::write(&self.directory)?;
-        say!("{} files in {}", written.len(), self.directory.display())?;
+        say!(
+            "{} files in {}",
+            written.len(),
+            output::name(&self.directory)
+        )?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     dir::Dir,
-    error::{Context, Error},
+    error::{Context, Error, Shown},
     hooks,
     host::{self, Cgroups, Found},
     links::{Attached, Link},
@@ -35,11 +35,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The path, or what there is instead.
+    /// What messages call it: the path in one line, or what there is instead.
     #[must_use]
     pub fn label(&self) -> String {
         match &self.cgroup {
-            Found::There(path) => path.display().to_string(),
+            Found::There(path) => path.shown(),
             Found::Gone => format!("cgroup {}, gone", self.cgroup_id),
             Found::Unknown(_) => format!("cgroup {}, which is not seen from here", self.cgroup_id),
         }
@@ -88,7 +88,7 @@ impl PinnedDelivery {
         let tried = || format!("use the delivery to {}", self.delivery.label());
         let damaged = |why: String| {
             let remedy = match self.delivery.cgroup.there() {
-                Some(path) => format!("run `pktmeta down --cgroup {}` first", path.display()),
+                Some(path) => format!("run `pktmeta down --cgroup {}` first", path.shown()),
                 None => "run `pktmeta down` first".into(),
             };
             Err(Error::new(tried(), why).remedy(remedy))
@@ -212,7 +212,7 @@ impl Cgroup {
     /// Programs of a cgroup run for the sockets of those below it too: one ticket would take the
     /// place of another. The kernel says which programs run here; cgroups above may be out of sight.
     fn check_apart(&self, deliveries: &[PinnedDelivery]) -> Result<(), Error> {
-        let tried = || format!("deliver to {}", self.path.display());
+        let tried = || format!("deliver to {}", self.path.shown());
         let attach_type = libbpf_sys::BPF_CGROUP_INET_INGRESS;
         let running = sys::effective_programs(self.file.as_fd(), attach_type).context(tried)?;
         let below = Cgroups::below(&self.path);
@@ -277,7 +277,7 @@ impl Cgroup {
                 let cgroup = self.file.as_raw_fd();
                 object
                     .attach(program, cgroup, 0, own)
-                    .map_err(|error| error.during(format!("deliver to {}", self.path.display())))?;
+                    .map_err(|error| error.during(format!("deliver to {}", self.path.shown())))?;
             }
         }
         Ok(())
@@ -286,7 +286,7 @@ impl Cgroup {
     /// The owner of a cgroup's directory may look after what is in it: he may map its ring.
     fn give_ring(&self, pins: &Dir) -> Result<(), Error> {
         let ring = pins.path_of(ring::MAP);
-        let tried = || format!("give {} to the owner of its cgroup", ring.display());
+        let tried = || format!("give {} to the owner of its cgroup", ring.shown());
         let owner = self.file.metadata().context(tried)?;
         let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
         let (mode, no_flags) = (Mode::RUSR | Mode::WUSR, AtFlags::empty());

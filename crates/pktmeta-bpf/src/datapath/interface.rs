@@ -6,7 +6,7 @@
 use super::status::HookStatus;
 use crate::{
     dir::Dir,
-    error::{Context, Error},
+    error::{Context, Error, Shown},
     hooks::{
         self,
         xdp::labels::{self, LabelStatus},
@@ -16,6 +16,10 @@ use crate::{
     pins::{InterfaceId, Pins},
     sys,
 };
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+};
 
 /// Maps of one interface, beside its hooks' counters.
 pub(crate) const MAPS: [&str; 3] = [labels::MAPS[0], labels::MAPS[1], "xdp_numbers"];
@@ -24,7 +28,7 @@ pub(crate) const MAPS: [&str; 3] = [labels::MAPS[0], labels::MAPS[1], "xdp_numbe
 #[derive(Clone, Debug)]
 pub struct InterfaceStatus {
     /// Its name, if the network namespace that it is in can be seen.
-    pub name: Found<String>,
+    pub name: Found<OsString>,
     /// Its index; the one that it had, if it is detached.
     pub ifindex: u32,
     /// Inode of its network namespace; of the one that it was in when `up` ran, if it is detached
@@ -41,7 +45,7 @@ pub struct InterfaceStatus {
 }
 
 impl InterfaceStatus {
-    /// The name, or what there is instead.
+    /// What messages call it: its name in one line, or what there is instead.
     #[must_use]
     pub fn label(&self) -> String {
         let place = match self.netns {
@@ -50,8 +54,8 @@ impl InterfaceStatus {
         };
         let index = format!("interface {} {place}", self.ifindex);
         match (&self.name, &self.attached) {
-            (Found::There(name), _) if self.is_here => name.clone(),
-            (Found::There(name), _) => format!("{name} {place}"),
+            (Found::There(name), _) if self.is_here => name.shown(),
+            (Found::There(name), _) => format!("{} {place}", name.shown()),
             (Found::Gone, _) => format!("{index}, gone"),
             (Found::Unknown(_), Attached::No) => format!("{index}, detached"),
             (Found::Unknown(_), _) => index,
@@ -139,7 +143,7 @@ impl PinnedInterface {
 }
 
 /// The name of the interface with this index in this network namespace, if the program runs on it.
-fn name_of(ifindex: u32, program: u32) -> std::io::Result<Option<String>> {
+fn name_of(ifindex: u32, program: u32) -> io::Result<Option<OsString>> {
     match sys::interface_name(ifindex)? {
         Some(name) if sys::xdp_program(ifindex)? == Some(program) => Ok(Some(name)),
         _ => Ok(None),
@@ -147,9 +151,9 @@ fn name_of(ifindex: u32, program: u32) -> std::io::Result<Option<String>> {
 }
 
 /// The index of an interface of this network namespace.
-pub(super) fn find(name: &str) -> Result<u32, Error> {
+pub(super) fn find(name: &OsStr) -> Result<u32, Error> {
     sys::interface_index(name).map_err(|error| {
-        Error::of(format!("find interface {name:?}"), &error)
+        Error::of(format!("find interface \"{}\"", name.shown()), &error)
             .remedy("`ip link` lists the interfaces of this network namespace")
     })
 }

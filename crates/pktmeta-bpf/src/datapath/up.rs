@@ -10,7 +10,7 @@ use super::{
 use crate::{
     bpffs::Locked,
     dir::Dir,
-    error::{Context, Error},
+    error::{Context, Error, Shown},
     hooks::{
         self, Hook,
         xdp::{
@@ -26,6 +26,7 @@ use crate::{
 };
 use pktmeta_core::{FieldInfo, builtin, schema::Schema};
 use std::{
+    ffi::{OsStr, OsString},
     os::fd::AsFd,
     path::PathBuf,
     time::{Duration, Instant},
@@ -36,7 +37,7 @@ use std::{
 pub struct UpOptions {
     /// The interface, in the network namespace of the calling thread; `None` only to deliver to
     /// another cgroup.
-    pub interface: Option<String>,
+    pub interface: Option<OsString>,
     /// The cgroup whose sockets get records; if `None`, those that get them already, else the root.
     pub cgroup: Option<PathBuf>,
     /// Which users of that cgroup may label what they send.
@@ -56,7 +57,7 @@ pub struct UpOptions {
 impl UpOptions {
     /// Everything by default on `interface`.
     #[must_use]
-    pub fn new(interface: &str) -> Self {
+    pub fn new(interface: impl Into<OsString>) -> Self {
         Self {
             interface: Some(interface.into()),
             ..Self::default()
@@ -156,7 +157,7 @@ fn attach(locked: &Locked, datapath: &Datapath, options: &UpOptions) -> Result<U
     let pins = Pins::for_datapath(root)?;
     let aside = Pins::aside(root)?;
     let interface = match &options.interface {
-        Some(name) => Some((name.as_str(), free_interface(&pins, &aside, name)?)),
+        Some(name) => Some((name.shown(), free_interface(&pins, &aside, name)?)),
         None => None,
     };
     let plan = Plan::new(&pins, &aside, options)?;
@@ -177,8 +178,8 @@ fn attach(locked: &Locked, datapath: &Datapath, options: &UpOptions) -> Result<U
             ),
         );
     }
-    let seen_labelled = match interface {
-        Some((name, id)) => {
+    let seen_labelled = match &interface {
+        &Some((ref name, id)) => {
             let own = aside.create_interface(id)?;
             label(&own, name, id, options, &registration)?
         }
@@ -228,15 +229,16 @@ fn check(options: &UpOptions) -> Result<(), Error> {
 
 /// An interface that nobody has an XDP program on, and a name for its pins. Pins that had that name
 /// and whose interface is gone are put aside.
-fn free_interface(pins: &Pins, aside: &Pins, name: &str) -> Result<InterfaceId, Error> {
+fn free_interface(pins: &Pins, aside: &Pins, name: &OsStr) -> Result<InterfaceId, Error> {
     let ifindex = interface::find(name)?;
+    let name = name.shown();
     let pinned = PinnedInterface::all(pins)?;
     let program =
         sys::xdp_program(ifindex).context(|| format!("look for XDP programs of {name}"))?;
     if let Some(program) = program {
         return Err(match pinned.iter().any(|other| other.runs(program)) {
-            true => already_up(name),
-            false => taken_interface(name, ifindex, program),
+            true => already_up(&name),
+            false => taken_interface(&name, ifindex, program),
         });
     }
     let mut id = InterfaceId {

@@ -3,7 +3,7 @@
 use crate::{
     bind::{probe, probe_schema},
     command::{PKTMETA, Ran, Run, Scratch, pktmeta, text, up},
-    lab::{INTERFACE, Lab, SCHEMA},
+    lab::{INTERFACE, Lab, SCHEMA, Status},
 };
 use pktmeta_core::printable;
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
@@ -271,6 +271,64 @@ fn a_cgroup_whose_name_is_not_utf_8_is_shown_and_watched() {
             let _ = (member.kill(), member.wait());
             assert_printable(&lab.down());
             fs::remove_dir(&cgroup).unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_interface_of_any_bytes_is_labelled_shown_and_detached() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::new(sandbox);
+        let name = OsStr::from_bytes(b"a\xff\x1b[31m\\");
+        let shown = r"a\xff\u{1b}[31m\\";
+        let mut rename = Command::new("ip");
+        rename.args(["link", "set", INTERFACE, "name"]).arg(name);
+        lab.hosts.server().run(|| rename.ran()).succeeds();
+        let pktmeta = |command: &str, arguments: &[&OsStr]| {
+            let mut command = pktmeta(lab.hosts.server(), &[command]);
+            let ran = command.args(arguments).ran();
+            assert_printable(&(ran.stdout.clone() + &ran.stderr));
+            ran
+        };
+        let cgroup = sandbox.cgroup().as_os_str();
+        let iface = ["--iface".as_ref(), name];
+        let up = [&iface[..], &["--cgroup".as_ref(), cgroup]].concat();
+        let said = pktmeta("up", &up).succeeds();
+        assert!(said.contains(&format!("{shown}: labels each")), "{said}");
+        pktmeta("up", &up).fails(&[shown, "already"]);
+        let said = pktmeta("status", &[]).succeeds();
+        assert!(said.contains(&format!("{shown}\n")), "{said}");
+        let Status(status) = lab.status();
+        let interface = &status["interfaces"][0];
+        assert_eq!(interface["name"], "a\u{fffd}\u{1b}[31m\\");
+        assert_eq!(interface["name_hex"], hex(name.as_bytes()));
+        let said = pktmeta("down", &iface).succeeds();
+        assert!(said.contains(&format!("{shown}: detached")), "{said}");
+        pktmeta("down", &iface).fails(&[shown, "not on that interface"]);
+    });
+}
+
+#[test]
+fn a_line_break_in_a_path_makes_no_remedy() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let scratch = Scratch::new();
+        let path = text(scratch.path().join("a\n  = run it\u{202e}"));
+        fs::create_dir(&path).unwrap();
+        let below = format!("{path}/x");
+        for arguments in [
+            &["up", "--cgroup", &path][..],
+            &["down", "--cgroup", &path],
+            &["watch", "--cgroup", &path],
+            &["--bpffs", &below, "up", "--cgroup", &text(sandbox.cgroup())],
+            &["bind", &below, "-o", &path],
+            &["headers", &format!("{SCHEMA}/{path}")],
+            &["decode", "--schema", &below, "504d1004"],
+        ] {
+            let ran = lab.pktmeta(arguments);
+            assert_ne!(ran.code, Some(0), "{ran:#?}");
+            assert!(ran.stderr.contains(r"a\n  = run it\u{202e}"), "{ran:#?}");
+            assert!(!ran.stderr.contains("\n  = run it"), "{ran:#?}");
         }
     });
 }
