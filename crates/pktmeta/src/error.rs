@@ -32,6 +32,9 @@ pub enum Error {
     },
     /// The kernel gives the socket no memory for what it should remember.
     NoMemory,
+    /// Whether this packet of the connection had a record is not known: there was no memory to keep it, or the SYN
+    /// came before the datapath or was pushed out by those of others.
+    NotKept,
     /// The kernel refused something that should have worked.
     Io {
         /// What was tried.
@@ -86,6 +89,7 @@ impl Clone for Error {
             Self::NoRoom => Self::NoRoom,
             Self::NotPermitted { field } => Self::NotPermitted { field: *field },
             Self::NoMemory => Self::NoMemory,
+            Self::NotKept => Self::NotKept,
             Self::Io { what, source } => Self::Io {
                 what,
                 source: match source.raw_os_error() {
@@ -119,7 +123,9 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Unavailable(_) => io::ErrorKind::Unsupported,
-            Error::Overrun | Error::Forgotten | Error::NotArrived => io::ErrorKind::NotFound,
+            Error::Overrun | Error::Forgotten | Error::NotArrived | Error::NotKept => {
+                io::ErrorKind::NotFound
+            }
             Error::Malformed(_) => io::ErrorKind::InvalidData,
             Error::Record(_) | Error::NoRoom => io::ErrorKind::InvalidInput,
             Error::NotPermitted { .. } => io::ErrorKind::PermissionDenied,
@@ -180,6 +186,11 @@ impl fmt::Display for Error {
             ),
             Self::NoMemory => f.write_str(
                 "the kernel has no memory left for this socket: raise the sysctl net.core.optmem_max",
+            ),
+            Self::NotKept => f.write_str(
+                "whether this packet had a record is not known: its SYN came before the datapath or was \
+                 pushed out by others (`pktmeta status` counts syns_unknown), or there was no memory to \
+                 keep it (unkept: raise the sysctl net.core.optmem_max)",
             ),
             Self::Io { what, .. } => write!(f, "cannot {what}"),
         }
@@ -250,6 +261,7 @@ mod tests {
                 "set tenant: its schema's `writers` lacks \"app\"",
             ),
             (Error::NoMemory, "net.core.optmem_max"),
+            (Error::NotKept, "raise the sysctl"),
         ] {
             assert!(error.to_string().contains(remedy), "{error}");
             assert_eq!(error.clone().to_string(), error.to_string());

@@ -25,8 +25,8 @@ pub trait TcpMeta: TcpSocket {
     ///
     /// # Errors
     /// [`Error::Unavailable`] without a datapath, or if this is not a TCP socket;
-    /// [`Error::Malformed`] if the record is damaged. That there was no record is not an error:
-    /// [`PacketMeta::is_absent`].
+    /// [`Error::Malformed`] if the record is damaged; [`Error::NotKept`] if whether there was one is not
+    /// known. That there was no record is not an error: [`PacketMeta::is_absent`].
     fn packet_meta(&self) -> Result<PacketMeta, Error>;
 
     /// The record of the segment that opened the connection: the peer's SYN on an accepted socket,

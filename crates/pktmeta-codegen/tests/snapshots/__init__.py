@@ -14,6 +14,7 @@ SOL_PKTMETA_DGRAM = 0x504e
 SOL_PKTMETA_DGRAM_FIELDS = 0x504f
 SOL_PKTMETA_BYTE = 0x5050
 SOL_PKTMETA_BYTE_FIELDS = 0x5051
+SOL_PKTMETA_DGRAM_DISPLACED = 0x5052
 PKTMETA_VERSION = 1
 PKTMETA_INFO = 1
 PKTMETA_RX = 2
@@ -327,7 +328,8 @@ class Registry:
 
     def read(self, sock: Socket, option: int, level: int = SOL_PKTMETA) -> "Optional[Record]":
         """Asks a socket for a record: PKTMETA_RX, PKTMETA_RX_SYN, PKTMETA_TX, or, at
-        SOL_PKTMETA_DGRAM, that of a ticket. None if the packet had none."""
+        SOL_PKTMETA_DGRAM, that of a ticket. None if the packet had none. OSError with errno ENOBUFS:
+        whether a connection's packet had one is not known (no memory, or the SYN was not remembered)."""
 
         def read(numbers: Numbers) -> "Optional[Record]":
             answer = _ask(sock, level, option, 256)

@@ -31,6 +31,9 @@
  *			type = edge_tenant_number(fd);
  *	} while (!same);
  *
+ * Of getsockopt() itself, ENODATA: the packet had no record; ENOBUFS: whether a connection's packet had one is
+ * not known (no memory, or the SYN was not remembered).
+ *
  * Such functions return a negative errno or what is asked for, else 0. Of get, -ENODATA: the bytes are not
  * a whole record, of which nothing may be used; -ENOENT: the record does not have the field with a value
  * of its type. Of put, -ENOSPC: the record would be too long; -EINVAL: it is none, or the value is none of

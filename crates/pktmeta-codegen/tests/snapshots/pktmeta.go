@@ -28,6 +28,7 @@ const (
 	SOL_PKTMETA_DGRAM_FIELDS     = 0x504f
 	SOL_PKTMETA_BYTE             = 0x5050
 	SOL_PKTMETA_BYTE_FIELDS      = 0x5051
+	SOL_PKTMETA_DGRAM_DISPLACED  = 0x5052
 	PKTMETA_VERSION              = 1
 	PKTMETA_INFO                 = 1
 	PKTMETA_RX                   = 2
@@ -416,7 +417,8 @@ func (host *Registry) Record(conn syscall.RawConn) (*Record, error) {
 }
 
 // Read asks a socket for a record: PKTMETA_RX, PKTMETA_RX_SYN, PKTMETA_TX, or, at SOL_PKTMETA_DGRAM,
-// that of a ticket. The error is syscall.ENODATA if the packet had none.
+// that of a ticket. The error is syscall.ENODATA if the packet had none, syscall.ENOBUFS if whether a
+// connection's packet had one is not known (no memory, or the SYN was not remembered).
 func (host *Registry) Read(conn syscall.RawConn, level, option int) (*Record, error) {
 	return host.read(conn, level, option, (*Numbers).Parse)
 }

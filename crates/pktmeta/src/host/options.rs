@@ -49,6 +49,14 @@ pub(crate) fn record(
     Ok(answer.map(Record::parse).transpose()?)
 }
 
+/// The mark or priority that a datagram's ticket took the place of; `None` if later datagrams took its place.
+pub(crate) fn displaced(socket: BorrowedFd<'_>, ticket: u32) -> Option<u32> {
+    let mut buffer = [0; ANSWER];
+    let level = abi::SOL_PKTMETA_DGRAM_DISPLACED;
+    let answer = ask(socket, level, ticket as i32, &mut buffer).ok()??;
+    answer.try_into().ok().map(u32::from_ne_bytes)
+}
+
 /// What the datapath answers; `None` if it has no such thing.
 pub(crate) fn ask<'b>(
     socket: BorrowedFd<'_>,
@@ -59,6 +67,7 @@ pub(crate) fn ask<'b>(
     match Backend::of(socket).get(socket, level, name, buffer) {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.raw_os_error() == Some(libc::ENODATA) => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Err(Error::NotKept),
         Err(error) => Err(refusal(level, error)),
     }
 }

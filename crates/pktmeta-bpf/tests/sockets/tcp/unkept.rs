@@ -21,6 +21,7 @@ fn a_connection_that_there_was_no_memory_for_is_told_so_and_keeps_what_comes_lat
             for option in [abi::PKTMETA_RX, abi::PKTMETA_RX_SYN, abi::PKTMETA_RX_FIELDS] {
                 assert_eq!(get(&server, option), Err(ENOBUFS), "{option}");
             }
+            assert!(matches!(server.opening_meta(), Err(Error::NotKept)));
             let lost = losses(sandbox);
             assert_eq!(lost["unkept"], before["unkept"] + 1);
             assert!(lost["segments_unkept"] > before["segments_unkept"]);

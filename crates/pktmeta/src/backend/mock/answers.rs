@@ -90,12 +90,13 @@ impl Shared {
         let Some(to) = to.or_else(|| sockopt::peer_address(socket).ok()) else {
             return;
         };
-        let record = self.with(socket, |state| {
-            let of_ticket = ticket.and_then(|ticket| {
+        let record = self.with(socket, |state| match ticket {
+            // The socket's record is not for a datagram with a ticket.
+            Some(ticket) => {
                 let (number, record) = state.tx_tickets.get(&slot_of(ticket.get()))?;
                 (*number == ticket.get()).then_some(*record)
-            });
-            of_ticket.or(state.tx)
+            }
+            None => state.tx,
         });
         let meta = PacketMeta::new(record.unwrap_or(None), self.registry);
         lock(&self.sent).push(Sent { to, meta });
@@ -150,6 +151,14 @@ impl Shared {
                 let arrived = self.with(socket, |state| state.arrived.remove(&number))?;
                 arrived.unwrap_or(Err(libc::ESTALE))
             }
+            (abi::SOL_PKTMETA_DGRAM_DISPLACED, _) => {
+                must_be(socket, libc::SOCK_DGRAM)?;
+                let latest = self.with(socket, |state| state.ticket)?;
+                // What arrives here has no mark and no priority.
+                let is_known =
+                    (abi::TICKET_ABSENT..=latest.max(abi::TICKET_ABSENT)).contains(&number);
+                return is_known.then(|| [0; 4].into()).ok_or(libc::ESTALE);
+            }
             _ => Err(libc::ENOPROTOOPT),
         };
         Ok(record?.as_bytes().into())
@@ -203,11 +212,11 @@ impl Shared {
                 if ticket & abi::TX_TICKET_MASK != abi::TX_TICKET {
                     return Err(libc::EINVAL);
                 }
-                self.with(socket, |state| {
-                    match record {
-                        Some(record) => state.tx_tickets.insert(slot_of(ticket), (ticket, record)),
-                        None => state.tx_tickets.remove(&slot_of(ticket)),
-                    };
+                self.with(socket, |state| match record {
+                    Some(record) => {
+                        state.tx_tickets.insert(slot_of(ticket), (ticket, record));
+                    }
+                    None => state.tx_tickets.retain(|_, (its, _)| *its != ticket),
                 })
             }
             _ => Err(libc::ENOPROTOOPT),
