@@ -89,6 +89,13 @@ impl Lab {
                 add_neighbour(&hosts, address, link.mac());
             }
         }
+        let lab = Self { hosts };
+        lab.start(sandbox, change);
+        lab
+    }
+
+    /// Gives hosts that have none a datapath.
+    pub(crate) fn start(&self, sandbox: &Sandbox, change: impl FnOnce(&mut UpOptions)) {
         let mut options = UpOptions::new(TwoHosts::SERVER_LINK);
         options.cgroup = Some(sandbox.cgroup().into());
         options.schemas = vec![Schema::parse("lab.toml", SCHEMA).unwrap()];
@@ -96,8 +103,7 @@ impl Lab {
         options.produce = builtin::NAMES.map(String::from).into();
         change(&mut options);
         let datapath = Datapath::new(sandbox.bpffs());
-        hosts.server().run(|| datapath.up(&options)).unwrap();
-        Self { hosts }
+        self.hosts.server().run(|| datapath.up(&options)).unwrap();
     }
 
     /// Hosts with a datapath that knows [`app_schema`], whose fields these users may send.

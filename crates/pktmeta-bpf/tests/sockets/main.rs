@@ -16,3 +16,4 @@ mod stress;
 mod tally;
 mod tcp;
 mod udp;
+mod without;
