@@ -12,6 +12,7 @@ use clap_complete::ArgValueCandidates;
 use pktmeta_bpf::{
     AttachMode, Attached, Datapath, HookStatus, Part, Senders, UpOptions,
     hooks::xdp::labels::{Label, LabelStatus},
+    host::Found,
 };
 use pktmeta_core::{FieldInfo, builtin, schema::Schema};
 use serde_json::{Value, json};
@@ -295,6 +296,12 @@ fn print(status: &pktmeta_bpf::Status) -> Result<(), Unwritten> {
     }
     for delivery in &status.deliveries {
         say!("{}", delivery.delivery.label())?;
+        if delivery.delivery.cgroup == Found::Gone {
+            say!(
+                "  = it was removed, as when a service stops; a new one of the same name has no \
+                 records until `pktmeta up --cgroup` delivers to it, or to a slice that stays"
+            )?;
+        }
         print_hops(&delivery.hooks)?;
     }
     let mut fields = Table::new(["field", "type", "owner", "number"]);

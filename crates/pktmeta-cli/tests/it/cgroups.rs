@@ -105,6 +105,7 @@ fn cgroups_that_contain_each_other_or_are_there_already_are_refused() {
         fs::remove_dir(&first).unwrap();
         let table = lab.pktmeta(&["status"]).stdout;
         assert!(table.contains("gone"), "{table}");
+        assert!(table.contains("a new one of the same name"), "{table}");
         lab.pktmeta(&["up", "--iface", INTERFACE])
             .fails(&["its cgroup is gone", "--cgroup"]);
         eventually("the kernel lets go of the cgroup", || {
