@@ -62,12 +62,13 @@ impl Watch {
     }
 }
 
-/// Where no packet is labelled there is nothing to log.
+/// Where nothing is delivered there is nothing to log.
 fn check_up(bpffs: &Path) -> anyhow::Result<()> {
     if Datapath::new(bpffs).status()?.is_down() {
         bail!(
-            "log records: nothing is up that labels packets\n  \
-             = `pktmeta up --iface IF` starts it"
+            "log records: nothing is up that delivers any\n  \
+             = `pktmeta up --iface IF` starts it; where an XDP program of somebody else writes the \
+             records, `pktmeta up --cgroup PATH`"
         );
     }
     Ok(())

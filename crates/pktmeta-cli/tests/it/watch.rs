@@ -1,8 +1,9 @@
 //! `pktmeta watch`
 
 use crate::{
-    command::{PKTMETA, Run, Running, pktmeta, text},
-    lab::{Lab, eventually},
+    bind::{compile, probe_schema, tool},
+    command::{PKTMETA, Run, Running, Scratch, pktmeta, text},
+    lab::{INTERFACE, Lab, eventually},
 };
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};
 use serde_json::{Value, json};
@@ -109,6 +110,73 @@ fn a_watch_goes_on_by_name_with_a_datapath_that_has_other_numbers() {
         std::thread::sleep(Duration::from_millis(2500));
         lab.connect(&listener, 3);
         tenant_is(&accepted(), 3);
+    });
+}
+
+#[test]
+fn records_that_an_xdp_program_of_somebody_else_writes_are_logged() {
+    const PROGRAM: &str = r#"
+#include <pktmeta/pktmeta.bpf.h>
+PKTMETA_FIELD(probe, __u32);
+
+SEC("xdp") int theirs(struct xdp_md *ctx)
+{
+	pktmeta_set(ctx, probe, 9);
+	return XDP_PASS;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+"#;
+    in_sandbox(|sandbox| {
+        let lab = Lab::new(sandbox);
+        let scratch = Scratch::new();
+        let source = scratch.file("theirs.bpf.c", PROGRAM);
+        let object = compile(&source, &scratch.path().join("theirs.bpf.o"));
+        let schema = scratch.file("lab.toml", probe_schema("u32"));
+        lab.pktmeta(&["bind", &object, "-o", &object, "--schema", &schema])
+            .succeeds();
+        let xdp = |what: &str| {
+            tool(
+                lab.hosts.server(),
+                &format!("ip link set {INTERFACE} {what}"),
+            )
+        };
+        xdp(&format!("xdp obj {object} sec xdp"));
+        let cgroup = text(sandbox.cgroup());
+        let watch = ["watch", "--cgroup", &cgroup];
+        let both_ways = ["`pktmeta up --iface IF`", "`pktmeta up --cgroup PATH`"];
+        lab.pktmeta(&watch).fails(&both_ways);
+        lab.pktmeta(&["exec", "--", "true"]).fails(&both_ways);
+        lab.try_up(&[])
+            .fails(&["\"theirs\"", "xdp off", "keep it", "--cgroup PATH"]);
+
+        lab.pktmeta(&["up", "--cgroup", &cgroup]).succeeds();
+        assert_eq!(lab.pktmeta(&["status"]).code, Some(0));
+        let before = lab.attached();
+        let mut watch = pktmeta(lab.hosts.server(), &watch).running();
+        wait_for_watch(&lab, &before);
+        let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+        let (_server, _client) = lab.connection(IpVersion::V4, 1);
+        let accepted = lines.find(|line| line.as_ref().unwrap().contains(" accepted "));
+        let accepted = accepted.unwrap().unwrap();
+        assert!(accepted.ends_with(" probe=9"), "{accepted}");
+        let sockets = lab.pktmeta(&["sockets", "--field", "probe=9"]).succeeds();
+        assert!(sockets.contains("probe=9"), "{sockets}");
+
+        let log = text(scratch.path().join("log"));
+        let accept = "import socket; socket.create_server(('', 7)).accept()";
+        let exec = ["exec", "--log", &log, "--", "python3", "-c", accept];
+        let mut exec = pktmeta(lab.hosts.server(), &exec).running();
+        let listens = || {
+            let listed = lab.pktmeta(&["sockets", "--all", "--port", "7"]).succeeds();
+            listed.contains(":7 ")
+        };
+        eventually("it listens", listens);
+        lab.connect_to(lab.server_address(IpVersion::V4, 7), 2);
+        assert_eq!(exec.wait().unwrap().code(), Some(0));
+        let log = std::fs::read_to_string(log).unwrap();
+        assert!(log.trim_end().ends_with(" probe=9"), "{log}");
+        xdp("xdp off");
     });
 }
 
