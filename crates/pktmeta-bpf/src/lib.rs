@@ -35,7 +35,7 @@ pub use error::Error;
 pub use links::Attached;
 pub use object::{Object, ObjectOptions};
 pub use registry::{HostRegistry, Registered, RegistryState, Removal, Use, User};
-pub use sys::ProgramStats;
+pub use sys::{ProgramStats, XdpMode};
 
 /// Counts the run time of every BPF program on the host while it lives; costs each program run two
 /// readings of the clock. Kernel 5.8, `CAP_SYS_ADMIN`.

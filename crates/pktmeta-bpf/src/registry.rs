@@ -662,6 +662,20 @@ fn bound_programs() -> Result<Vec<Bound>, Error> {
     Ok(users)
 }
 
+/// The registry's fields that loaded programs are bound to.
+pub(crate) fn fields_of(programs: &[u32], registry: &Registry) -> Result<Vec<FieldInfo>, Error> {
+    let mut bound = bound_programs()?;
+    bound.retain(|bound| {
+        let Use::Program { id, .. } = bound.user.what else {
+            return false;
+        };
+        bound.registry == Some(registry.id()) && programs.contains(&id)
+    });
+    let fields = registry.fields().iter();
+    let is_bound = |field: &&FieldInfo| bound.iter().any(|bound| bound.user.number == field.tlv);
+    Ok(fields.filter(is_bound).copied().collect())
+}
+
 /// What programs with these constants name; nothing if the map is something else.
 fn bindings(map: u32) -> Vec<Binding> {
     let Ok(map) = MapHandle::from_map_id(map) else {

@@ -218,16 +218,31 @@ impl StatsEnabled {
     }
 }
 
+/// Where an interface's XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// After the driver has made an skb.
+    Generic,
+    /// On the device.
+    Hardware,
+}
+
 /// The id of the XDP program on an interface, if there is one.
 pub(crate) fn xdp_program(ifindex: u32) -> io::Result<Option<u32>> {
+    Ok(xdp_on(ifindex)?.map(|(program, _)| program))
+}
+
+/// The id of the XDP program on an interface, if there is one, and where it runs.
+pub(crate) fn xdp_on(ifindex: u32) -> io::Result<Option<(u32, XdpMode)>> {
     let options = xdp_query(ifindex)?;
-    let ids = [
-        options.prog_id,
-        options.drv_prog_id,
-        options.skb_prog_id,
-        options.hw_prog_id,
+    let programs = [
+        (options.drv_prog_id, XdpMode::Native),
+        (options.skb_prog_id, XdpMode::Generic),
+        (options.hw_prog_id, XdpMode::Hardware),
     ];
-    Ok(ids.into_iter().find(|&id| id != 0))
+    Ok(programs.into_iter().find(|&(program, _)| program != 0))
 }
 
 /// Whether an interface's driver says that it runs XDP programs.

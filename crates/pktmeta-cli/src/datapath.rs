@@ -10,7 +10,7 @@ use crate::{
 use anyhow::anyhow;
 use clap_complete::ArgValueCandidates;
 use pktmeta_bpf::{
-    AttachMode, Attached, Datapath, HookStatus, Part, Senders, UpOptions,
+    AttachMode, Attached, Datapath, HookStatus, InterfaceStatus, Part, Senders, UpOptions, XdpMode,
     hooks::xdp::labels::{Label, LabelStatus},
     host::Found,
 };
@@ -291,6 +291,7 @@ fn read_labels(file: &Path) -> anyhow::Result<Vec<Label>> {
 fn print(status: &pktmeta_bpf::Status) -> Result<(), Unwritten> {
     for interface in &status.interfaces {
         say!("{}", interface.label())?;
+        print_settings(interface)?;
         print_hops(&interface.hooks)?;
         print_labels(&interface.labels)?;
     }
@@ -314,6 +315,36 @@ fn print(status: &pktmeta_bpf::Status) -> Result<(), Unwritten> {
         ]);
     }
     fields.print()
+}
+
+/// How the programs of an interface were set up, as far as one may see.
+fn print_settings(interface: &InterfaceStatus) -> Result<(), Unwritten> {
+    if let Some(mode) = mode(interface) {
+        say!("  mode {mode}")?;
+    }
+    if let Some(produces) = produces(interface) {
+        let produces = match produces.is_empty() {
+            true => "no built-in field".into(),
+            false => produces.join(", "),
+        };
+        say!("  produces {produces}")?;
+    }
+    Ok(())
+}
+
+/// As `up --mode` has it; what is on the device somebody else attached.
+fn mode(interface: &InterfaceStatus) -> Option<&'static str> {
+    interface.mode.map(|mode| match mode {
+        XdpMode::Native => "native",
+        XdpMode::Generic => "generic",
+        XdpMode::Hardware => "hardware",
+    })
+}
+
+/// Names of the built-in fields that it writes.
+fn produces(interface: &InterfaceStatus) -> Option<Vec<&str>> {
+    let fields = interface.produces.as_ref()?.iter();
+    Some(fields.map(|field| field.name.as_str()).collect())
 }
 
 fn print_hops(hooks: &[HookStatus]) -> Result<(), Unwritten> {
@@ -401,6 +432,8 @@ fn to_json(status: &pktmeta_bpf::Status) -> Value {
             "ifindex": interface.ifindex,
             "netns": interface.netns,
             "attached": attached_json(&interface.attached),
+            "mode": mode(interface),
+            "produces": produces(interface),
             "hops": hops_json(&interface.hooks),
             "labels": interface.labels.iter().map(label_json).collect::<Vec<_>>(),
         });

@@ -14,8 +14,9 @@ use crate::{
     host::{self, Found},
     links::{Attached, Link},
     pins::{InterfaceId, Pins},
-    sys,
+    sys::{self, XdpMode},
 };
+use pktmeta_core::FieldInfo;
 use std::{
     ffi::{OsStr, OsString},
     io,
@@ -36,6 +37,11 @@ pub struct InterfaceStatus {
     pub netns: Option<u64>,
     /// Whether the kernel runs the XDP program on it.
     pub attached: Attached,
+    /// Where the XDP program runs, if the interface can be seen.
+    pub mode: Option<XdpMode>,
+    /// The built-in fields that its programs write; `None` if one may not look, which takes
+    /// `CAP_SYS_ADMIN`.
+    pub produces: Option<Vec<FieldInfo>>,
     /// Its hooks.
     pub hooks: Vec<HookStatus>,
     /// Its labels.
@@ -98,7 +104,7 @@ impl PinnedInterface {
         matches!(self.xdp, Link::Detached | Link::Missing)
     }
 
-    /// What is known of it, but for its hooks and labels.
+    /// What is known of it, but for its hooks, labels and what it produces.
     pub(super) fn status(&self) -> Result<InterfaceStatus, Error> {
         let here = host::network_namespace()?;
         let InterfaceId { netns, ifindex, .. } = self.id;
@@ -107,6 +113,8 @@ impl PinnedInterface {
             ifindex,
             netns: Some(netns),
             attached: Attached::all([&self.xdp]),
+            mode: None,
+            produces: None,
             hooks: Vec::new(),
             labels: Vec::new(),
             is_here: false,
@@ -114,14 +122,15 @@ impl PinnedInterface {
         match &self.xdp {
             &Link::Attached { target, program } => {
                 status.ifindex = target as u32; // an XDP link's target is an index
-                let look = || name_of(status.ifindex, program).transpose();
+                let look = || look_at(status.ifindex, program).transpose();
                 let found = match look() {
-                    Some(name) => Some((here, name.context(|| "find the interface".into())?)),
+                    Some(found) => Some((here, found.context(|| "find the interface".into())?)),
                     None => host::in_network_namespaces(|| look()?.ok()).pop_first(),
                 };
                 match found {
-                    Some((netns, name)) => {
+                    Some((netns, (name, mode))) => {
                         status.name = Found::There(name);
+                        status.mode = Some(mode);
                         status.netns = Some(netns);
                         status.is_here = netns == here;
                     }
@@ -142,12 +151,16 @@ impl PinnedInterface {
     }
 }
 
-/// The name of the interface with this index in this network namespace, if the program runs on it.
-fn name_of(ifindex: u32, program: u32) -> io::Result<Option<OsString>> {
-    match sys::interface_name(ifindex)? {
-        Some(name) if sys::xdp_program(ifindex)? == Some(program) => Ok(Some(name)),
-        _ => Ok(None),
-    }
+/// The name of the interface with this index in this network namespace, and where the program runs
+/// on it; `None` if it does not.
+fn look_at(ifindex: u32, program: u32) -> io::Result<Option<(OsString, XdpMode)>> {
+    let Some(name) = sys::interface_name(ifindex)? else {
+        return Ok(None);
+    };
+    Ok(match sys::xdp_on(ifindex)? {
+        Some((there, mode)) if there == program => Some((name, mode)),
+        _ => None,
+    })
 }
 
 /// The index of an interface of this network namespace.

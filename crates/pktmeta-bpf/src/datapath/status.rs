@@ -14,6 +14,7 @@ use crate::{
     host,
     links::{Attached, Link},
     pins::{self, Pins},
+    registry,
     sys::{self, ProgramStats},
 };
 use pktmeta_core::{FieldInfo, schema::Dictionary};
@@ -137,6 +138,14 @@ fn interface_status(
     }
     if pinned.pins.has(labels::MAPS[0])? {
         status.labels = labels::read(&pinned.pins, dictionary)?;
+    }
+    let programs = status.hooks.iter().flat_map(|hook| &hook.programs);
+    let programs: Vec<_> = programs.map(|program| program.id).collect();
+    // Who may not look sees no program either.
+    if !programs.is_empty()
+        && let Ok(fields) = registry::fields_of(&programs, dictionary.registry())
+    {
+        status.produces = Some(fields);
     }
     Ok(status)
 }

@@ -48,6 +48,8 @@ fn status_shows_the_interface_the_cgroup_every_hop_and_the_fields() {
         assert_eq!(interface["ifindex"], lab.ifindex());
         assert_eq!(interface["netns"], lab.hosts.server().id());
         assert_eq!(interface["attached"], true);
+        assert_eq!(interface["mode"], "native");
+        assert_eq!(interface["produces"].as_array().unwrap().len(), 5);
         let hops = |hops: &serde_json::Value| -> Vec<_> {
             let hops = hops.as_array().unwrap();
             hops.iter()
@@ -80,6 +82,34 @@ fn status_shows_the_interface_the_cgroup_every_hop_and_the_fields() {
             "labelled",
         ] {
             assert!(table.contains(part), "no {part} in:\n{table}");
+        }
+    });
+}
+
+#[test]
+fn the_mode_and_what_is_produced_are_those_that_up_was_told() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::new(sandbox);
+        for (mode, produce, fields) in [
+            (
+                "generic",
+                "flow_hash,rx_queue",
+                json!(["flow_hash", "rx_queue"]),
+            ),
+            ("native", "none", json!([])),
+        ] {
+            lab.try_up(&["--mode", mode, "--produce", produce])
+                .succeeds();
+            let Status(status) = lab.status();
+            let interface = &status["interfaces"][0];
+            assert_eq!(interface["mode"], mode, "{interface:#}");
+            let mut produces = interface["produces"].clone();
+            let names = produces.as_array_mut().unwrap();
+            names.sort_by_key(|name| name.to_string());
+            assert_eq!(produces, fields);
+            let table = lab.pktmeta(&["status"]).succeeds();
+            assert!(table.contains(&format!("  mode {mode}\n")), "{table}");
+            lab.down();
         }
     });
 }
