@@ -306,7 +306,8 @@ impl Call {
             ),
             // Info, queues and windows, key, congestion, time stamps, saved SYN.
             libc::IPPROTO_TCP => matches!(self.option, 11 | 21 | 24 | 26 | 28 | 29 | 33 | 35),
-            libc::IPPROTO_IPV6 => self.option == 32, // flow labels
+            // IPV6_2292PKTOPTIONS, which may tell the flow label of what came in, and flow labels.
+            libc::IPPROTO_IPV6 => matches!(self.option, 6 | 32),
             libc::SOL_PACKET => matches!(self.option, 6 | 21), // how many packets were seen
             284 => true,                             // of MPTCP
             _ => false,
