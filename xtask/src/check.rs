@@ -1,6 +1,8 @@
-//! What must hold for every commit and is no test: formatting, lints, documentation and its links,
-//! the licences and sources of the dependencies, and the Rust that applications need.
+//! What must hold for every commit and is no test: formatting, lints, documentation with its links and
+//! the tests that it names, the licences and sources of the dependencies, and the Rust that
+//! applications need.
 
+mod claims;
 mod links;
 
 use std::process::Command;
@@ -21,7 +23,7 @@ pub(crate) fn run() -> Result {
     cargo("fmt --all --check")?;
     cargo("clippy --workspace --all-targets --all-features -- -D warnings")?;
     documentation()?;
-    links::check()?;
+    documents()?;
     dependencies()?;
     // Last, so that nobody misses that it could not be checked.
     oldest_rust()
@@ -31,6 +33,12 @@ fn documentation() -> Result {
     let mut cargo = tool::cargo_in_workspace();
     cargo.args(["doc", "--workspace", "--no-deps", "--all-features"]);
     tool::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn documents() -> Result {
+    let tracked = tool::tracked_files()?;
+    links::check(&tracked)?;
+    claims::check(&tracked)
 }
 
 /// Without advisories: their database is on the network and changes from day to day, so that the

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use crate::error::{Error, Result};
@@ -59,6 +59,27 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// The files of the workspace that are in the working tree and that git does not ignore.
+pub(crate) fn tracked_files() -> Result<Vec<PathBuf>> {
+    let mut git = in_workspace(Command::new("git"));
+    let listed = git
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
+        .output()
+        .map_err(|error| Error::new(format!("cannot start git: {error}")))?;
+    let paths = listed.stdout.split(|byte| *byte == 0);
+    Ok(paths
+        .filter(|path| !path.is_empty())
+        .map(|path| PathBuf::from(String::from_utf8_lossy(path).into_owned()))
+        .filter(|path| root().join(path).is_file())
+        .collect())
 }
 
 /// Whether this process is root's.

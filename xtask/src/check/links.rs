@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
 
 use crate::error::{Error, Result};
 use crate::tool;
@@ -13,9 +12,8 @@ use crate::tool;
 const SUMMARY: &str = "docs/SUMMARY.md";
 const BOOK: &str = "docs";
 
-/// Checks each Markdown file that git tracks.
-pub(super) fn check() -> Result {
-    let tracked = tracked()?;
+/// Checks the Markdown files among those that git tracks.
+pub(super) fn check(tracked: &[PathBuf]) -> Result {
     let pages: BTreeMap<&Path, Page> = tracked
         .iter()
         .filter(|path| path.extension().is_some_and(|kind| kind == "md"))
@@ -24,7 +22,7 @@ pub(super) fn check() -> Result {
     let mut faults = String::new();
     for (path, page) in &pages {
         for link in &page.links {
-            if let Some(fault) = fault(path, link, &tracked, &pages) {
+            if let Some(fault) = fault(path, link, tracked, &pages) {
                 let _ = writeln!(faults, "{}: {link}: {fault}", path.display());
             }
         }
@@ -148,26 +146,6 @@ fn missing_from_book<'a>(pages: &BTreeMap<&'a Path, Page>) -> Vec<&'a Path> {
         .filter(of_book)
         .filter(|path| !listed.iter().any(|page| page == path))
         .collect()
-}
-
-fn tracked() -> Result<Vec<PathBuf>> {
-    let mut git = tool::in_workspace(Command::new("git"));
-    let listed = git
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
-        .output()
-        .map_err(|error| Error::new(format!("cannot start git: {error}")))?;
-    let paths = listed.stdout.split(|byte| *byte == 0);
-    Ok(paths
-        .filter(|path| !path.is_empty())
-        .map(|path| PathBuf::from(String::from_utf8_lossy(path).into_owned()))
-        .filter(|path| tool::root().join(path).exists())
-        .collect())
 }
 
 #[cfg(test)]

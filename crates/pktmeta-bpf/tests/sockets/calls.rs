@@ -309,7 +309,7 @@ impl Call {
             // IPV6_2292PKTOPTIONS, which may tell the flow label of what came in, and flow labels.
             libc::IPPROTO_IPV6 => matches!(self.option, 6 | 32),
             libc::SOL_PACKET => matches!(self.option, 6 | 21), // how many packets were seen
-            284 => true,                             // of MPTCP
+            284 => true,                                       // of MPTCP
             _ => false,
         }
     }

@@ -36,15 +36,7 @@ impl Tree {
     /// same, is left: what was built of it need not be built again.
     pub(super) fn copy() -> Result<Self> {
         let root = tool::root().join("target/mutants/tree");
-        let mut git = tool::in_workspace(Command::new("git"));
-        let listed = git
-            .args(["ls-files", "-z"])
-            .output()
-            .map_err(|error| Error::new(format!("cannot start git: {error}")))?;
-        let listed = String::from_utf8_lossy(&listed.stdout);
-        let is_file = |path: &&str| !path.is_empty() && tool::root().join(path).is_file();
-        let tracked: BTreeSet<PathBuf> =
-            listed.split('\0').filter(is_file).map(Into::into).collect();
+        let tracked: BTreeSet<PathBuf> = tool::tracked_files()?.into_iter().collect();
         remove_others(&root, Path::new(""), &tracked)?;
         for path in &tracked {
             let (from, to) = (tool::root().join(path), root.join(path));
