@@ -26,7 +26,7 @@ use std::{
     io::{self, BufReader, BufWriter, Read, Write},
     net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket},
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
         unix::net::UnixStream,
     },
     path::Path,
@@ -419,9 +419,12 @@ impl Side {
         let child = unsafe { libc::fork() };
         assert!(child >= 0, "{}", io::Error::last_os_error());
         if child == 0 {
-            drop(ours);
             become_nobody(cgroup);
-            make_calls(seed, count, BufWriter::with_capacity(1 << 16, theirs));
+            make_calls(
+                seed,
+                count,
+                BufWriter::with_capacity(1 << 16, alone_with(theirs)),
+            );
             // SAFETY: it ends this process, and runs nothing of the parent's on the way.
             unsafe { libc::_exit(0) }
         }
@@ -435,6 +438,18 @@ impl Side {
         let read = self.outcomes.read_exact(&mut bytes);
         read.unwrap_or_else(|error| panic!("{error}, about {call:?}"));
         Outcome::parse(&bytes)
+    }
+}
+
+/// Closes all other descriptors but the standard ones, so that both processes have the same numbers: an option's
+/// value may be one.
+fn alone_with(stream: UnixStream) -> UnixStream {
+    const NUMBER: i32 = 3;
+    // SAFETY: this process was just forked, and ends without dropping what owned the other descriptors.
+    unsafe {
+        assert_eq!(libc::dup2(stream.into_raw_fd(), NUMBER), NUMBER);
+        assert_eq!(libc::close_range(NUMBER as u32 + 1, u32::MAX, 0), 0);
+        UnixStream::from_raw_fd(NUMBER)
     }
 }
 
