@@ -76,7 +76,8 @@
 /*
  * The number that this host gave to a field, asked for on any socket. Or
  *   -ENOENT       the host has no field of that name and type
- *   -ENOPROTOOPT  no datapath delivers to the sockets of this cgroup
+ *   -ENOPROTOOPT  no datapath delivers to the sockets of this cgroup; an IPv4 socket says
+ *   -EOPNOTSUPP   for that
  */
 static inline int pktmeta_schema_number(int fd, const char *name, __u8 kind, __u8 size)
 {
