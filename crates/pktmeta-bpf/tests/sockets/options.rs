@@ -1,7 +1,7 @@
 //! The socket options as `docs/abi.md` says them, by plain system calls.
 
 use crate::{
-    lab::{LIMIT, Lab, TENANT, down},
+    lab::{LIMIT, Lab, TENANT, down, in_child},
     storage::Storage,
 };
 use libc::{EAGAIN, EINVAL, EMSGSIZE, ENODATA, ENOENT, ENOPROTOOPT, EPERM, EPROTOTYPE, ESTALE};
@@ -373,6 +373,24 @@ fn only_the_users_who_may_can_send_records() {
             // Reading is for everybody.
             set(&socket, abi::PKTMETA_TICKETS, &1i32.to_ne_bytes()).unwrap();
             down(sandbox);
+        }
+    });
+}
+
+#[test]
+fn it_is_the_effective_user_who_may_send_records() {
+    in_sandbox(|sandbox| {
+        let host = Host::up_for(sandbox, Senders::Users(vec![1]));
+        let socket = host.lab.udp_server(IpVersion::V4);
+        let class = abi::PKTMETA_TX_FIELD + host.tlv("class");
+        for (real, effective, error) in [(1, 2, Some(EPERM)), (2, 1, None)] {
+            in_child(|| {
+                // SAFETY: this process has no other thread.
+                assert_eq!(unsafe { libc::setresuid(real, effective, 0) }, 0);
+                assert_eq!(set(&socket, class, &[1]).err(), error);
+                let info = pktmeta::info(&socket).unwrap();
+                assert_eq!(info.features & abi::FEATURE_TX != 0, error.is_none());
+            });
         }
     });
 }

@@ -4,17 +4,18 @@
 mod vectors;
 
 use crate::{
-    lab::Lab,
+    lab::{Lab, client_address},
     options::{Host, get, get_at, set, set_at},
     storage::Storage,
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use libc::{EAGAIN, EINVAL, ENODATA, ENOENT, EPERM};
+use pktmeta::{TcpMeta, UdpMeta};
 use pktmeta_bpf::{
     Datapath, HostRegistry, Senders,
     sockets::{SocketScope, SocketStatus},
 };
-use pktmeta_core::{FieldInfo, Record, Registry, TlvType, abi, registry::Refusal};
+use pktmeta_core::{FieldInfo, Record, Registry, TlvType, abi, registry::Refusal, schema::Schema};
 use pktmeta_testkit::{
     link::IpVersion,
     sandbox::{Sandbox, in_sandbox},
@@ -25,6 +26,54 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 use vectors::{Set, cases, random};
+
+#[test]
+fn the_last_place_is_read_at_sockets_and_so_is_the_first_hot_field_without_one() {
+    const PLACES: usize = 15;
+    let fields = (1..=PLACES + 1)
+        .map(|n| format!("[[field]]\nname = \"hot{n}\"\ntype = \"u32\"\nhot = true\n"));
+    let schema = format!("owner = \"places\"\n{}", fields.collect::<String>());
+    in_sandbox(|sandbox| {
+        let registry = HostRegistry::new(sandbox.bpffs());
+        registry
+            .register(&[Schema::parse("places.toml", &schema).unwrap()])
+            .unwrap();
+        let lab = Lab::up_with(sandbox, |options| {
+            let from = client_address(IpVersion::V4, 1, 0).ip();
+            for n in [PLACES, PLACES + 1] {
+                let label = format!("{from}=hot{n}:{}", n * 0x0101_0101);
+                options.labels.push(label.parse().unwrap());
+            }
+        });
+        let registry = registry.read().unwrap();
+        let places = registry
+            .fields()
+            .iter()
+            .filter(|field| field.place.is_some());
+        let last = places.clone().max_by_key(|field| field.place).unwrap();
+        assert_eq!((places.count(), last.name.as_str()), (PLACES, "hot15"));
+
+        let udp = lab.udp_server(IpVersion::V4);
+        udp.enable_packet_meta().unwrap();
+        let client = lab.udp_client(IpVersion::V4, 1);
+        client.send_to(b"?", udp.local_addr().unwrap()).unwrap();
+        let datagram = udp.recv_from_meta(&mut [0; 8]).unwrap().meta.unwrap();
+        let listener = lab.listen(IpVersion::V4);
+        let _client = lab.connect(listener.local_addr().unwrap(), 1);
+        let (stream, _) = listener.accept().unwrap();
+        let opening = stream.opening_meta().unwrap();
+        for n in [PLACES, PLACES + 1] {
+            let name = format!("hot{n}");
+            let value = (n * 0x0101_0101) as u32;
+            for meta in [datagram, opening] {
+                assert_eq!(meta.value(&name).unwrap().to_string(), value.to_string());
+            }
+            let tlv = i32::from(registry.by_name(&name).unwrap().tlv.get());
+            let answer = get(&stream, abi::PKTMETA_RX_SYN_FIELD + tlv);
+            assert_eq!(answer, Ok(value.to_le_bytes().into()));
+        }
+    });
+}
 
 #[test]
 fn what_applications_give_is_taken_or_refused_as_the_shared_cases_say() {

@@ -45,6 +45,28 @@ fn each_answer_to_a_client_has_the_record_of_its_own_segment() {
 }
 
 #[test]
+fn a_connection_told_to_remember_while_it_connects_does_so_from_its_first_byte_on() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let peer = listen(lab.hosts.client(), client_address(version, 4, 0));
+            let to = peer.local_addr().unwrap();
+            let socket = tcp_socket(lab.hosts.server(), lab.server_address(version, 0));
+            socket.set_nonblocking(true).unwrap();
+            lab.lose_what_is_sent_to(to.ip());
+            let connecting = socket.connect(&to.into()).unwrap_err();
+            assert_eq!(connecting.raw_os_error(), Some(libc::EINPROGRESS));
+            socket.as_fd().remember_segments().unwrap();
+            lab.find(to.ip());
+            // The SYN is sent again after a second.
+            let client = accept(&peer);
+            socket.set_nonblocking(false).unwrap();
+            assert_requests(&client, &socket.into(), 4, 0);
+        }
+    });
+}
+
+#[test]
 fn what_came_before_the_connection_was_to_remember_is_forgotten() {
     in_sandbox(|sandbox| {
         let lab = Lab::up(sandbox);

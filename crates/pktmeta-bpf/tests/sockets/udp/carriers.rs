@@ -6,8 +6,12 @@ use super::{
     ring::{self, Slot},
     send,
 };
-use crate::lab::{Lab, assert_labelled, get_option, in_child, set_option};
-use pktmeta::{Carrier, UdpMeta};
+use crate::{
+    bpf,
+    lab::{Lab, assert_labelled, get_option, in_child, set_option},
+};
+use pktmeta::{Carrier, Reason, UdpMeta};
+use pktmeta_bpf::{Object, ObjectOptions};
 use pktmeta_core::abi;
 use pktmeta_testkit::{
     link::IpVersion,
@@ -15,7 +19,7 @@ use pktmeta_testkit::{
 };
 use std::{
     ffi::CStr,
-    io,
+    fs, io,
     net::UdpSocket,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     ptr,
@@ -218,6 +222,27 @@ fn a_process_without_capabilities_and_without_the_ring_can_have_any_carrier() {
 }
 
 #[test]
+fn where_one_carrier_is_refused_the_next_is_taken_unless_that_one_was_asked_for() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let _withheld = withhold_marks(sandbox);
+        let server = lab.udp_server(IpVersion::V6);
+        let carrier = || {
+            let answer = get_option(&server, abi::SOL_PKTMETA, abi::PKTMETA_TICKETS).unwrap();
+            i32::from_ne_bytes(answer.try_into().unwrap())
+        };
+        let refused = server.enable_packet_meta_in(Carrier::Mark).unwrap_err();
+        assert!(refused.is_unavailable(Reason::NoTickets), "{refused:?}");
+        assert_eq!(carrier(), abi::PKTMETA_TICKETS_OFF);
+        server.enable_packet_meta().unwrap();
+        assert_eq!(carrier(), abi::PKTMETA_TICKETS_PRIORITY);
+        send(&lab, &server, 3, b"hello");
+        let meta = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
+        assert_labelled(&meta.unwrap(), 3);
+    });
+}
+
+#[test]
 fn a_mark_without_a_record_has_a_slot_too() {
     in_sandbox(|sandbox| {
         let lab = Lab::up(sandbox);
@@ -357,6 +382,23 @@ fn assert_rest(message: &Message, version: IpVersion) {
     };
     assert_eq!(message.number(level, hops), Some(64));
     assert!(message.find(level, information).is_some());
+}
+
+/// Refuses `SO_RCVMARK` to the sockets of the sandbox, until it is dropped.
+fn withhold_marks(sandbox: &Sandbox) -> OwnedFd {
+    let elf = bpf::compile("udp/withhold.bpf.c");
+    let object = Object::load("withhold", &elf, &ObjectOptions::default()).unwrap();
+    let program = object.program("withhold").unwrap();
+    let cgroup = fs::File::open(sandbox.cgroup()).unwrap();
+    // SAFETY: the program and the cgroup are descriptors of ours; no options are passed.
+    descriptor(unsafe {
+        libbpf_sys::bpf_link_create(
+            program.as_raw_fd(),
+            cgroup.as_raw_fd(),
+            libbpf_sys::BPF_CGROUP_SETSOCKOPT,
+            ptr::null(),
+        )
+    })
 }
 
 /// Attaches a program of somebody else's to the server's TC ingress, until it is dropped.
