@@ -359,7 +359,7 @@ doc = "Customer that owns the destination prefix"
             ..Policy::default()
         };
         assert_eq!(field.wanted.policy, policy);
-        assert_eq!(schema.area(), 12);
+        assert_eq!(schema.area(), 24);
     }
 
     #[test]
@@ -529,7 +529,7 @@ encrypted = 9
             );
         }
         let message = error(&text).to_string();
-        for part in ["264 bytes", "48 more", "blob3, bytes[64]"] {
+        for part in ["272 bytes", "56 more", "blob3, bytes[64]"] {
             assert!(message.contains(part), "{message}");
         }
     }

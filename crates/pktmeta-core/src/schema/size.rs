@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(sizes, [size(5, 5.0), size(5, 2.5), size(10, 1.0)]);
         let all = Size::HEADER + sizes.into_iter().sum();
         assert_eq!(all, size(24, 12.5));
-        assert_eq!(schema.area(), 24);
+        assert_eq!(schema.area(), 32);
     }
 
     #[test]
