@@ -74,3 +74,69 @@ fn places(registry: &Registry) -> impl Iterator<Item = FieldInfo> {
 fn end_of_place(field: &FieldInfo) -> usize {
     usize::from(field.place.unwrap_or(0)) + field.kind.tlv_size()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        field::FieldName,
+        registry::{Policy, Wanted},
+    };
+
+    /// The places of fields of these types, registered one after the other, and their layout.
+    fn places_of(kinds: &[&str]) -> (alloc::vec::Vec<Option<u8>>, Layout) {
+        let mut registry = Registry::new();
+        let places = kinds.iter().enumerate().map(|(at, kind)| {
+            let name = alloc::format!("field_{at}");
+            let wanted = Wanted {
+                name: FieldName::parse(&name).unwrap(),
+                owner: FieldName::parse("edge").unwrap(),
+                kind: Kind::parse(kind).unwrap(),
+                policy: Policy {
+                    hot: true,
+                    ..Policy::default()
+                },
+            };
+            registry.register(&wanted).unwrap().place
+        });
+        let places = places.collect();
+        (places, registry.layout())
+    }
+
+    #[test]
+    fn a_new_record_has_a_void_at_each_place() {
+        let (places, layout) = places_of(&["u8", "u32", "flag", "bytes[..9]", "u64", "u128"]);
+        let starts = [4, 7, 12, 14, 23];
+        let [u8_, u32_, flag, u64_, u128_] = starts.map(Some);
+        assert_eq!(places, [u8_, u32_, flag, None, u64_, u128_]);
+        let bytes = layout.template.as_bytes();
+        assert_eq!(bytes[..4], [b'P', b'M', 0x15, 41]);
+        let mut wanted = alloc::vec![0; 41 - 4];
+        for (place, header) in [(4, [0, 1]), (7, [0x80, 0]), (14, [0xc0, 0]), (23, [0, 16])] {
+            wanted[place - 4..][..2].copy_from_slice(&header);
+        }
+        assert_eq!(bytes[4..], wanted);
+        // With 11 bytes of the one that has no place, and the seal.
+        assert_eq!(layout.area, 56 + 8);
+    }
+
+    #[test]
+    fn the_last_place_ends_where_the_room_of_the_largest_area_does() {
+        let large = "bytes[64]";
+        let (places, layout) = places_of(&[large, large, large, "u16", "u16"]);
+        assert_eq!(places[4], Some(205));
+        assert_eq!(layout.template.as_bytes().len(), seal::RECORD_MAX);
+        assert_eq!(layout.area, seal::AREA_MAX);
+        let (places, _) = places_of(&[large, large, large, "u16", "u32", "flag", "u16"]);
+        assert_eq!(places[3..], [Some(202), None, Some(205), None]);
+    }
+
+    #[test]
+    fn as_many_fields_have_places_as_a_record_can_count() {
+        let (places, layout) = places_of(&["flag"; 17]);
+        let most = usize::from(Record::PLACES_MAX);
+        assert!(places[..most].iter().all(Option::is_some));
+        assert!(places[most..].iter().all(Option::is_none));
+        assert_eq!(layout.template.as_bytes()[2], 0x10 | Record::PLACES_MAX);
+    }
+}
