@@ -297,6 +297,28 @@ fn a_full_area_refuses_a_field_until_it_is_compacted() {
 }
 
 #[test]
+fn a_field_is_set_up_to_the_last_byte_of_the_areas_room_and_no_further() {
+    in_sandbox(|_| {
+        let programs = Programs::new();
+        let blob = Field::named("blob");
+        for hook in Hook::BOTH {
+            for size in [24, 32, 64, 72] {
+                let before = area(&Record::new(), size);
+                let fits = size - seal::SIZE - Record::HEADER - 2;
+                let mut metadata = before.clone();
+                let longer = vec![7; fits + 1];
+                let set = programs.set(hook, blob, &longer, &mut metadata);
+                assert_eq!((set, &metadata), (Err(libc::ENOSPC), &before), "{hook:?}");
+                let value = vec![7; fits];
+                let set = programs.set(hook, blob, &value, &mut metadata);
+                assert_eq!(set, Ok(()), "{hook:?} {size}");
+                assert_eq!(open(&metadata).get(tag(blob)), Some(&value[..]));
+            }
+        }
+    });
+}
+
+#[test]
 fn metadata_that_is_not_a_record_is_left_alone() {
     in_sandbox(|_| {
         let programs = Programs::new();
@@ -368,8 +390,12 @@ fn nothing_is_added_to_a_record_with_a_torn_field() {
         let programs = Programs::new();
         let (cookie, blob) = (Field::named("cookie"), Field::named("blob"));
         let torn = [b'P', 0, 0x10, 10, tag(cookie).byte(), 1, 7, 0, 9, 0];
-        for hook in Hook::BOTH {
-            let mut metadata = area_of(&torn, 104);
+        // With and without room for what is set.
+        for (hook, size) in Hook::BOTH
+            .into_iter()
+            .flat_map(|hook| [(hook, 104), (hook, 24)])
+        {
+            let mut metadata = area_of(&torn, size);
             let before = metadata.clone();
             assert_eq!(programs.get(hook, cookie, &metadata), Ok(vec![7]));
             assert_eq!(programs.get(hook, blob, &metadata), Err(libc::ENOENT));

@@ -1,13 +1,14 @@
 //! The programs one by one, by BPF_PROG_TEST_RUN where the kernel has it for their type.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{
     Object, ObjectOptions, ProgramStats,
     hooks::{self, Hook},
     sockets, watch,
 };
 use pktmeta_core::{
-    Record, Registry, builtin,
+    FieldInfo, Record, Registry, builtin,
     schema::Schema,
     seal::{self, Secret},
 };
@@ -137,6 +138,51 @@ fn xdp_looks_for_the_source_behind_up_to_two_tags() {
             assert_eq!(xdp.counters()[3..5], wanted, "{tags:x?}");
         }
     });
+}
+
+#[test]
+fn a_label_goes_to_its_place_in_records_that_have_places_and_else_behind_the_rest() {
+    in_sandbox(|_| {
+        let schema = "owner = \"edge\"\n\
+            [[field]]\nname = \"tenant\"\ntype = \"u32\"\nhot = true\n\
+            [[field]]\nname = \"other\"\ntype = \"u128\"\nhot = true\n";
+        let schema = Schema::parse("test.toml", schema).unwrap();
+        let registry = Schema::registry([&schema]).unwrap().with_secret(secret());
+        let (layout, tenant) = (registry.layout(), registry.by_name("tenant").unwrap());
+        let place = usize::from(tenant.place.unwrap());
+        let xdp = Xdp::load_with_labels(&registry);
+        label(&xdp, tenant, 7);
+        let frame = udp("192.0.2.1:1", "192.0.2.2:2");
+
+        let placed = xdp.run(&frame, &[]).metadata;
+        assert_eq!(placed[place], tenant.tag().byte());
+        assert_eq!(open(&placed).get(tenant.tag()), Some(&[7, 0, 0, 0][..]));
+
+        // What stands at the place looks like a void for it, and is in the middle of another.
+        let mut theirs = vec![b'P', 0, 0x10, 0, 0, (place + 5 - 6) as u8];
+        theirs.resize(place, 0);
+        theirs.extend([tenant.tag().byte() & 0xc0, 0, 0, 0, 0]);
+        let length = theirs.len();
+        theirs.resize(layout.area - seal::SIZE, 0);
+        theirs[1] = layout.area as u8;
+        theirs[3] = length as u8;
+        theirs.extend(secret().seal(layout.area));
+        let behind = open(&xdp.run(&frame, &theirs).metadata);
+        assert_eq!(behind.get(tenant.tag()), Some(&[7, 0, 0, 0][..]));
+        assert_eq!(behind.as_bytes().len(), length + 5);
+        assert_eq!(xdp.counters(), [2, 2, 2, 0, 0, 0, 0, 0]);
+    });
+}
+
+/// Gives all IPv4 sources a label, as the loader writes it.
+fn label(xdp: &Xdp, field: &FieldInfo, value: u8) {
+    let version = 4u32.to_be_bytes();
+    let key = [&32u32.to_ne_bytes()[..], &version, &[0; 16]].concat();
+    let place = field.place.unwrap_or(0);
+    let mut labels = vec![field.tag().byte(), 4, place, 0, 0, 0, 0, 0, value];
+    labels.resize(4 * 24 + 8, 0);
+    let map = xdp.object.map("xdp_labels").unwrap();
+    map.update(&key, &labels, MapFlags::ANY).unwrap();
 }
 
 #[test]
