@@ -16,6 +16,7 @@ mod errors;
 mod exec;
 mod guide;
 mod hostile;
+mod json;
 mod killed;
 mod lab;
 mod links;
