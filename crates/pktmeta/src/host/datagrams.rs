@@ -160,15 +160,9 @@ impl Datapath {
             Some(ticket) if ticket != NOT_LOOKED_AT => ticket,
             _ => return Err(Error::from(Reason::NotEnabled).into()),
         };
-        let displaces = carrier != Carrier::Timestamp;
         let Some(ring) = self.ring() else {
             // Also of none: it may be from before this datapath.
             to.record = options::record(socket, abi::SOL_PKTMETA_DGRAM, ticket as i32)?;
-            to.displaced = match ticket {
-                _ if !displaces => None,
-                abi::TICKET_ABSENT => Some(0),
-                _ => options::displaced(socket, ticket),
-            };
             return Ok(());
         };
         let displaced = if ticket == abi::TICKET_ABSENT {
@@ -178,7 +172,7 @@ impl Datapath {
             ring.read(ticket, cookie, &mut to.record)?
         };
         // What no slot keeps is zero.
-        to.displaced = displaces.then_some(displaced);
+        to.displaced = (carrier != Carrier::Timestamp).then_some(displaced);
         Ok(())
     }
 }

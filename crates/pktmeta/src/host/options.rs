@@ -49,14 +49,6 @@ pub(crate) fn record(
     Ok(answer.map(Record::parse).transpose()?)
 }
 
-/// The mark or priority that a datagram's ticket took the place of; `None` if later datagrams took its place.
-pub(crate) fn displaced(socket: BorrowedFd<'_>, ticket: u32) -> Option<u32> {
-    let mut buffer = [0; ANSWER];
-    let level = abi::SOL_PKTMETA_DGRAM_DISPLACED;
-    let answer = ask(socket, level, ticket as i32, &mut buffer).ok()??;
-    answer.try_into().ok().map(u32::from_ne_bytes)
-}
-
 /// What the datapath answers; `None` if it has no such thing.
 pub(crate) fn ask<'b>(
     socket: BorrowedFd<'_>,
