@@ -183,7 +183,9 @@ impl Traced {
 /// A call in a line of strace's, without what chance decides: numbers of descriptors and of ports, addresses in memory,
 /// and how often there was nothing to accept.
 fn call(line: &str) -> Option<String> {
-    if line.starts_with(['+', '-']) || line.contains("= -1 EAGAIN") {
+    // A call that the server's end cut short did nothing either.
+    let nothing = ["= -1 EAGAIN", "<unfinished ...>"];
+    if line.starts_with(['+', '-']) || nothing.iter().any(|it| line.contains(it)) {
         return None;
     }
     let (name, rest) = line.split_once('(')?;
