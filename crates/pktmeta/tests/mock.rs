@@ -50,11 +50,6 @@ fn each_datagram_has_its_own_record() {
             client.send_to(&[payload], to).unwrap();
             let Received { from, meta, .. } = server.recv_from_meta(&mut [0; 8]).unwrap();
             assert_eq!(from, client.local_addr().unwrap());
-            if let Ok(meta) = &meta {
-                // What arrives at a mock has no mark and no priority.
-                let displaced = (carrier != Carrier::Timestamp).then_some(0);
-                assert_eq!(meta.displaced(), displaced);
-            }
             match payload {
                 0 => assert!(meta.unwrap().is_absent()),
                 255 => assert!(matches!(meta, Err(Error::Overrun))),

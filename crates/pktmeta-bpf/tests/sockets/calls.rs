@@ -301,8 +301,8 @@ impl Call {
             0 => self.option == 52, // which of raw sockets is the protocol, and of others the port
             SOL_SOCKET => matches!(
                 self.option,
-                // Peer's credentials, name, incoming CPU and queue, memory, cookies.
-                17 | 28 | 49 | 55 | 56 | 57 | 71
+                // Errors that came meanwhile, peer's credentials, name, incoming CPU and queue, memory, cookies.
+                4 | 17 | 28 | 49 | 55 | 56 | 57 | 71
             ),
             // Info, queues and windows, key, congestion, time stamps, saved SYN.
             libc::IPPROTO_TCP => matches!(self.option, 11 | 21 | 24 | 26 | 28 | 29 | 33 | 35),
