@@ -303,6 +303,13 @@ fn print(status: &pktmeta_bpf::Status) -> Result<(), Unwritten> {
                  records until `pktmeta up --cgroup` delivers to it, or to a slice that stays"
             )?;
         }
+        if delivery.cpu_slots > 0 {
+            say!(
+                "  ring of {} slots, {} for what one CPU receives",
+                delivery.slots,
+                delivery.cpu_slots
+            )?;
+        }
         print_hops(&delivery.hooks)?;
     }
     let mut fields = Table::new(["field", "type", "owner", "number"]);

@@ -42,6 +42,9 @@ fn status_shows_the_interface_the_cgroup_every_hop_and_the_fields() {
         assert_eq!(cgroup["slots"], 128);
         let each = cgroup["cpu_slots"].as_u64().unwrap();
         assert!(each.is_power_of_two() && each <= 128, "{each}");
+        let said = lab.pktmeta(&["status"]).stdout;
+        let slots = format!("ring of 128 slots, {each} for what one CPU receives");
+        assert!(said.contains(&slots), "{said}");
         assert_eq!(cgroup["path"], text(sandbox.cgroup()));
         let interface = &status["interfaces"][0];
         assert_eq!(interface["name"], INTERFACE);
