@@ -3,7 +3,6 @@
 use std::{
     env,
     ffi::OsString,
-    fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -26,7 +25,6 @@ const CLANG_MAX: u32 = 30;
 
 fn main() {
     for watched in [
-        "include",
         "src/carriers",
         "src/endpoints.bpf.h",
         "src/hooks",
@@ -35,6 +33,7 @@ fn main() {
     ] {
         println!("cargo::rerun-if-changed={watched}");
     }
+    println!("cargo::rerun-if-changed={}", pktmeta_headers::INCLUDE);
     println!("cargo::rerun-if-env-changed=BPF_CLANG");
     let variable = |name| env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"));
     let here = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
@@ -42,20 +41,13 @@ fn main() {
     let libbpf = variable("DEP_BPF_INCLUDE");
     let clang = find_clang();
     // For build scripts of crates that depend on this one: DEP_PKTMETA_INCLUDE and so on.
-    println!("cargo::metadata=include={}", here.join("include").display());
-    println!(
-        "cargo::metadata=uapi={}",
-        here.join("include/uapi").display()
-    );
+    println!("cargo::metadata=include={}", pktmeta_headers::INCLUDE);
+    println!("cargo::metadata=uapi={}", pktmeta_headers::UAPI);
     println!("cargo::metadata=libbpf={}", libbpf.display());
     println!("cargo::metadata=clang={}", clang.display());
     // For the tests, which compile programs of their own.
     println!("cargo::rustc-env=PKTMETA_LIBBPF={}", libbpf.display());
     println!("cargo::rustc-env=PKTMETA_CLANG={}", clang.display());
-    let headers = Path::new(&variable("OUT_DIR")).join("headers.rs");
-    if let Err(error) = embed(&here.join("include"), &headers) {
-        fail(&format!("the headers: {error}"));
-    }
     for (name, source) in PROGRAMS {
         let object = Path::new(&variable("OUT_DIR")).join(format!("{name}.bpf.o"));
         compile(&clang, &here, &libbpf, Path::new(source), &object);
@@ -67,9 +59,14 @@ fn compile(clang: &OsString, here: &Path, libbpf: &OsString, source: &Path, obje
         .current_dir(here)
         .args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-nostdinc"])
         .args(["-Wall", "-Wextra", "-Werror"])
-        .args(["-I", "include", "-I", "include/uapi", "-isystem"])
+        .args(["-I", pktmeta_headers::INCLUDE, "-I", pktmeta_headers::UAPI])
+        .arg("-isystem")
         .arg(libbpf)
         .arg(format!("-ffile-prefix-map={}=.", here.display()))
+        .arg(format!(
+            "-ffile-prefix-map={}=include",
+            pktmeta_headers::INCLUDE
+        ))
         .arg("-c")
         .arg(source)
         .arg("-o")
@@ -84,24 +81,6 @@ fn compile(clang: &OsString, here: &Path, libbpf: &OsString, source: &Path, obje
         )),
         Err(error) => fail(&format!("{} did not start: {error}", clang.display())),
     }
-}
-
-/// Writes the expression for src/headers.rs: every file below `include`, with its text.
-fn embed(include: &Path, to: &Path) -> io::Result<()> {
-    let mut folders = vec![include.to_owned()];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if let Ok(name) = path.strip_prefix(include) {
-                files.push(format!("({name:?}, include_str!({path:?})),\n"));
-            }
-        }
-    }
-    files.sort();
-    fs::write(to, format!("&[\n{}]\n", files.concat()))
 }
 
 /// `$BPF_CLANG`, else the newest `clang-NN` in the path, else `clang`.

@@ -2,7 +2,7 @@
 //! library, which the Rust linker would have to be taught.
 
 fn main() {
-    const HEADERS: &str = "../pktmeta-bpf/include";
+    const HEADERS: &str = "../pktmeta-headers/include";
     println!("cargo::rerun-if-changed=src/codec.c");
     println!("cargo::rerun-if-changed={HEADERS}/pktmeta");
     cc::Build::new()

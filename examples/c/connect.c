@@ -3,7 +3,7 @@
  * Connect as tenant 9, from the SYN on, then send as tenant 10.
  *
  *	pktmeta gen c ../edge.toml -o .
- *	cc -I . -I ../../crates/pktmeta-bpf/include -o connect connect.c && ./connect 192.0.2.1 7000
+ *	cc -I . -I ../../crates/pktmeta-headers/include -o connect connect.c && ./connect 192.0.2.1 7000
  */
 #include "example.h"
 #include "edge.pktmeta.h"

@@ -4,7 +4,7 @@
  * belongs to the owner of the cgroup.
  *
  *	pktmeta gen c ../edge.toml -o .
- *	cc -I . -I ../../crates/pktmeta-bpf/include -o ring ring.c && ./ring 192.0.2.2 7000
+ *	cc -I . -I ../../crates/pktmeta-headers/include -o ring ring.c && ./ring 192.0.2.2 7000
  */
 #include "example.h"
 #include "edge.pktmeta.h"

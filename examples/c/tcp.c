@@ -3,7 +3,7 @@
  * Echo TCP. What is answered is the tenant's that opened the connection, as XDP says.
  *
  *	pktmeta gen c ../edge.toml -o .
- *	cc -I . -I ../../crates/pktmeta-bpf/include -o tcp tcp.c && ./tcp 192.0.2.2 7000
+ *	cc -I . -I ../../crates/pktmeta-headers/include -o tcp tcp.c && ./tcp 192.0.2.2 7000
  */
 #include "example.h"
 #include "edge.pktmeta.h"

@@ -3,7 +3,7 @@
  * Echo UDP. Each answer is the tenant's whose datagram it answers, as XDP says.
  *
  *	pktmeta gen c ../edge.toml -o .
- *	cc -I . -I ../../crates/pktmeta-bpf/include -o udp udp.c && ./udp 192.0.2.2 7000
+ *	cc -I . -I ../../crates/pktmeta-headers/include -o udp udp.c && ./udp 192.0.2.2 7000
  */
 #include "example.h"
 #include "edge.pktmeta.h"

@@ -482,7 +482,7 @@ fn c(test: &str, name: &str) -> Program {
         .args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-I"])
         .arg(&directory)
         .arg("-I")
-        .arg(examples().join("../crates/pktmeta-bpf/include"))
+        .arg(examples().join("../crates/pktmeta-headers/include"))
         .arg("-o")
         .arg(&program)
         .arg(examples().join(format!("c/{name}.c"))));

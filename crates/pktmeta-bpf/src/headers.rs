@@ -6,9 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The headers: a path below `include`, and the text.
-pub const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/headers.rs"));
-
 /// The file by which pkg-config finds them, wherever `prefix` is moved to.
 pub const PKG_CONFIG: &str = concat!(
     "prefix=${pcfiledir}/../..\n",
@@ -29,7 +26,7 @@ pub const PKG_CONFIG: &str = concat!(
 pub fn write(prefix: &Path) -> Result<Vec<PathBuf>, Error> {
     let include = prefix.join("include");
     let mut written = Vec::new();
-    let headers = FILES.iter().map(|(path, text)| {
+    let headers = pktmeta_headers::FILES.iter().map(|(path, text)| {
         // The kernel's own are not for everybody who includes from /usr/include.
         let path = match path.strip_prefix("uapi/") {
             Some(path) => include.join("pktmeta/uapi").join(path),

@@ -4,7 +4,7 @@
 use pktmeta_core::{FieldInfo, Record, Tag, TlvType, VarBytes, abi, field::FieldName};
 use std::{collections::BTreeMap, net::SocketAddr, process::Command};
 
-const HEADER: &str = include_str!("../include/pktmeta/abi.h");
+const HEADER: &str = include_str!("../../pktmeta-headers/include/pktmeta/abi.h");
 const DOCUMENT: &str = include_str!("../../../docs/abi.md");
 
 #[test]

@@ -154,7 +154,7 @@ fn what_the_documents_say_to_compile_compiles_as_it_stands_there() {
                 // As in a checkout, in which nothing is written.
                 for (name, of) in [
                     ("crates", "crates"),
-                    ("here/include", "crates/pktmeta-bpf/include"),
+                    ("here/include", "crates/pktmeta-headers/include"),
                     ("here/bpf", "examples/bpf"),
                     ("here/steer.bpf.c", "examples/bpf/steer.bpf.c"),
                     ("here/edge.toml", "examples/edge.toml"),

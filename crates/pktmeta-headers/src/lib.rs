@@ -1,0 +1,74 @@
+//! The header library of pktmeta for BPF programs: `include/` as it stands in the repository.
+//!
+//! Build scripts compile with [`INCLUDE`]; `pktmeta headers DIR` installs [`FILES`] where there is
+//! no checkout. The crate has no dependency and no build script, so that nothing has to be there
+//! before the headers are.
+
+/// The folder to give to a compiler of BPF programs with `-I`, where this crate was built.
+pub const INCLUDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include");
+
+/// The folder with the kernel's headers that the programs need; to be given after [`INCLUDE`].
+/// Nothing of the building machine's own is used, which may be older or of another architecture.
+pub const UAPI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include/uapi");
+
+/// Lists files below `include/`, each with its text.
+macro_rules! files {
+    ($($path:literal,)*) => {
+        &[$(($path, include_str!(concat!("../include/", $path)))),*]
+    };
+}
+
+/// Every header: its path below `include/`, and its text.
+pub const FILES: &[(&str, &str)] = files![
+    "pktmeta/abi.h",
+    "pktmeta/binding.h",
+    "pktmeta/egress.bpf.h",
+    "pktmeta/hooks/skb.bpf.h",
+    "pktmeta/hooks/xdp.bpf.h",
+    "pktmeta/pktmeta.bpf.h",
+    "pktmeta/record.h",
+    "pktmeta/seal.h",
+    "pktmeta/socket.bpf.h",
+    "pktmeta/traits.bpf.h",
+    "uapi/asm/bitsperlong.h",
+    "uapi/asm/byteorder.h",
+    "uapi/asm/errno.h",
+    "uapi/asm/ioctl.h",
+    "uapi/asm/posix_types.h",
+    "uapi/asm/socket.h",
+    "uapi/asm/sockios.h",
+    "uapi/asm/swab.h",
+    "uapi/asm/types.h",
+    "uapi/linux/bpf.h",
+    "uapi/linux/bpf_common.h",
+    "uapi/linux/types.h",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        collections::BTreeSet,
+        fs,
+        path::{Path, PathBuf},
+    };
+
+    #[test]
+    fn every_file_of_the_folder_is_listed() {
+        let mut folders = vec![PathBuf::from(INCLUDE)];
+        let mut found = BTreeSet::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => {
+                        found.insert(path.strip_prefix(INCLUDE).unwrap().to_owned());
+                    }
+                }
+            }
+        }
+        let listed = FILES.iter().map(|(path, _)| Path::new(path).to_owned());
+        assert_eq!(listed.collect::<BTreeSet<_>>(), found);
+    }
+}
