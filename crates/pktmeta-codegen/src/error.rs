@@ -1,6 +1,6 @@
 //! Why nothing was generated.
 
-use crate::Language;
+use crate::language::Language;
 use pktmeta_core::{FieldName, registry::Wanted};
 use std::fmt;
 

@@ -1,6 +1,11 @@
 //! Reference pages in Markdown, for people.
 
-use crate::{GeneratedFile, Language, c, rust, text};
+use crate::{
+    file::GeneratedFile,
+    lang::{c, rust},
+    language::Language,
+    text,
+};
 use pktmeta_core::{
     FieldName, Kind,
     registry::{GroMerge, Policy, Writers},

@@ -2,7 +2,7 @@
 //!
 //! By hand, since it says more than the parser's types do; tests keep it in step with the parser.
 
-use crate::GeneratedFile;
+use crate::file::GeneratedFile;
 
 pub(crate) fn file() -> GeneratedFile {
     GeneratedFile {

@@ -1,6 +1,7 @@
 //! C headers, for BPF programs and for applications.
 
-use crate::{Error, GeneratedFile, Language, identifiers::Identifiers, text};
+use super::identifiers::Identifiers;
+use crate::{error::Error, file::GeneratedFile, language::Language, text};
 use pktmeta_core::{
     FieldName, Kind, Record, TlvType, abi,
     schema::{Schema, SchemaField},

@@ -2,11 +2,8 @@
 //!
 //! Without inner attributes, so that they work as a file of the crate and from `include!`.
 
-use crate::{
-    Error, GeneratedFile, Language,
-    identifiers::{Identifiers, camel_case},
-    text,
-};
+use super::identifiers::{Identifiers, camel_case};
+use crate::{error::Error, file::GeneratedFile, language::Language, text};
 use pktmeta_core::{
     Kind,
     schema::{Schema, SchemaField},

@@ -1,10 +1,7 @@
 //! A Go package: what is the same for all schemas, and a file for each owner.
 
-use crate::{
-    Error, GeneratedFile, Language,
-    identifiers::{Identifiers, camel_case},
-    text,
-};
+use super::identifiers::{Identifiers, camel_case};
+use crate::{error::Error, file::GeneratedFile, language::Language, text};
 use pktmeta_core::{
     Kind, abi,
     schema::{Schema, SchemaField},

@@ -1,6 +1,6 @@
 //! Names in a language, and whether they are unique there.
 
-use crate::{Error, Language};
+use crate::{error::Error, language::Language};
 use std::collections::BTreeMap;
 
 /// The names of one scope.

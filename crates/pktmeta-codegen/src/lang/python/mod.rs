@@ -1,10 +1,7 @@
 //! A Python package: what is the same for all schemas, and a module for each owner.
 
-use crate::{
-    Error, GeneratedFile, Language,
-    identifiers::{Identifiers, camel_case},
-    text,
-};
+use super::identifiers::{Identifiers, camel_case};
+use crate::{error::Error, file::GeneratedFile, language::Language, text};
 use pktmeta_core::{
     Kind, abi,
     schema::{Schema, SchemaField},

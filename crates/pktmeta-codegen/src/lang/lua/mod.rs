@@ -1,6 +1,6 @@
 //! A Wireshark dissector in Lua: a table of the fields, and a program that reads it.
 
-use crate::{Error, GeneratedFile, Language, text};
+use crate::{error::Error, file::GeneratedFile, language::Language, text};
 use pktmeta_core::{
     FieldInfo, FieldName, Kind, Record, Registry,
     schema::{Schema, SchemaField},

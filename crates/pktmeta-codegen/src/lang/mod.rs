@@ -1,0 +1,8 @@
+//! Languages: a folder for each, with what generates it and the text that does not depend on schemas.
+
+pub(crate) mod c;
+pub(crate) mod go;
+mod identifiers;
+pub(crate) mod lua;
+pub(crate) mod python;
+pub(crate) mod rust;
