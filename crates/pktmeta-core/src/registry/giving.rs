@@ -1,6 +1,6 @@
 //! What applications may give to be sent: what the kernel takes, and the mock that stands for it.
 
-use super::{FieldInfo, Registry};
+use super::{field::FieldInfo, table::Registry};
 use crate::{
     field::Value,
     record::{ParseError, Record, TlvType},

@@ -1,7 +1,8 @@
 //! Where hot fields stand, and how large a record can be.
 
-use super::{FieldInfo, Registry};
+use super::field::FieldInfo;
 use crate::{field::Kind, record::Record, seal};
+use alloc::vec::Vec;
 
 /// What a program that makes records must know of the host's fields beside its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,19 +14,16 @@ pub struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(fields: &[FieldInfo], retired: &[FieldInfo]) -> Self {
         let mut template = Record::new();
-        for field in places(registry) {
+        for field in by_place(fields.iter().chain(retired)) {
             // Places follow each other without gaps, and place_for() lets none end beyond the
             // record.
             let placed = template.append_void(field.tag(), field.kind.size());
             debug_assert_eq!(placed, Ok(()));
         }
         let placed = template.as_bytes().len();
-        let others = registry
-            .fields()
-            .iter()
-            .filter(|field| field.place.is_none());
+        let others = fields.iter().filter(|field| field.place.is_none());
         let others: usize = others.map(|field| field.kind.tlv_size()).sum();
         Self {
             template,
@@ -34,41 +32,41 @@ impl Layout {
     }
 }
 
-/// A place for a new hot field: behind all that were given away. `None` if values differ in size, or
-/// if there is no room, or no number for so many.
-pub(super) fn place_for(registry: &Registry, kind: Kind) -> Option<u8> {
-    let end = places(registry)
-        .last()
-        .map_or(Record::HEADER, |last| end_of_place(&last));
+/// A place for a new hot field of `kind`, behind those of all `known` fields. `None` if values differ
+/// in size, or if there is no room, or no number for so many places.
+pub(super) fn place_for<'f>(
+    known: impl IntoIterator<Item = &'f FieldInfo>,
+    kind: Kind,
+) -> Option<u8> {
+    let placed = by_place(known);
+    let end = placed.last().map_or(Record::HEADER, end_of_place);
     let fits = !kind.is_variable()
         && end + kind.tlv_size() <= seal::RECORD_MAX
-        && places(registry).count() < Record::PLACES_MAX.into();
+        && placed.len() < Record::PLACES_MAX.into();
     fits.then_some(end as u8) // <= seal::RECORD_MAX
 }
 
-/// Takes places away that place_for() cannot have given: a template could not have them.
-pub(super) fn drop_stray_places(registry: &mut Registry) {
-    let mut kept = Registry::new();
-    for field in places(registry) {
+/// Takes places away that [`place_for`] cannot have given: a template could not have them.
+pub(super) fn drop_stray_places(fields: &mut [FieldInfo], retired: &mut [FieldInfo]) {
+    let mut kept: Vec<FieldInfo> = Vec::new();
+    for field in by_place(fields.iter().chain(&*retired)) {
         if place_for(&kept, field.kind) == field.place {
-            kept.retired.push(field);
+            kept.push(field);
         }
     }
-    let fields = registry.fields.iter_mut().chain(&mut registry.retired);
-    for field in fields.filter(|field| !kept.retired.contains(field)) {
-        field.place = None;
+    for field in fields.iter_mut().chain(retired) {
+        if !kept.contains(field) {
+            field.place = None;
+        }
     }
 }
 
-/// The fields that have places, retired ones too, in the order of their places.
-fn places(registry: &Registry) -> impl Iterator<Item = FieldInfo> {
-    let fields = registry.fields.iter().chain(&registry.retired);
-    let mut placed: alloc::vec::Vec<_> = fields
-        .filter(|field| field.place.is_some())
-        .copied()
-        .collect();
+/// The fields that have places, in the order of these.
+fn by_place<'f>(fields: impl IntoIterator<Item = &'f FieldInfo>) -> Vec<FieldInfo> {
+    let placed = fields.into_iter().filter(|field| field.place.is_some());
+    let mut placed: Vec<_> = placed.copied().collect();
     placed.sort_by_key(|field| field.place);
-    placed.into_iter()
+    placed
 }
 
 fn end_of_place(field: &FieldInfo) -> usize {
@@ -80,7 +78,7 @@ mod tests {
     use super::*;
     use crate::{
         field::FieldName,
-        registry::{Policy, Wanted},
+        registry::{Policy, Registry, Wanted},
     };
 
     /// The places of fields of these types, registered one after the other, and their layout.

@@ -1,6 +1,6 @@
 //! What readers find in records that others made.
 
-use super::{FieldInfo, Registry};
+use super::{field::FieldInfo, table::Registry};
 use crate::{field::Value, record::Record};
 
 /// What a record has for a field.

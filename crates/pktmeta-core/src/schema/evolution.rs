@@ -21,7 +21,7 @@
 //! | `trusted` from false to true | breaking: readers would take strangers' values for the host's |
 //! | change `doc`, `hot`, `present`, `varies`, `gro`, `clone` or `netns`, or the order of the fields | allowed |
 
-use super::{Schema, SchemaField};
+use super::{field::SchemaField, file::Schema};
 use crate::{field::FieldName, registry::GroMerge};
 use std::fmt::Display;
 

@@ -1,6 +1,6 @@
 //! What is legal in schemas and yet likely to hurt, and what several schemas cannot both have.
 
-use super::{Schema, SchemaField};
+use super::{field::SchemaField, file::Schema};
 use crate::field::{FieldName, Kind};
 
 /// Something that is legal, and likely to hurt.

@@ -1,6 +1,9 @@
 //! What the numbers of an enumeration, or the bits of a set, are called.
 
-use super::{Mistake, name, source::FieldSource};
+use super::{
+    mistake::{Mistake, name},
+    source::FieldSource,
+};
 use crate::field::Kind;
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! How many bytes fields take in front of packets, what would take fewer, and which of them keep
 //! GRO from merging segments.
 
-use super::{Schema, SchemaField};
+use super::{field::SchemaField, file::Schema};
 use crate::{
     field::{FieldName, Kind},
     record::Record,

@@ -1,12 +1,17 @@
-//! Records as people write and read them: `name=value` and hex.
+//! Records as people write and read them: `name=value`.
 
-use super::{Schema, SchemaField};
+use super::{
+    entry::{Entry, Known, Meaning},
+    field::SchemaField,
+    file::Schema,
+    nearest::nearest,
+    text_error::TextError,
+};
 use crate::{
     field::Value,
-    record::{ParseError, Record, Tag, TlvType},
+    record::{Record, Tag},
     registry::{FieldInfo, Registry, Wanted},
 };
-use std::fmt;
 
 /// Fields by name: their numbers from a registry, the names of their values from schemas.
 ///
@@ -242,141 +247,6 @@ impl Dictionary {
     }
 }
 
-/// A field of a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its number.
-    pub number: TlvType,
-    /// The bytes of its value.
-    pub bytes: Vec<u8>,
-    /// What they mean.
-    pub meaning: Meaning,
-    /// True if another stands for the field, so that readers do not see this one: the first with its tag.
-    pub again: bool,
-}
-
-impl Entry {
-    /// The field, if one has this number here.
-    #[must_use]
-    pub fn info(&self) -> Option<&FieldInfo> {
-        match &self.meaning {
-            Meaning::Value(known) => Some(&known.info),
-            Meaning::Odd(info) => Some(info),
-            Meaning::Unknown => None,
-        }
-    }
-
-    /// The value as people read it: bytes in hex if its field is not known, and as `?(hex)` if they are
-    /// no value of it.
-    #[must_use]
-    pub fn text(&self) -> String {
-        match &self.meaning {
-            Meaning::Value(known) => known.text.clone(),
-            Meaning::Odd(_) => format!("?({})", hex(&self.bytes)),
-            Meaning::Unknown => hex(&self.bytes),
-        }
-    }
-}
-
-impl fmt::Display for Entry {
-    /// `name=value`, or with `type_` and the number if the field has no name.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.info() {
-            Some(info) => write!(f, "{}={}", info.name, self.text()),
-            None => write!(f, "type_{}={}", self.number, self.text()),
-        }
-    }
-}
-
-/// What the bytes of a field are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Meaning {
-    /// A value of a field.
-    Value(Known),
-    /// No value of the field that has this number here, or under the tag of another size.
-    Odd(FieldInfo),
-    /// No field has this number here.
-    Unknown,
-}
-
-/// A field and the value that it has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// The field.
-    pub info: FieldInfo,
-    /// Its value.
-    pub value: Value,
-    /// The value as people read it, by name where it has one; [`Dictionary::encode`] reads it back.
-    pub text: String,
-}
-
-/// Reads a record from hex digits, two a byte. Between bytes there may be blanks and colons, and in
-/// front of them `0x`. What stands behind the record, as it does in a metadata area, is none of it: how many
-/// bytes that are is the other thing returned.
-///
-/// # Errors
-/// What is wrong, and where.
-pub fn parse_record(text: &str) -> Result<(Record, usize), TextError> {
-    let bytes = parse_hex(text)?;
-    let record = Record::parse(&bytes).map_err(|error| not_a_record(error, &bytes))?;
-    Ok((record, bytes.len() - record.as_bytes().len()))
-}
-
-/// What is wrong with what somebody wrote, and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextError {
-    message: String,
-    remedy: String,
-}
-
-impl TextError {
-    fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            remedy: remedy.into(),
-        }
-    }
-}
-
-impl fmt::Display for TextError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n  = {}", self.message, self.remedy)
-    }
-}
-
-impl std::error::Error for TextError {}
-
-fn parse_hex(text: &str) -> Result<Vec<u8>, TextError> {
-    const WANTED: &str = "write two hex digits for each byte, with blanks or colons between bytes";
-    let is_separator = |c: char| c.is_whitespace() || c == ':';
-    let mut bytes = Vec::new();
-    let mut at = 1;
-    for run in text.split_inclusive(is_separator) {
-        let digits = run.trim_end_matches(is_separator);
-        let start = at + if digits.starts_with("0x") { 2 } else { 0 };
-        at += run.chars().count();
-        let mut high = None;
-        for (position, c) in (start..).zip(digits.strip_prefix("0x").unwrap_or(digits).chars()) {
-            let digit = c.to_digit(16).ok_or_else(|| {
-                TextError::new(
-                    format!("{c:?} at character {position} is no hex digit"),
-                    WANTED,
-                )
-            })? as u8; // < 16
-            match high.take() {
-                None => high = Some(digit),
-                Some(high) => bytes.push(high << 4 | digit),
-            }
-        }
-        if high.is_some() {
-            let message =
-                format!("{digits:?} at character {start} has an odd number of hex digits");
-            return Err(TextError::new(message, WANTED));
-        }
-    }
-    Ok(bytes)
-}
-
 fn too_many(values: &[(&FieldInfo, Vec<u8>)]) -> TextError {
     let size = |(info, bytes): &(&FieldInfo, Vec<u8>)| {
         // One of variable size takes what it does not use off the most it could.
@@ -398,71 +268,9 @@ fn too_many(values: &[(&FieldInfo, Vec<u8>)]) -> TextError {
     TextError::new(message, format!("leave fields out{largest}"))
 }
 
-fn not_a_record(error: ParseError, bytes: &[u8]) -> TextError {
-    let start = hex(&bytes[..bytes.len().min(Record::HEADER)]);
-    let said = usize::from(bytes.get(3).copied().unwrap_or_default());
-    let remedy = match error {
-        ParseError::NotARecord if bytes.len() < Record::HEADER => format!(
-            "a record has at least {} bytes, these are {}",
-            Record::HEADER,
-            bytes.len()
-        ),
-        ParseError::NotARecord => format!("a record starts with 504d, \"PM\"; these with {start}"),
-        ParseError::Version(_) => format!(
-            "this build reads version {}; use one that is as new as what made the record",
-            Record::MAGIC[2] >> 4
-        ),
-        ParseError::Length if !(Record::HEADER..=Record::CAPACITY).contains(&said) => {
-            let message = format!("the record says that it has {said} bytes");
-            let remedy = format!("a record has {} to {}", Record::HEADER, Record::CAPACITY);
-            return TextError::new(message, remedy);
-        }
-        ParseError::Length => format!(
-            "it says that it has {said} bytes, these are {}: is the end missing?",
-            bytes.len()
-        ),
-        ParseError::Tlv { at } => {
-            let rest = bytes.get(at..said).unwrap_or_default();
-            format!(
-                "there stand {}, and the record says that it ends at byte {said}",
-                hex(&rest[..rest.len().min(2)])
-            )
-        }
-    };
-    TextError::new(error.to_string(), remedy)
-}
-
 fn means(field: &SchemaField, info: &FieldInfo) -> bool {
     let wanted = &field.wanted;
     (wanted.name, wanted.owner, wanted.kind) == (info.name, info.owner, info.kind)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The name that takes the fewest changes, if they are few: what somebody may have meant.
-#[must_use]
-pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
-    let changes = names.iter().map(|other| (distance(name, other), *other));
-    let (changes, nearest) = changes.min()?;
-    (changes <= nearest.len().div_ceil(3)).then_some(nearest)
-}
-
-/// Letters to insert, delete or replace between two names.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<_> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -471,6 +279,7 @@ mod tests {
     use crate::{
         field::{FieldName, Kind},
         registry::Found,
+        schema::hex::{hex, parse_record},
     };
     use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -578,50 +387,6 @@ type = "bytes[64]"
     }
 
     #[test]
-    fn what_is_no_record_says_where() {
-        for (text, parts) in [
-            (
-                "",
-                ["not a pktmeta record", "at least 4 bytes, these are 0"],
-            ),
-            ("504d1", ["\"504d1\" at character 1", "odd number"]),
-            ("50:4d:10:4", ["\"4\" at character 10", "odd number"]),
-            ("0x504", ["at character 3 has an odd", "two hex digits"]),
-            ("50 4d zz", ["'z' at character 7", "two hex digits"]),
-            ("50é", ["'é' at character 3", "two hex digits"]),
-            (
-                "51 4d 10 04",
-                ["not a pktmeta record", "these with 514d1004"],
-            ),
-            ("50 4d 20 04", ["version 2", "version 1"]),
-            (
-                "50 4d 10 09 01",
-                ["longer than", "says that it has 9 bytes, these are 5"],
-            ),
-            (
-                "50 4d 10 03",
-                ["says that it has 3 bytes", "a record has 4 to 216"],
-            ),
-            (
-                "50 4d 10 07 81 00 00",
-                ["at byte 4 runs past", "8100, and the record says"],
-            ),
-        ] {
-            let error = parse_record(text).unwrap_err().to_string();
-            for part in parts {
-                assert!(error.contains(part), "no {part:?} in {error}");
-            }
-        }
-        for (text, behind) in [
-            ("504d1004", 0),
-            (" 0x50 0x4D\n0x10:04 0000", 2),
-            ("0x504d1004 07", 1),
-        ] {
-            assert_eq!(parse_record(text), Ok((Record::new(), behind)));
-        }
-    }
-
-    #[test]
     fn what_is_not_known_is_shown_in_hex_and_what_stands_twice_is_marked() {
         let (record, _) = parse_record("504d 100d 3f 01 aa 04 01 01 04 01 00").unwrap();
         let entries = dictionary(&[edge()]).decode(&record);
@@ -715,20 +480,6 @@ type = "bytes[64]"
                     .contains("no field is called")
             );
         }
-    }
-
-    #[test]
-    fn the_nearest_name_is_one_that_takes_few_changes() {
-        let names = ["tenant", "zone", "rx_queue"];
-        for (name, nearest_name) in [
-            ("tennant", Some("tenant")),
-            ("Zone", Some("zone")),
-            ("rxqueue", Some("rx_queue")),
-            ("colour", None),
-        ] {
-            assert_eq!(nearest(name, &names), nearest_name);
-        }
-        assert_eq!((distance("", "abc"), distance("kitten", "sitting")), (3, 3));
     }
 
     fn kind() -> impl Strategy<Value = Kind> {

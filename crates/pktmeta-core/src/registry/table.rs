@@ -1,0 +1,405 @@
+//! The table of a host's fields.
+
+use super::{
+    error::RegisterError,
+    field::{FieldInfo, Wanted},
+    layout::{self, Layout},
+    policy::Policy,
+};
+use crate::{
+    field::{Field, FieldType, NameKey},
+    record::{Record, TlvType},
+    seal::Secret,
+};
+use alloc::vec::Vec;
+
+/// The fields of one host, by name.
+///
+/// A number belongs to one meaning for as long as the registry lives: a removed field keeps its
+/// number, retired, because sockets may still hold records with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registry {
+    id: u32,
+    secret: Option<Secret>,
+    /// Sorted by name.
+    fields: Vec<FieldInfo>,
+    /// Sorted by number.
+    retired: Vec<FieldInfo>,
+}
+
+impl Registry {
+    /// A registry without fields.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            id: 0,
+            secret: None,
+            fields: Vec::new(),
+            retired: Vec::new(),
+        }
+    }
+
+    /// The same, known as one that a host has.
+    #[must_use]
+    pub const fn with_id(mut self, id: u32) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// Which one of all that hosts ever had: the numbers of another mean nothing here. 0 if no host
+    /// has it.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The same, whose records this proves.
+    #[must_use]
+    pub const fn with_secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// What proves its records in front of packets. `None` where it is not known, as in applications.
+    #[must_use]
+    pub const fn secret(&self) -> Option<Secret> {
+        self.secret
+    }
+
+    /// A hash of all fields, other of every other set of fields, as good as certainly. 64-bit FNV-1a of
+    /// the id and of each field's bytes, by name.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let id = self.id.to_le_bytes();
+        let fields = self.fields.iter().flat_map(FieldInfo::to_bytes);
+        id.into_iter()
+            .chain(fields)
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            })
+    }
+
+    /// Reads [`FieldInfo`]s that stand one after another; what is none is left out, and so are a number
+    /// that was there before and places that do not follow each other.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let infos = bytes
+            .chunks_exact(FieldInfo::SIZE)
+            .filter_map(FieldInfo::from_bytes);
+        let mut seen = 0u64;
+        let infos = infos.filter(|info| {
+            let number = 1 << info.tlv.get(); // <= TlvType::MAX
+            let first = seen & number == 0;
+            seen |= number;
+            first
+        });
+        let (mut retired, mut fields): (Vec<_>, Vec<_>) =
+            infos.partition(|field| field.policy.retired);
+        fields.sort_by_key(|field| field.name);
+        retired.sort_by_key(|field| field.tlv);
+        layout::drop_stray_places(&mut fields, &mut retired);
+        Self {
+            id: 0,
+            secret: None,
+            fields,
+            retired,
+        }
+    }
+
+    /// The fields, by name.
+    #[must_use]
+    pub fn fields(&self) -> &[FieldInfo] {
+        &self.fields
+    }
+
+    /// What was removed, by number.
+    #[must_use]
+    pub fn retired(&self) -> &[FieldInfo] {
+        &self.retired
+    }
+
+    /// The field called `name`.
+    #[must_use]
+    #[inline]
+    pub fn by_name(&self, name: &str) -> Option<&FieldInfo> {
+        self.by_key(&NameKey::new(name))
+    }
+
+    /// The field with this type.
+    #[must_use]
+    pub fn by_type(&self, tlv: TlvType) -> Option<&FieldInfo> {
+        self.fields.iter().find(|field| field.tlv == tlv)
+    }
+
+    /// A field's value in `record`; `None` if it is not there, or is not registered with `T`'s
+    /// type.
+    #[must_use]
+    #[inline]
+    pub fn get<T: FieldType>(&self, record: &Record, field: Field<T>) -> Option<T> {
+        let info = self
+            .by_key(field.key())
+            .filter(|info| info.kind == T::KIND)?;
+        T::decode(record.get(T::KIND.tag(info.tlv))?)
+    }
+
+    /// Gives a field a TLV type, the one it has if it is registered with the same meaning; its
+    /// policy becomes the wanted one.
+    ///
+    /// # Errors
+    /// The name is taken for another meaning, or no type is left.
+    pub fn register(&mut self, wanted: &Wanted) -> Result<FieldInfo, RegisterError> {
+        let same = |field: &FieldInfo| {
+            (field.name, field.owner, field.kind) == (wanted.name, wanted.owner, wanted.kind)
+        };
+        if let Some(taken) = self
+            .by_name(wanted.name.as_str())
+            .filter(|taken| !same(taken))
+        {
+            return Err(RegisterError::Taken { taken: *taken });
+        }
+        let before = self
+            .fields
+            .iter()
+            .chain(&self.retired)
+            .find(|field| same(field));
+        let mut field = match before {
+            Some(before) => *before,
+            None => FieldInfo {
+                name: wanted.name,
+                owner: wanted.owner,
+                tlv: self.free_type().ok_or(RegisterError::Full)?,
+                kind: wanted.kind,
+                place: None,
+                policy: wanted.policy,
+            },
+        };
+        let kept = before.is_some_and(|before| before.policy.kept && !before.policy.retired);
+        field.policy = Policy {
+            kept: wanted.policy.kept || kept,
+            ..wanted.policy
+        };
+        if field.policy.hot && field.place.is_none() {
+            field.place = layout::place_for(self.fields.iter().chain(&self.retired), field.kind);
+        }
+        self.retired.retain(|retired| retired.tlv != field.tlv);
+        match self.position(&field.name.key()) {
+            Some(at) => self.fields[at] = field,
+            None => {
+                let at = self.fields.partition_point(|other| other.name < field.name);
+                self.fields.insert(at, field);
+            }
+        }
+        Ok(field)
+    }
+
+    /// Removes a field. Its number is not given to another.
+    pub fn remove(&mut self, name: &str) -> Option<FieldInfo> {
+        let mut field = self.fields.remove(self.position(&NameKey::new(name))?);
+        field.policy.retired = true;
+        let at = self.retired.partition_point(|other| other.tlv < field.tlv);
+        self.retired.insert(at, field);
+        Some(field)
+    }
+
+    /// Where programs look first for hot fields, and how many bytes a record may need.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        Layout::new(&self.fields, &self.retired)
+    }
+
+    #[inline]
+    fn by_key(&self, key: &NameKey) -> Option<&FieldInfo> {
+        self.position(key).map(|at| &self.fields[at])
+    }
+
+    #[inline]
+    fn position(&self, key: &NameKey) -> Option<usize> {
+        self.fields
+            .binary_search_by(|field| field.name.key().cmp(key))
+            .ok()
+    }
+
+    fn free_type(&self) -> Option<TlvType> {
+        let taken = |tlv| {
+            self.fields
+                .iter()
+                .chain(&self.retired)
+                .any(|field| field.tlv == tlv)
+        };
+        (1..=TlvType::MAX)
+            .filter_map(TlvType::new)
+            .find(|&tlv| !taken(tlv))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::field::{FieldName, Kind, Value};
+    use proptest::prelude::*;
+
+    fn wanted(owner: &str, name: &str, kind: &str) -> Wanted {
+        Wanted {
+            name: FieldName::parse(name).unwrap(),
+            owner: FieldName::parse(owner).unwrap(),
+            kind: Kind::parse(kind).unwrap(),
+            policy: Policy::default(),
+        }
+    }
+
+    #[test]
+    fn registering_twice_gives_the_same_type() {
+        let mut registry = Registry::new();
+        let tenant = registry.register(&wanted("edge", "tenant", "u32")).unwrap();
+        let zone = registry.register(&wanted("edge", "a_zone", "u8")).unwrap();
+        assert_ne!(tenant.tlv, zone.tlv);
+        assert_eq!(
+            registry.register(&wanted("edge", "tenant", "u32")),
+            Ok(tenant)
+        );
+        assert_eq!(registry.by_name("tenant"), Some(&tenant));
+        assert_eq!(registry.by_type(zone.tlv), Some(&zone));
+        assert_eq!(registry.fields().len(), 2);
+    }
+
+    #[test]
+    fn only_its_name_finds_a_field() {
+        let mut registry = Registry::new();
+        let longest = "x".repeat(27);
+        for name in ["x", longest.as_str()] {
+            let field = registry.register(&wanted("edge", name, "u32")).unwrap();
+            assert_eq!(registry.by_name(name), Some(&field));
+            for suffix in ["\0", "\0\0", "\0x", "y"] {
+                let other = [name, suffix].concat();
+                assert_eq!(registry.by_name(&other), None, "{other:?}");
+                assert_eq!(registry.remove(&other), None, "{other:?}");
+            }
+        }
+        for other in ["", "\0", "\0x", "X", "é"] {
+            assert_eq!(registry.by_name(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_conflict_shows_both_sides() {
+        let mut registry = Registry::new();
+        registry.register(&wanted("edge", "tenant", "u32")).unwrap();
+        for other in [
+            wanted("dns", "tenant", "u32"),
+            wanted("edge", "tenant", "u64"),
+        ] {
+            let message = registry.register(&other).unwrap_err().describe(&other);
+            for part in [
+                "tenant",
+                "edge",
+                "u32",
+                other.owner.as_str(),
+                &other.kind.to_string(),
+            ] {
+                assert!(message.contains(part), "{message}");
+            }
+        }
+        assert_eq!(registry.fields().len(), 1);
+    }
+
+    #[test]
+    fn a_full_registry_says_so() {
+        let mut registry = Registry::new();
+        for n in 1..=TlvType::MAX {
+            registry
+                .register(&wanted("edge", &alloc::format!("field{n}"), "u8"))
+                .unwrap();
+        }
+        let last = wanted("edge", "one_more", "u8");
+        assert_eq!(registry.register(&last), Err(RegisterError::Full));
+    }
+
+    #[test]
+    fn a_field_is_read_only_with_the_type_it_is_registered_with() {
+        let mut registry = Registry::new();
+        let tenant = registry.register(&wanted("edge", "tenant", "u32")).unwrap();
+        let mut record = Record::new();
+        record.set(tenant.tag(), &7u32.to_le_bytes()).unwrap();
+        assert_eq!(registry.get(&record, Field::<u32>::new("tenant")), Some(7));
+        assert_eq!(registry.get(&record, Field::<[u8; 4]>::new("tenant")), None);
+        assert_eq!(registry.get(&record, Field::<u32>::new("tenants")), None);
+        let values: Vec<_> = registry.values(&record).collect();
+        assert_eq!(values, [(&tenant, Value::Unsigned(7))]);
+    }
+
+    #[test]
+    fn a_removed_field_keeps_its_number_and_comes_back_with_it() {
+        let mut registry = Registry::new();
+        let tenant = registry.register(&wanted("edge", "tenant", "u32")).unwrap();
+        assert_eq!(
+            registry.remove("tenant").map(|field| field.tlv),
+            Some(tenant.tlv)
+        );
+        assert_eq!(registry.remove("tenant"), None);
+        assert_eq!(
+            (registry.by_name("tenant"), registry.by_type(tenant.tlv)),
+            (None, None)
+        );
+        let other = registry.register(&wanted("dns", "tenant", "u64")).unwrap();
+        assert_ne!(other.tlv, tenant.tlv);
+        registry.remove("tenant").unwrap();
+        assert_eq!(registry.retired().len(), 2);
+        assert_eq!(
+            registry.register(&wanted("edge", "tenant", "u32")),
+            Ok(tenant)
+        );
+        assert_eq!(registry.retired().len(), 1);
+    }
+
+    #[test]
+    fn a_field_keeps_its_place_and_nobody_else_gets_it() {
+        let mut registry = Registry::new();
+        let hot = |name| {
+            let mut wanted = wanted("edge", name, "u32");
+            wanted.policy.hot = true;
+            wanted
+        };
+        let first = registry.register(&hot("z_first")).unwrap();
+        let second = registry.register(&hot("second")).unwrap();
+        assert_eq!((first.place, second.place), (Some(4), Some(9)));
+        registry.remove("z_first").unwrap();
+        assert_eq!(registry.register(&hot("third")).unwrap().place, Some(14));
+        let cooled = registry.register(&wanted("edge", "second", "u32")).unwrap();
+        assert_eq!((cooled.place, cooled.policy.hot), (Some(9), false));
+        assert_eq!(registry.register(&hot("z_first")), Ok(first));
+        let layout = registry.layout();
+        assert_eq!(
+            layout.template.as_bytes(),
+            [
+                b'P', b'M', 0x13, 19, 0x80, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0x80, 0, 0, 0, 0
+            ]
+        );
+        assert_eq!(layout.area, 32);
+    }
+
+    proptest! {
+        #[test]
+        fn a_registry_reads_back_from_its_bytes(names in proptest::collection::btree_set("[a-z][a-z0-9_]{0,26}", 0..63)) {
+            let mut registry = Registry::new();
+            for name in &names {
+                registry.register(&wanted("edge", name, "u16")).unwrap();
+            }
+            for name in names.iter().step_by(3) {
+                registry.remove(name);
+            }
+            let bytes: Vec<u8> = registry
+                .retired()
+                .iter()
+                .chain(registry.fields())
+                .rev()
+                .flat_map(|field| field.to_bytes())
+                .collect();
+            prop_assert_eq!(Registry::from_bytes(&bytes), registry);
+        }
+
+        #[test]
+        fn no_bytes_make_a_registry_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Registry::from_bytes(&bytes);
+        }
+    }
+}
