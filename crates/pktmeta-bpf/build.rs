@@ -3,34 +3,20 @@
 use std::{
     env,
     ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// Each becomes `OUT_DIR/<name>.bpf.o`.
-const PROGRAMS: [(&str, &str); 8] = [
-    ("xdp", "src/hooks/xdp/label.bpf.c"),
-    ("tc", "src/hooks/tc/ingress.bpf.c"),
-    ("cgroup_skb", "src/hooks/cgroup_skb/deliver.bpf.c"),
-    ("sockops", "src/hooks/sockops/establish.bpf.c"),
-    ("getsockopt", "src/hooks/getsockopt/answer.bpf.c"),
-    ("setsockopt", "src/hooks/setsockopt/settle.bpf.c"),
-    ("sockets", "src/sockets/sockets.bpf.c"),
-    ("watch", "src/watch/watch.bpf.c"),
-];
+/// A folder a hook; its program `NAME/NAME.bpf.c` becomes `OUT_DIR/NAME.bpf.o`.
+const HOOKS: &str = "src/hooks";
 
 /// The oldest clang whose output the verifier is known to take.
 const CLANG_MIN: u32 = 14;
 const CLANG_MAX: u32 = 30;
 
 fn main() {
-    for watched in [
-        "src/carriers",
-        "src/endpoints.bpf.h",
-        "src/hooks",
-        "src/sockets",
-        "src/watch",
-    ] {
+    for watched in ["bpf", HOOKS] {
         println!("cargo::rerun-if-changed={watched}");
     }
     println!("cargo::rerun-if-changed={}", pktmeta_headers::INCLUDE);
@@ -48,10 +34,35 @@ fn main() {
     // For the tests, which compile programs of their own.
     println!("cargo::rustc-env=PKTMETA_LIBBPF={}", libbpf.display());
     println!("cargo::rustc-env=PKTMETA_CLANG={}", clang.display());
-    for (name, source) in PROGRAMS {
-        let object = Path::new(&variable("OUT_DIR")).join(format!("{name}.bpf.o"));
-        compile(&clang, &here, &libbpf, Path::new(source), &object);
+    let out = PathBuf::from(variable("OUT_DIR"));
+    let hooks = programs().unwrap_or_else(|error| fail(&format!("{HOOKS}: {error}")));
+    for (name, source) in hooks {
+        compile(
+            &clang,
+            &here,
+            &libbpf,
+            &source,
+            &out.join(format!("{name}.bpf.o")),
+        );
     }
+}
+
+/// The names of the hooks' folders, and the program in each.
+fn programs() -> io::Result<Vec<(String, PathBuf)>> {
+    let mut programs = Vec::new();
+    for entry in fs::read_dir(HOOKS)? {
+        let folder = entry?.path();
+        let name = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let program = folder.join(format!("{name}.bpf.c"));
+        if program.exists() {
+            programs.push((name, program));
+        }
+    }
+    Ok(programs)
 }
 
 fn compile(clang: &OsString, here: &Path, libbpf: &OsString, source: &Path, object: &Path) {
@@ -59,6 +70,7 @@ fn compile(clang: &OsString, here: &Path, libbpf: &OsString, source: &Path, obje
         .current_dir(here)
         .args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-nostdinc"])
         .args(["-Wall", "-Wextra", "-Werror"])
+        .args(["-I", "bpf"])
         .args(["-I", pktmeta_headers::INCLUDE, "-I", pktmeta_headers::UAPI])
         .arg("-isystem")
         .arg(libbpf)

@@ -12,7 +12,7 @@ use libbpf_rs::{MapCore, MapFlags};
 use pktmeta::{FieldInfo, Registry, builtin};
 use pktmeta_bpf::{
     Object, ObjectOptions,
-    hooks::{tc, xdp},
+    hooks::{tc_ingress, xdp},
 };
 use pktmeta_core::{FieldName, schema::Schema, seal::Secret};
 use pktmeta_testkit::{
@@ -238,8 +238,8 @@ fn tc_program() -> anyhow::Result<OwnedFd> {
         registry: Some(&registry),
         ..ObjectOptions::default()
     };
-    let object = Object::load(tc::HOOK.name, tc::HOOK.object, &options)?;
-    let program = object.program(tc::HOOK.programs[0].name)?;
+    let object = Object::load(tc_ingress::HOOK.name, tc_ingress::HOOK.object, &options)?;
+    let program = object.program(tc_ingress::HOOK.programs[0].name)?;
     Ok(program.try_clone_to_owned()?)
 }
 

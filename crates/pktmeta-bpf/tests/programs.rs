@@ -243,22 +243,27 @@ fn xdp_passes_every_malformed_packet() {
 #[test]
 fn tc_passes_packets_without_a_record_and_counts_them() {
     in_sandbox(|_| {
-        let object = load(&hooks::tc::HOOK, &registry(), None, false);
+        let object = load(&hooks::tc_ingress::HOOK, &registry(), None, false);
         let frame = udp("192.0.2.1:1", "192.0.2.2:2");
-        let program = object.program(hooks::tc::HOOK.programs[0].name).unwrap();
+        let program = object
+            .program(hooks::tc_ingress::HOOK.programs[0].name)
+            .unwrap();
         let ran = SkbRun::new(program).packet(&frame).run().unwrap();
         assert_eq!(ran.retval, u32::MAX, "TCX_NEXT");
         assert_eq!(ran.packet, frame);
-        assert_eq!(counters(&object, &hooks::tc::HOOK)[..4], [1, 0, 0, 1]);
+        assert_eq!(
+            counters(&object, &hooks::tc_ingress::HOOK)[..4],
+            [1, 0, 0, 1]
+        );
     });
 }
 
 #[test]
 fn cgroup_skb_lets_every_packet_pass() {
     in_sandbox(|_| {
-        let object = load(&hooks::cgroup_skb::HOOK, &registry(), None, false);
+        let object = load(&hooks::cgroup_skb_ingress::HOOK, &registry(), None, false);
         let program = object
-            .program(hooks::cgroup_skb::HOOK.programs[0].name)
+            .program(hooks::cgroup_skb_ingress::HOOK.programs[0].name)
             .unwrap();
         for frame in [
             udp("192.0.2.1:1", "192.0.2.2:2"),

@@ -4,7 +4,7 @@ use super::{Datapath, UpOptions};
 use crate::{
     dir::Dir,
     error::{Context, Error},
-    hooks::{Hook, tc},
+    hooks::{Hook, tc_ingress},
     names::Names,
     registry,
 };
@@ -52,7 +52,7 @@ impl Registration {
     /// True if the hook has something to do.
     pub(super) fn needs(&self, hook: &Hook) -> bool {
         let produced = |field: &&str| !self.unproduced.iter().any(|name| name == field);
-        hook.name != tc::HOOK.name || tc::FIELDS.iter().any(produced)
+        hook.name != tc_ingress::HOOK.name || tc_ingress::FIELDS.iter().any(produced)
     }
 }
 

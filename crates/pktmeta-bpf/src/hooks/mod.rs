@@ -1,10 +1,10 @@
 //! The hooks: a folder each, with its BPF program and what its loader must know of it.
 
-pub mod cgroup_skb;
+pub mod cgroup_skb_ingress;
 pub mod getsockopt;
 pub mod setsockopt;
 pub mod sockops;
-pub mod tc;
+pub mod tc_ingress;
 pub mod xdp;
 
 use crate::error::{Context, Error};
@@ -80,11 +80,11 @@ pub struct Counter {
 }
 
 /// The hooks of an interface, in the order in which a packet meets them.
-pub const INTERFACE: [&Hook; 2] = [&xdp::HOOK, &tc::HOOK];
+pub const INTERFACE: [&Hook; 2] = [&xdp::HOOK, &tc_ingress::HOOK];
 
 /// The hooks of a cgroup, in the order in which a packet meets them.
 pub const CGROUP: [&Hook; 4] = [
-    &cgroup_skb::HOOK,
+    &cgroup_skb_ingress::HOOK,
     &sockops::HOOK,
     &getsockopt::HOOK,
     &setsockopt::HOOK,

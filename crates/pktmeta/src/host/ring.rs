@@ -178,7 +178,7 @@ pub(crate) mod tests {
         thread,
     };
 
-    /// Writes to a ring as `deliver.bpf.c` does.
+    /// Writes to a ring as `cgroup_skb_ingress.bpf.c` does.
     pub(crate) struct Kernel {
         memory: Mapping<WORDS>,
         pub(crate) info: Info,

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Tells a reader of each connection that the sockets of a cgroup accept or open, and of each
+ * datagram that they get, with its record. Reads records from the packets themselves, so that it
+ * does not matter where records are delivered to. Changes nothing.
+ */
+#include <pktmeta/socket.bpf.h>
+#include "flow.bpf.h"
+#include "watch.h"
+
+#define NULL ((void *)0)
+
+#define PASS 1
+
+/* Whether datagrams are told of too. */
+const volatile __u8 watch_datagrams = 0;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} watch_events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pktmeta_watch_counters);
+} watch_counters SEC(".maps");
+
+/* Records of SYNs, until the connections that they ask for are established. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct flow);
+	__type(value, struct pktmeta_copy);
+} openings SEC(".maps");
+
+/* Copies a packet's record into an event, if there is one. */
+static __always_inline void tell_record(struct pktmeta_watch_event *event,
+					struct pktmeta_place place)
+{
+	event->length = place.length;
+	if (place.length)
+		pktmeta_read_record(place, (__u64 *)event->record);
+}
+
+/* An event for the caller to fill in and submit; NULL if there is no room for it. */
+static __always_inline struct pktmeta_watch_event *new_event(__u8 what, __u64 cookie)
+{
+	struct pktmeta_watch_counters *counters;
+	struct pktmeta_watch_event *event;
+	__u32 zero = 0;
+
+	event = bpf_ringbuf_reserve(&watch_events, sizeof(*event), 0);
+	counters = bpf_map_lookup_elem(&watch_counters, &zero);
+	if (counters)
+		*(event ? &counters->events : &counters->lost) += 1;
+	if (!event)
+		return event;
+	event->time = bpf_ktime_get_ns();
+	event->cookie = cookie;
+	event->what = what;
+	return event;
+}
+
+static __always_inline void watch_datagram(struct __sk_buff *skb,
+					   struct sk_buff___pktmeta *kernel_skb)
+{
+	struct ports *ports = transport_header(skb, kernel_skb, sizeof(*ports));
+	struct pktmeta_watch_event *event;
+	struct endpoints ends = {};
+
+	if (!ports || packet_endpoints(&ends, skb, ports))
+		return;
+	event = new_event(WATCH_DATAGRAM, bpf_get_socket_cookie(skb));
+	if (!event)
+		return;
+	event->ends = ends;
+	tell_record(event, pktmeta_find_record(kernel_skb));
+	bpf_ringbuf_submit(event, 0);
+}
+
+static __always_inline void watch_syn(struct __sk_buff *skb, struct sk_buff___pktmeta *kernel_skb)
+{
+	struct tcp_header *tcp = transport_header(skb, kernel_skb, sizeof(*tcp));
+	struct sock___pktmeta *listener = kernel_skb->sk;
+	struct pktmeta_copy record = {};
+	struct pktmeta_place place;
+	struct flow flow = {};
+
+	if (!listener || !tcp || (tcp->flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN)
+		return;
+	if (flow_of_syn(&flow, skb, listener, tcp))
+		return;
+	place = pktmeta_find_record(kernel_skb);
+	if (place.length)
+		pktmeta_read_record(place, (__u64 *)record.bytes);
+	bpf_map_update_elem(&openings, &flow, &record, BPF_ANY);
+}
+
+SEC("cgroup_skb/ingress")
+int pktmeta_watch_in(struct __sk_buff *skb)
+{
+	struct sk_buff___pktmeta *kernel_skb;
+	struct bpf_sock *sk = skb->sk;
+	enum socket_kind kind;
+
+	sk = sk ? bpf_sk_fullsock(sk) : sk;
+	if (!sk)
+		return PASS;
+	kernel_skb = bpf_cast_to_kern_ctx(skb);
+	kind = socket_kind(sk->family, sk->type, sk->protocol);
+	if (kind == UDP_SOCKET && watch_datagrams)
+		watch_datagram(skb, kernel_skb);
+	else if (kind == TCP_SOCKET && sk->state == BPF_TCP_LISTEN)
+		watch_syn(skb, kernel_skb);
+	return PASS;
+}
+
+SEC("sockops")
+int pktmeta_watch_established(struct bpf_sock_ops *ops)
+{
+	struct bpf_sock_ops_kern___pktmeta *kernel_ops = bpf_cast_to_kern_ctx(ops);
+	int accepted = ops->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB;
+	struct sk_buff___pktmeta *skb = kernel_ops->skb;
+	struct pktmeta_watch_event *event;
+	struct pktmeta_copy *record = NULL;
+	struct flow flow = {};
+
+	if (!accepted && ops->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+		return 1;
+	flow_of_connection(&flow, ops);
+	if (accepted)
+		record = bpf_map_lookup_elem(&openings, &flow);
+	event = new_event(accepted ? WATCH_ACCEPTED : WATCH_CONNECTED, bpf_get_socket_cookie(ops));
+	if (event) {
+		event->ends = flow.ends;
+		event->length = 0;
+		if (record) {
+			event->length = pktmeta_header_length((void *)record, PKTMETA_RECORD_MAX);
+			__builtin_memcpy(event->record, record->bytes, sizeof(event->record));
+		} else if (!accepted && skb) {
+			/* The SYN-ACK. */
+			tell_record(event, pktmeta_find_record(skb));
+		}
+		bpf_ringbuf_submit(event, 0);
+	}
+	if (record)
+		bpf_map_delete_elem(&openings, &flow);
+	return 1;
+}
+
+/* bpf_cast_to_kern_ctx is for GPL-compatible programs. */
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/* What the programs that watch a cgroup and their loader (watch.rs) share. */
+#ifndef PKTMETA_WATCH_H
+#define PKTMETA_WATCH_H
+
+#include "endpoints.bpf.h"
+#include <pktmeta/abi.h>
+
+#define WATCH_ACCEPTED 1
+#define WATCH_CONNECTED 2
+#define WATCH_DATAGRAM 3
+
+struct pktmeta_watch_event {
+	__u64 time; /* nanoseconds, CLOCK_MONOTONIC */
+	__u64 cookie;
+	struct endpoints ends;
+	__u8 what; /* WATCH_* */
+	__u8 length; /* of the record; 0: there is none */
+	__u8 reserved[2];
+	__u8 record[PKTMETA_RECORD_MAX];
+};
+
+struct pktmeta_watch_counters {
+	__u64 events;
+	__u64 lost; /* which the reader did not make room for in time */
+};
+
+#endif

@@ -1,0 +1,340 @@
+//! The sockets of this host and what the datapath keeps for them.
+
+use crate::{
+    datapath::Datapath,
+    endpoints,
+    error::{Context, Error},
+    hooks, host,
+    object::{Object, ObjectOptions},
+    sys,
+};
+use pktmeta_core::{Record, abi};
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    fmt,
+    fs::File,
+    io::{self, Read},
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::ffi::OsStringExt,
+    },
+    path::PathBuf,
+};
+
+/// The ELF object of the programs that list sockets.
+pub const OBJECT: &[u8] = hooks::object!("iter");
+
+/// Its programs: over the sockets that have storage, and over open files.
+pub const PROGRAMS: [&str; 2] = ["pktmeta_list_stored", "pktmeta_list_open"];
+
+/// The maps of socket storage that are shown.
+const STORAGES: [&str; 3] = ["connections", "tickets", "pktmeta_tx"];
+
+/// A TCP or UDP socket, and what the datapath keeps for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketStatus {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its state, as RFC 9293 calls it; of UDP established or unconnected.
+    pub state: &'static str,
+    /// Its own end.
+    pub local: SocketAddr,
+    /// The other end; all zeros if it is not connected.
+    pub peer: SocketAddr,
+    /// The processes that have it open; none for a connection that was not accepted yet, or whose
+    /// process closed it.
+    pub processes: Vec<Process>,
+    /// User id of its owner.
+    pub uid: u32,
+    /// Inode of its network namespace.
+    pub netns: u64,
+    /// Its cgroup; `None` if that is gone, or not below the mounted one.
+    pub cgroup: Option<PathBuf>,
+    /// The kernel's number of it, `SO_COOKIE`.
+    pub cookie: u64,
+    /// TCP: record of the segment that opened the connection.
+    pub opening: Option<Record>,
+    /// TCP: the latest record that arrived.
+    pub latest: Option<Record>,
+    /// UDP: where its datagrams carry tickets; `None` if it did not ask for any.
+    pub tickets: Option<Tickets>,
+    /// The record of what it sends, but for datagrams with one of their own; of a listener, of what
+    /// the connections send that it accepts.
+    pub sent: Option<Record>,
+}
+
+/// A process that has a socket open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number, in the pid namespace of the caller.
+    pub pid: u32,
+    /// Name of the thread that the kernel found it by, at most 15 bytes, which the process chooses.
+    pub command: OsString,
+    /// Its descriptor of the socket.
+    pub fd: u32,
+}
+
+/// The protocols of sockets that have records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+}
+
+impl Protocol {
+    fn parse(number: u8) -> Option<Self> {
+        match i32::from(number) {
+            libc::IPPROTO_TCP => Some(Self::Tcp),
+            libc::IPPROTO_UDP => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// Where datagrams carry their tickets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tickets {
+    /// In the mark.
+    Mark,
+    /// In the priority.
+    Priority,
+    /// In the time of arrival.
+    Timestamp,
+}
+
+impl Tickets {
+    fn parse(number: u8) -> Option<Self> {
+        match i32::from(number) {
+            abi::PKTMETA_TICKETS_MARK => Some(Self::Mark),
+            abi::PKTMETA_TICKETS_PRIORITY => Some(Self::Priority),
+            abi::PKTMETA_TICKETS_TIMESTAMP => Some(Self::Timestamp),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Tickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Mark => "mark",
+            Self::Priority => "priority",
+            Self::Timestamp => "timestamp",
+        })
+    }
+}
+
+/// Which sockets to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketScope {
+    /// Those for which the datapath keeps something, in every network namespace.
+    Stored,
+    /// These, and all others that a process has open which the caller's pid namespace shows.
+    All,
+}
+
+impl Datapath {
+    /// The sockets of all network namespaces, ordered by protocol and address. Kernel 5.10.
+    ///
+    /// # Errors
+    /// Nothing is up, or the kernel refuses.
+    pub fn sockets(&self, scope: SocketScope) -> Result<Vec<SocketStatus>, Error> {
+        let tried = || "list sockets".to_owned();
+        host::check_capabilities()?;
+        let down = || {
+            Error::new(tried(), "nothing is up, so that no socket has records")
+                .remedy("`pktmeta up --iface IF` starts it")
+        };
+        let pins = self.pins()?.ok_or_else(down)?;
+        let maps = pins.maps()?.ok_or_else(down)?;
+        let options = ObjectOptions {
+            globals: vec![("list_all", vec![u8::from(scope == SocketScope::All)])],
+            pins: STORAGES.map(|name| (name, maps.path_by_fd(name))).into(),
+            ..Default::default()
+        };
+        let object = Object::load("sockets", OBJECT, &options)?;
+        let mut list = List::new();
+        let [stored, open] = PROGRAMS;
+        for name in STORAGES {
+            let map = maps.open_map(name)?;
+            list.read(object.program(stored)?, Some(map.as_fd()))?;
+        }
+        list.read(object.program(open)?, None)?;
+        Ok(list.sorted())
+    }
+}
+
+/// What the iterators have shown so far.
+struct List {
+    sockets: HashMap<u64, SocketStatus>,
+    cgroups: HashMap<u64, PathBuf>,
+}
+
+impl List {
+    fn new() -> Self {
+        Self {
+            sockets: HashMap::new(),
+            cgroups: host::Cgroups::all().by_id,
+        }
+    }
+
+    fn read(&mut self, program: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        let tried = || "list sockets".into();
+        let mut shown = Vec::new();
+        let mut rows: File = sys::iterate(program, map).context(tried)?;
+        // EAGAIN says that very many were looked at without one to show (bpf_seq_read).
+        while let Err(error) = rows.read_to_end(&mut shown) {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                return Err(error).context(tried);
+            }
+        }
+        let mut rest = &shown[..];
+        while !rest.is_empty() {
+            let row = Row::parse(&mut rest)
+                .ok_or_else(|| Error::new(tried(), "the kernel gave half a socket"))?;
+            self.add(row);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, row: Row<'_>) {
+        let Some(protocol) = Protocol::parse(row.protocol) else {
+            return;
+        };
+        let socket = self.sockets.entry(row.cookie).or_insert_with(|| {
+            let (local, peer) = endpoints::parse(row.endpoints);
+            SocketStatus {
+                protocol,
+                state: state(protocol, row.state),
+                local,
+                peer,
+                processes: Vec::new(),
+                uid: row.uid,
+                netns: row.netns.into(),
+                cgroup: self.cgroups.get(&row.cgroup).cloned(),
+                cookie: row.cookie,
+                opening: Record::parse(row.opening).ok(),
+                latest: Record::parse(row.latest).ok(),
+                tickets: Tickets::parse(row.tickets),
+                sent: Record::parse(row.sent).ok(),
+            }
+        });
+        socket.processes.extend(row.process);
+    }
+
+    fn sorted(self) -> Vec<SocketStatus> {
+        let mut sockets: Vec<_> = self.sockets.into_values().collect();
+        sockets.sort_by_key(|socket| {
+            let is_listener = socket.state == "listen";
+            let SocketStatus {
+                protocol,
+                netns,
+                local,
+                peer,
+                cookie,
+                ..
+            } = *socket;
+            (protocol, netns, !is_listener, local, peer, cookie)
+        });
+        sockets
+    }
+}
+
+/// A `struct pktmeta_socket` and the records behind it.
+struct Row<'a> {
+    cookie: u64,
+    cgroup: u64,
+    netns: u32,
+    uid: u32,
+    process: Option<Process>,
+    endpoints: &'a [u8; endpoints::SIZE],
+    protocol: u8,
+    state: u8,
+    tickets: u8,
+    opening: &'a [u8],
+    latest: &'a [u8],
+    sent: &'a [u8],
+}
+
+impl<'a> Row<'a> {
+    fn parse(rest: &mut &'a [u8]) -> Option<Self> {
+        let (cookie, cgroup) = (take_u64(rest)?, take_u64(rest)?);
+        let [netns, uid, pid, fd] = [
+            take_u32(rest)?,
+            take_u32(rest)?,
+            take_u32(rest)?,
+            take_u32(rest)?,
+        ];
+        let command: &[u8; 16] = take(rest)?;
+        let endpoints = take(rest)?;
+        let &[protocol, state, tickets, opening, latest, sent, ..] = take::<12>(rest)?;
+        Some(Self {
+            cookie,
+            cgroup,
+            netns,
+            uid,
+            process: (pid != 0).then(|| Process {
+                pid,
+                command: text(command),
+                fd,
+            }),
+            endpoints,
+            protocol,
+            state,
+            tickets,
+            opening: rest.split_off(..usize::from(opening))?,
+            latest: rest.split_off(..usize::from(latest))?,
+            sent: rest.split_off(..usize::from(sent))?,
+        })
+    }
+}
+
+/// From include/net/tcp_states.h, whose numbers UDP sockets have too.
+fn state(protocol: Protocol, number: u8) -> &'static str {
+    match (protocol, number) {
+        (_, 1) => "established",
+        (Protocol::Udp, _) => "unconnected",
+        (_, 2) => "syn-sent",
+        (_, 3 | 12) => "syn-received",
+        (_, 4) => "fin-wait-1",
+        (_, 5) => "fin-wait-2",
+        (_, 6) => "time-wait",
+        (_, 7) => "closed",
+        (_, 8) => "close-wait",
+        (_, 9) => "last-ack",
+        (_, 10) => "listen",
+        (_, 11) => "closing",
+        _ => "unknown",
+    }
+}
+
+fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+    let (taken, behind) = rest.split_first_chunk()?;
+    *rest = behind;
+    Some(taken)
+}
+
+fn take_u32(rest: &mut &[u8]) -> Option<u32> {
+    take(rest).copied().map(u32::from_ne_bytes)
+}
+
+fn take_u64(rest: &mut &[u8]) -> Option<u64> {
+    take(rest).copied().map(u64::from_ne_bytes)
+}
+
+fn text(padded: &[u8]) -> OsString {
+    let end = padded.iter().position(|&byte| byte == 0);
+    OsString::from_vec(padded[..end.unwrap_or(padded.len())].into())
+}
