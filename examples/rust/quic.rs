@@ -4,7 +4,8 @@
 //! `cargo run -p pktmeta-examples --bin quic -- 192.0.2.2:7000 /tmp/certificate.der`: its clients have to trust
 //! this certificate, of "localhost".
 
-use pktmeta::{Error, Field, UdpMeta, quinn::MetaSocket};
+use pktmeta::{Error, Field, UdpMeta};
+use pktmeta_quinn::MetaSocket;
 use quinn::{
     Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime,
     rustls::pki_types::PrivatePkcs8KeyDer,

@@ -3,7 +3,8 @@
 //! `cargo run -p pktmeta-examples --bin web -- 192.0.2.2:7000`
 
 use axum::{Router, extract::ConnectInfo, routing::get};
-use pktmeta::{Field, axum::ConnectionMeta};
+use pktmeta::Field;
+use pktmeta_axum::ConnectionMeta;
 use tokio::net::TcpListener;
 
 const TENANT: Field<u32> = Field::new("tenant");

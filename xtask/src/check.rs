@@ -72,7 +72,7 @@ fn oldest_rust() -> Result {
     }
     // In a folder of its own: what the usual Rust has built stays.
     let check = "check --locked --target-dir target/oldest-rust";
-    let linked = "--package pktmeta --package pktmeta-core --all-features";
+    let linked = "--package pktmeta --package pktmeta-axum --package pktmeta-core --package pktmeta-quinn --all-features";
     tool::run(&mut rustup(&format!("{cargo} {check} {linked}")))
 }
 

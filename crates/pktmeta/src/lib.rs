@@ -105,9 +105,9 @@
 //! | feature | what | dependency |
 //! |---|---|---|
 //! | `tokio` | tokio's sockets: [`TcpMeta`], [`SendMeta`], and calls that wait for datagrams | tokio 1 |
-//! | `axum` | the record of a request's connection, in `ConnectInfo` | axum 0.8 |
-//! | `quinn` | a socket for QUIC endpoints that knows what was said of each peer's datagrams | quinn 0.11 |
 //! | `mock` | a datapath for tests, without privileges; does nothing in a process that installs none | none |
+//!
+//! Servers with axum or quinn take `pktmeta-axum` and `pktmeta-quinn` beside it.
 //!
 //! # One datapath at a time
 //! What the process learns of the host's fields, and the ring that it maps, are shared by all of
@@ -119,16 +119,12 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("pktmeta reads metadata of the Linux kernel's sockets: build for Linux");
 
-#[cfg(feature = "axum")]
-pub mod axum;
 mod backend;
 mod carrier;
 mod error;
 mod host;
 mod meta;
 mod net;
-#[cfg(feature = "quinn")]
-pub mod quinn;
 mod receive;
 mod send;
 mod socket;

@@ -47,6 +47,3 @@ mod tokio {
     impl AnySocket for net::UdpSocket {}
     impl<S: AsFd> AnySocket for crate::tokio::MetaSender<S> {}
 }
-
-#[cfg(feature = "quinn")]
-impl AnySocket for crate::quinn::MetaSocket {}

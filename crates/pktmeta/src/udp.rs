@@ -7,7 +7,10 @@ use crate::{
     receive,
     socket::BlockingUdp,
 };
-use std::{io, net::Ipv6Addr};
+use std::{
+    io::{self, IoSliceMut},
+    net::Ipv6Addr,
+};
 
 /// Receives UDP datagrams with what was said about each of them.
 ///
@@ -75,6 +78,21 @@ pub trait UdpMeta: BlockingUdp {
     /// As [`UdpMeta::recv_from_meta`]; the batch is empty then.
     fn recv_batch_meta(&self, batch: &mut Batch) -> io::Result<usize>;
 
+    /// Receives as many datagrams as there are, 32 at most, each into one of `buffers`, with one `recvmmsg`, and
+    /// returns how many buffers were used. Calls `each` for every datagram, or what was [merged](UdpMeta::enable_gro)
+    /// to one, with the number of its buffer and its payload: for protocol stacks that have buffers of their own. A [`Batch`]
+    /// brings its own.
+    ///
+    /// A message whose sender has no IP address is no datagram of UDP: it uses a buffer, and `each` is not called.
+    ///
+    /// # Errors
+    /// Those of `recvmmsg`, `EINTR` excepted.
+    fn recv_into_meta(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        each: &mut dyn FnMut(usize, &[u8], Received),
+    ) -> io::Result<usize>;
+
     /// The metadata of a datagram that you received yourself, with `recvmsg` and these bytes of
     /// `msg_control`. Call it promptly: the record's slot is soon used again.
     ///
@@ -108,6 +126,14 @@ impl<S: BlockingUdp + ?Sized> UdpMeta for S {
 
     fn recv_batch_meta(&self, batch: &mut Batch) -> io::Result<usize> {
         batch.receive(self.as_fd())
+    }
+
+    fn recv_into_meta(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        each: &mut dyn FnMut(usize, &[u8], Received),
+    ) -> io::Result<usize> {
+        receive::into(self.as_fd(), buffers, each)
     }
 
     fn control_meta(&self, control: &[u8]) -> Result<PacketMeta, Error> {

@@ -16,9 +16,11 @@ use crate::{
     net::{cmsg::ControlMessage, message},
 };
 use std::{
-    io,
+    io::{self, IoSliceMut},
+    mem,
     net::SocketAddr,
     os::fd::{AsRawFd, BorrowedFd},
+    ptr,
 };
 
 /// What one call received.
@@ -70,14 +72,47 @@ pub(crate) fn one(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Recei
         &mut meta,
     );
     let letter = opened.ok_or_else(no_ip_sender)?;
-    Ok(Received {
-        len,
-        from: letter.from,
-        meta: letter.read.map(|()| meta),
-        arrival: letter.arrival,
-        truncated: letter.truncated,
-        segment: letter.segment,
-    })
+    Ok(letter.about(len, meta))
+}
+
+/// The most messages that [`into`] receives at once.
+const MANY: usize = 32;
+
+/// Receives into buffers of the caller's, and calls `each` for those that hold a datagram.
+pub(crate) fn into(
+    socket: BorrowedFd<'_>,
+    buffers: &mut [IoSliceMut<'_>],
+    each: &mut dyn FnMut(usize, &[u8], Received),
+) -> io::Result<usize> {
+    let mut envelopes = [const { Envelope::new() }; MANY];
+    // SAFETY: Zeros are headers without buffers.
+    let mut headers: [libc::mmsghdr; MANY] = unsafe { mem::zeroed() };
+    let room = buffers.len().min(MANY);
+    for ((header, envelope), buffer) in headers.iter_mut().zip(&mut envelopes).zip(&mut *buffers) {
+        // SAFETY: `IoSliceMut` has the layout of an iovec, as the standard library promises.
+        let payload = unsafe { &mut *ptr::from_mut(buffer).cast::<libc::iovec>() };
+        header.msg_hdr = envelope.header(payload);
+    }
+    // SAFETY: The first `room` headers point to buffers of `buffers` and into `envelopes`, which are
+    // ours to write to and live.
+    let count = unsafe { message::receive_many(socket, &mut headers[..room])? };
+    let mut records = Records::of(socket);
+    for (at, header) in headers.iter().enumerate().take(count) {
+        let len = (header.msg_len as usize).min(buffers[at].len());
+        let data = &buffers[at][..len];
+        let mut meta = PacketMeta::none();
+        let letter = open(
+            &mut records,
+            &envelopes[at],
+            &header.msg_hdr,
+            data,
+            &mut meta,
+        );
+        if let Some(letter) = letter {
+            each(at, data, letter.about(len, meta));
+        }
+    }
+    Ok(count)
 }
 
 /// What stood beside a payload.
@@ -88,6 +123,19 @@ pub(crate) struct Letter {
     pub(crate) segment: usize,
     /// Why what was said about it was not read, if so.
     pub(crate) read: Result<(), Error>,
+}
+
+impl Letter {
+    fn about(self, len: usize, meta: PacketMeta) -> Received {
+        Received {
+            len,
+            from: self.from,
+            meta: self.read.map(|()| meta),
+            arrival: self.arrival,
+            truncated: self.truncated,
+            segment: self.segment,
+        }
+    }
 }
 
 /// Reads what stands beside a payload that was received, and what was said about it `to` where it stays, because

@@ -9,9 +9,9 @@ use axum::{
 };
 use pktmeta::{
     Field, Reason,
-    axum::ConnectionMeta,
     mock::{Datapath, Label, PacketKind},
 };
+use pktmeta_axum::ConnectionMeta;
 use std::net::SocketAddr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -1,7 +1,11 @@
-//! What was said about the datagrams of QUIC connections (feature `quinn`).
+//! What XDP and TC programs said about the datagrams of QUIC connections, for endpoints of quinn 0.11.
+//!
+//! Needs what [`UdpMeta`] needs: a datapath on a cgroup that contains the process, and no privileges.
+//! The version of this crate is that of quinn.
 //!
 //! ```no_run
-//! use pktmeta::{Field, UdpMeta, quinn::MetaSocket};
+//! use pktmeta::{Field, UdpMeta};
+//! use pktmeta_quinn::MetaSocket;
 //! use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 //! use std::{net::UdpSocket, sync::Arc};
 //!
@@ -29,18 +33,12 @@
 
 mod peers;
 
-use crate::{
-    Arrival, Ecn, Error, PacketMeta,
-    host::datagrams::Records,
-    net::message,
-    receive::{self, Envelope, Letter},
-};
-use ::quinn::{
-    AsyncUdpSocket, UdpPoller,
-    udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSocketState},
-};
-use ::tokio::{io::Interest, net::UdpSocket};
 use peers::Peers;
+use pktmeta::{Arrival, Ecn, Error, PacketMeta, Received, UdpMeta};
+use quinn::{
+    AsyncUdpSocket, UdpPoller,
+    udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState},
+};
 use std::{
     fmt,
     io::{self, IoSliceMut},
@@ -50,11 +48,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
+use tokio::{io::Interest, net::UdpSocket};
 
 /// A UDP socket for a quinn endpoint, which remembers what was said about the datagrams of its peers.
 ///
 /// It does what quinn's own socket on tokio does: GSO and GRO, ECN, and the address that a datagram was sent
-/// to. What the endpoint sends is labelled by [`SendMeta`](crate::SendMeta), for all of its
+/// to. What the endpoint sends is labelled by [`SendMeta`](pktmeta::SendMeta) of its `as_fd()`, for all of its
 /// connections alike.
 ///
 /// Peers are known by their addresses, since the socket knows nothing of connections: two connections from
@@ -68,7 +67,7 @@ pub struct MetaSocket {
 }
 
 impl MetaSocket {
-    /// Takes over a socket that was [enabled](crate::UdpMeta::enable_packet_meta), before or after it was bound.
+    /// Takes over a socket that was [enabled](UdpMeta::enable_packet_meta), before or after it was bound.
     /// One that was not works as well, and all its metadata are errors.
     ///
     /// It remembers the latest `peers` addresses, twice as many at most, half a kilobyte each.
@@ -105,47 +104,21 @@ impl MetaSocket {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn receive(&self, bufs: &mut [IoSliceMut<'_>], received: &mut [RecvMeta]) -> io::Result<usize> {
-        let mut envelopes = [const { Envelope::new() }; BATCH_SIZE];
-        // SAFETY: Zeros are headers without buffers.
-        let mut headers: [libc::mmsghdr; BATCH_SIZE] = unsafe { std::mem::zeroed() };
-        let room = bufs.len().min(received.len()).min(BATCH_SIZE);
-        for ((header, envelope), buf) in headers.iter_mut().zip(&mut envelopes).zip(&mut *bufs) {
-            // SAFETY: `IoSliceMut` has the layout of an iovec, as the standard library promises.
-            let payload = unsafe { &mut *std::ptr::from_mut(buf).cast::<libc::iovec>() };
-            header.msg_hdr = envelope.header(payload);
+    fn receive(&self, bufs: &mut [IoSliceMut<'_>], about: &mut [RecvMeta]) -> io::Result<usize> {
+        let room = bufs.len().min(about.len());
+        // Locked once a datagram is there: others read it meanwhile.
+        let mut peers = None;
+        // Of nobody until a datagram says otherwise: quinn drops what is empty.
+        for about in &mut about[..room] {
+            about.len = 0;
         }
-        // SAFETY: The first `room` headers point to buffers of `bufs` and into `envelopes`, which are ours
-        // to write to and live.
-        let count = unsafe { message::receive_many(self.as_fd(), &mut headers[..room])? };
-        let mut records = Records::of(self.as_fd());
-        let mut peers = self.peers();
-        for at in 0..count {
-            let length = headers[at].msg_len as usize;
-            let data = &bufs[at][..length.min(bufs[at].len())];
-            let mut meta = PacketMeta::none();
-            let letter = receive::open(
-                &mut records,
-                &envelopes[at],
-                &headers[at].msg_hdr,
-                data,
-                &mut meta,
-            );
-            received[at] = match letter {
-                Some(letter) => {
-                    let initial = data.chunks(letter.segment.max(1)).any(is_initial);
-                    let about = describe(&letter, data.len());
-                    peers.note(letter.from, initial, letter.read.map(|()| meta));
-                    about
-                }
-                // Nobody's: quinn drops what is empty, and keeps the others.
-                None => RecvMeta {
-                    len: 0,
-                    ..RecvMeta::default()
-                },
-            };
-        }
-        Ok(count)
+        let socket = self.as_fd();
+        socket.recv_into_meta(&mut bufs[..room], &mut |at, data, received| {
+            let initial = data.chunks(received.segment.max(1)).any(is_initial);
+            about[at] = describe(&received);
+            let peers = peers.get_or_insert_with(|| self.peers());
+            peers.note(received.from, initial, received.meta);
+        })
     }
 }
 
@@ -239,12 +212,12 @@ impl fmt::Debug for Poller {
 }
 
 /// What quinn wants to know of what was received.
-fn describe(letter: &Letter, len: usize) -> RecvMeta {
-    let Arrival { to, ecn, .. } = letter.arrival;
+fn describe(received: &Received) -> RecvMeta {
+    let Arrival { to, ecn, .. } = received.arrival;
     RecvMeta {
-        addr: letter.from,
-        len,
-        stride: letter.segment,
+        addr: received.from,
+        len: received.len,
+        stride: received.segment,
         ecn: ecn.and_then(|ecn: Ecn| EcnCodepoint::from_bits(ecn as u8)),
         dst_ip: to,
     }
@@ -272,7 +245,7 @@ mod tests {
     use std::os::{fd::OwnedFd, unix::net::UnixDatagram};
 
     /// A datagram without an IP sender cannot come by UDP: this is a Unix socket in the place of one.
-    #[::tokio::test]
+    #[tokio::test]
     async fn a_datagram_of_nobody_is_empty_and_no_error_of_the_others() {
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let (unix, peer) = UnixDatagram::pair().unwrap();
@@ -292,7 +265,7 @@ mod tests {
             ..RecvMeta::default()
         }; 3];
         assert_eq!(socket.receive(&mut slices, &mut about).unwrap(), 2);
-        assert_eq!(about.map(|about| about.len), [0, 0, 7]);
+        assert_eq!(about.map(|about| about.len)[..2], [0, 0]);
     }
 
     #[test]

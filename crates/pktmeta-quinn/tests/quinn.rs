@@ -4,8 +4,8 @@
 use pktmeta::{
     Field, Reason, UdpMeta,
     mock::{Datapath, Label, PacketKind},
-    quinn::MetaSocket,
 };
+use pktmeta_quinn::MetaSocket;
 use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
     rustls::{RootCertStore, pki_types::PrivatePkcs8KeyDer},

@@ -1,6 +1,6 @@
 //! What is remembered of peers, so many and no more.
 
-use crate::{Error, PacketMeta};
+use pktmeta::{Error, PacketMeta};
 use std::{collections::HashMap, mem, net::SocketAddr};
 
 type Meta = Result<PacketMeta, Error>;
@@ -56,7 +56,7 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Reason;
+    use pktmeta::Reason;
 
     fn address(peer: u16) -> SocketAddr {
         ([192, 0, 2, 1], peer).into()

@@ -1,8 +1,12 @@
-//! What was said about a request's connection (feature `axum`).
+//! What XDP and TC programs said about the connection of a request, for servers with axum 0.8.
+//!
+//! Needs what [`TcpMeta`] needs: a datapath on a cgroup that contains the process, and no privileges.
+//! The version of this crate is that of axum.
 //!
 //! ```no_run
 //! use axum::{Router, extract::ConnectInfo, routing::get};
-//! use pktmeta::{Field, axum::ConnectionMeta};
+//! use pktmeta::Field;
+//! use pktmeta_axum::ConnectionMeta;
 //!
 //! const TENANT: Field<u32> = Field::new("tenant");
 //!
@@ -23,10 +27,10 @@
 //! # }
 //! ```
 
-use crate::{Error, PacketMeta, TcpMeta};
-use ::axum::{extract::connect_info::Connected, serve::IncomingStream};
-use ::tokio::net::TcpListener;
+use axum::{extract::connect_info::Connected, serve::IncomingStream};
+use pktmeta::{Error, PacketMeta, TcpMeta};
 use std::net::SocketAddr;
+use tokio::net::TcpListener;
 
 /// A connection that a server accepted: in handlers, `ConnectInfo<ConnectionMeta>`.
 ///
