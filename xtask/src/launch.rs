@@ -42,6 +42,11 @@ pub(crate) fn paths(arguments: &[OsString]) -> Result {
     become_binary(&["--package", "pktmeta-paths"], arguments)
 }
 
+/// Becomes the finder of circles of imports.
+pub(crate) fn circles() -> Result {
+    become_binary(&["--package", "circles"], &[])
+}
+
 /// Builds a binary and becomes it: `cargo run` prints to stderr only, and is itself replaced by
 /// what it runs. So standard output, the exit status and Ctrl-C are the binary's own, and nobody
 /// is left in between who could end before it has cleaned up.

@@ -32,6 +32,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Help => print!("{}", task::HELP),
         Task::Setup => setup::everything()?,
         Task::Check => check::run()?,
+        Task::Circles => launch::circles()?,
         Task::Test(arguments) => return test::run(&arguments),
         Task::Demo(arguments) => launch::demo(&arguments)?,
         Task::Bench(arguments) => launch::bench(&arguments)?,

@@ -14,6 +14,7 @@ cargo xtask COMMAND
   mutants c [TEXT]     change a line of C at a time: does a test notice? (hours)
   mutants rust [ARGS]  the same of Rust; ARGS go to cargo-mutants, such as --shard 0/8
   paths [ARGS]         send real packets over every path, and check each field at each hop
+  circles              print which files of a crate import each other in a circle
   check                formatting, lints, documentation, licences of dependencies, oldest Rust
   setup                only install what these need
   help                 this text
@@ -27,6 +28,7 @@ pub(crate) enum Task {
     Help,
     Setup,
     Check,
+    Circles,
     Test(Vec<OsString>),
     Demo(Vec<OsString>),
     Bench(Vec<OsString>),
@@ -51,6 +53,7 @@ impl Task {
             Some("mutants") => Ok(Self::Mutants(arguments)),
             Some("paths") => Ok(Self::Paths(arguments)),
             Some("check") => Self::Check.without(&arguments),
+            Some("circles") => Self::Circles.without(&arguments),
             Some("setup") => Self::Setup.without(&arguments),
             Some("help" | "--help" | "-h") => Ok(Self::Help),
             _ => Err(Error::new(format!(
