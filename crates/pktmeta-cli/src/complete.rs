@@ -1,8 +1,8 @@
 //! Completion of what is typed into a shell: the shell asks this command what could stand there.
 
-use crate::{Arguments, BPFFS};
+use crate::environment::BPFFS;
 use anyhow::Context;
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::{CompleteEnv, CompletionCandidate, Shell, env::Shells};
 use pktmeta_bpf::{HostRegistry, host};
 use pktmeta_core::printable;
@@ -12,10 +12,8 @@ use std::{fs, path::Path};
 const ASKS: &str = "PKTMETA_COMPLETE";
 
 /// Answers, and ends, if it is a shell that started this command to ask.
-pub(crate) fn answer() {
-    CompleteEnv::with_factory(Arguments::command)
-        .var(ASKS)
-        .complete();
+pub(crate) fn answer(command: impl Fn() -> Command) {
+    CompleteEnv::with_factory(command).var(ASKS).complete();
 }
 
 /// What makes a shell ask.

@@ -3,32 +3,26 @@
 // All that is printed goes through `output`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-mod bind;
-mod check;
+mod arguments;
+mod clock;
+mod commands;
 mod complete;
-mod datapath;
-mod decode;
-mod demo;
-mod doctor;
-mod encode;
+mod environment;
+mod events;
 mod files;
-mod r#gen;
-mod headers;
-mod man;
 mod output;
-mod registry;
-mod sockets;
 #[cfg(test)]
 #[path = "../../pktmeta-core/vectors/mod.rs"]
 mod vectors;
-mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use commands::{
+    bind, check, decode, demo, doctor, down, encode, exec, r#gen, headers, man, registry, sockets,
+    status, up, watch,
+};
+use environment::BPFFS;
 use pktmeta_core::printable;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
-
-/// Names the mount of bpffs.
-const BPFFS: &str = "PKTMETA_BPFFS";
 
 /// Packet metadata from XDP to applications.
 ///
@@ -46,12 +40,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Up(datapath::Up),
-    Down(datapath::Down),
-    Status(datapath::Status),
+    Up(up::Up),
+    Down(down::Down),
+    Status(status::Status),
     Sockets(sockets::Sockets),
     Watch(watch::Watch),
-    Exec(watch::exec::Exec),
+    Exec(exec::Exec),
     Registry(registry::Registry),
     Bind(bind::Bind),
     Doctor(doctor::Doctor),
@@ -75,7 +69,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    complete::answer();
+    complete::answer(Arguments::command);
     let ended = match Arguments::try_parse() {
         Ok(arguments) => run(arguments),
         Err(error) => explain(&error),

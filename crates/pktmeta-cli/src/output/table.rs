@@ -1,6 +1,6 @@
 //! Tables.
 
-use super::{Unwritten, print};
+use super::text::{Unwritten, print};
 use pktmeta_core::printable;
 use std::{borrow::Cow, io::IsTerminal};
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm, core::display_width};

@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_reference_has_the_codes_of_the_manual() {
-        let reference = include_str!("../../../docs/command.md");
+        let reference = include_str!("../../../../docs/command.md");
         for (of, code, meaning) in EXIT_CODES {
             let of = of.map_or_else(|| "all".to_owned(), |of| format!("`{of}`"));
             let row = format!("| {of} | {code} | {meaning} |\n");

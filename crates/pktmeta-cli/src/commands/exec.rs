@@ -1,13 +1,14 @@
 //! `pktmeta exec`
 
-use super::{
-    cgroup::Cgroup,
-    check_up,
-    log::{Log, LogOptions},
-    signals::{self, Signal, Signals},
-    source::Source,
+use crate::{
+    events::{
+        cgroup::Cgroup,
+        log::{Log, LogOptions},
+        signals::{self, Signal, Signals},
+        source::{Source, check_up},
+    },
+    output::{self, remark},
 };
-use crate::output::{self, remark};
 use anyhow::{Context, anyhow, bail};
 use pktmeta_bpf::host;
 use std::{

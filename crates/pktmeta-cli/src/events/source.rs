@@ -1,9 +1,10 @@
 //! What arrives at the sockets of a cgroup, with the names of its fields.
 
-use super::log::Log;
-use crate::output::remark;
+use super::log::{Absence, Log};
+use crate::{clock::monotonic, output::remark};
+use anyhow::bail;
 use pktmeta_bpf::{
-    HostRegistry, RegistryState,
+    Datapath, HostRegistry, RegistryState,
     watch::{Event, Watch},
 };
 use pktmeta_core::schema::Dictionary;
@@ -17,7 +18,7 @@ use std::{
 
 /// What arrives. Only records of one registry prove themselves to a [`Watch`], so that they have the
 /// names of that one; when another takes its place, so does another watch.
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     cgroup: &'a File,
     datagrams: bool,
     host: HostRegistry,
@@ -33,9 +34,9 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// How often to look whether the registry is another, when nothing arrives.
-    pub(super) const LOOK: Duration = Duration::from_secs(1);
+    pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
-    pub(super) fn new(cgroup: &'a File, datagrams: bool, bpffs: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn new(cgroup: &'a File, datagrams: bool, bpffs: &Path) -> anyhow::Result<Self> {
         let host = HostRegistry::new(bpffs);
         // First: of a registry that changes in between, the change is seen later.
         let state = host.state()?;
@@ -53,7 +54,7 @@ impl<'a> Source<'a> {
     }
 
     /// Logs what has arrived.
-    pub(super) fn log(&mut self, log: &mut Log) -> anyhow::Result<()> {
+    pub(crate) fn log(&mut self, log: &mut Log) -> anyhow::Result<()> {
         let mut events = self.arrived()?;
         // Afterwards: until then the registry was the same.
         match self.host.state()? {
@@ -78,7 +79,7 @@ impl<'a> Source<'a> {
     }
 
     /// Ends it: logs the rest, and says how much is missing.
-    pub(super) fn end(mut self, log: &mut Log) -> anyhow::Result<()> {
+    pub(crate) fn end(mut self, log: &mut Log) -> anyhow::Result<()> {
         self.log(log)?;
         let (mut last, lost) = self.watch.end()?;
         last.retain(|event| event.time >= self.since);
@@ -131,22 +132,14 @@ impl AsFd for Source<'_> {
     }
 }
 
-/// What it means that an event has no record.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Absence {
-    /// The packet had none.
-    Known,
-    /// It may have had one of a registry that nobody watched for yet.
-    Unknown,
-}
-
-/// The clock of events.
-pub(super) fn monotonic() -> Duration {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: now is a timespec to be written; every kernel has this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32) // neither is negative
+/// Where nothing is delivered there is nothing to log.
+pub(crate) fn check_up(bpffs: &Path) -> anyhow::Result<()> {
+    if Datapath::new(bpffs).status()?.is_down() {
+        bail!(
+            "log records: nothing is up that delivers any\n  \
+             = `pktmeta up --iface IF` starts it; where an XDP program of somebody else writes the \
+             records, `pktmeta up --cgroup PATH`"
+        );
+    }
+    Ok(())
 }

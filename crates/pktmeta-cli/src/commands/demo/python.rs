@@ -12,7 +12,7 @@ use std::{
     process::Stdio,
 };
 
-const SCRIPT: &str = include_str!("../../../../examples/python/read_record.py");
+const SCRIPT: &str = include_str!("../../../../../examples/python/read_record.py");
 
 /// What the script printed.
 pub(super) struct Python {

@@ -1,7 +1,10 @@
 //! One packet's way: a single datagram, and what each hop did with it.
 
 use super::lab::{Family, Lab};
-use crate::output::{Table, Unwritten, number, say};
+use crate::{
+    clock::monotonic,
+    output::{Table, Unwritten, number, say},
+};
 use anyhow::{Context, bail};
 use pktmeta::{PacketMeta, UdpMeta, builtin};
 use pktmeta_bpf::{HookStatus, StatsEnabled};
@@ -75,7 +78,7 @@ pub(super) fn follow_one_packet(lab: &Lab) -> anyhow::Result<Way> {
     let received = socket
         .recv_from_meta(&mut [0; 64])
         .context("receive the datagram")?;
-    let now = monotonic_ns();
+    let now = monotonic().as_nanos() as u64; // for centuries
     let meta = received.meta?;
     let after = hooks(lab)?;
     let Some(record) = meta.record() else {
@@ -155,15 +158,4 @@ fn fields(meta: &PacketMeta, wanted: impl Fn(&str) -> bool) -> String {
         .map(|(field, value)| format!("{}={value}", field.name))
         .collect();
     shown.join(" ")
-}
-
-/// The clock of `rx_timestamp`.
-fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: now is a timespec to be written; the clock exists on every Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

@@ -1,7 +1,7 @@
 //! `pktmeta check`
 
 use crate::{
-    datapath::read_schema,
+    arguments::read_schema,
     output::{self, Table, Unwritten, number, say},
 };
 use anyhow::bail;

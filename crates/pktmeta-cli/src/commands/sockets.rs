@@ -1,8 +1,8 @@
 //! `pktmeta sockets`
 
 use crate::{
-    complete, decode,
-    output::{self, Table, Unwritten},
+    complete,
+    output::{self, Table, Unwritten, record_fields_json, record_line},
 };
 use anyhow::bail;
 use clap_complete::ArgValueCandidates;
@@ -152,7 +152,7 @@ fn print(dictionary: &Dictionary, sockets: &[SocketStatus]) -> Result<(), Unwrit
             rows.note("tickets", &format!("in the {tickets} of each datagram"));
         }
         for (of, record) in records(socket) {
-            rows.note(of, &decode::line(dictionary, record));
+            rows.note(of, &record_line(dictionary, record));
         }
     }
     rows.print()
@@ -179,9 +179,9 @@ fn socket_json(dictionary: &Dictionary, socket: &SocketStatus) -> Value {
         "netns": socket.netns,
         "cgroup": null,
         "cookie": socket.cookie,
-        "syn": decode::object(dictionary, socket.opening.as_ref()),
-        "latest": decode::object(dictionary, socket.latest.as_ref()),
-        "sends": decode::object(dictionary, socket.sent.as_ref()),
+        "syn": record_fields_json(dictionary, socket.opening.as_ref()),
+        "latest": record_fields_json(dictionary, socket.latest.as_ref()),
+        "sends": record_fields_json(dictionary, socket.sent.as_ref()),
         "tickets": socket.tickets.map(|tickets| tickets.to_string()),
     });
     if let Some(cgroup) = &socket.cgroup {
@@ -235,7 +235,7 @@ mod tests {
             let Ok(record) = Record::parse(&bytes) else {
                 continue;
             };
-            let line = decode::line(&dictionary, &record);
+            let line = record_line(&dictionary, &record);
             for field in dictionary.registry().fields() {
                 let name = field.name.as_str();
                 let start = format!("{name}=");

@@ -1,8 +1,8 @@
 //! `pktmeta encode`
 
 use crate::{
-    decode::{Fields, hex, to_json},
-    output::{self, say},
+    arguments::Fields,
+    output::{self, hex, record_json, say},
 };
 use std::{path::Path, process::ExitCode};
 
@@ -28,7 +28,7 @@ impl Encode {
         let dictionary = self.fields.dictionary(bpffs)?;
         let record = dictionary.encode(self.assignments.iter().map(String::as_str))?;
         match self.json {
-            true => output::print_json(&to_json(&record, &dictionary.decode(&record)))?,
+            true => output::print_json(&record_json(&record, &dictionary.decode(&record)))?,
             false => say!("{}", hex(record.as_bytes()))?,
         }
         Ok(ExitCode::SUCCESS)

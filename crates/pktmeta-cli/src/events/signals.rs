@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Signals that are held back and read instead, while it lives.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     fd: OwnedFd,
     before: libc::sigset_t,
 }
@@ -25,7 +25,7 @@ impl Signals {
         libc::SIGUSR2,
     ];
 
-    pub(super) fn hold() -> io::Result<Self> {
+    pub(crate) fn hold() -> io::Result<Self> {
         let held = set(&Self::HELD);
         let mut before = set(&[]);
         // SAFETY: both are signal sets.
@@ -44,13 +44,13 @@ impl Signals {
     }
 
     /// Lets them through again, for a program to begin with.
-    pub(super) fn let_through(&self) -> impl FnMut() -> io::Result<()> + Send + Sync + use<> {
+    pub(crate) fn let_through(&self) -> impl FnMut() -> io::Result<()> + Send + Sync + use<> {
         let before = self.before;
         move || restore(&before)
     }
 
     /// Those that arrived since the last call.
-    pub(super) fn arrived(&self) -> impl Iterator<Item = Signal> + '_ {
+    pub(crate) fn arrived(&self) -> impl Iterator<Item = Signal> + '_ {
         std::iter::from_fn(|| {
             // SAFETY: zeros are such a structure.
             let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
@@ -62,7 +62,7 @@ impl Signals {
     }
 
     /// Ends this process as `signal` would. Returns if that does not end one.
-    pub(super) fn die_of(self, signal: i32) {
+    pub(crate) fn die_of(self, signal: i32) {
         let no_core = libc::rlimit {
             rlim_cur: 0,
             rlim_max: 0,
@@ -85,17 +85,17 @@ impl AsFd for Signals {
 }
 
 /// A signal that arrived.
-pub(super) struct Signal(libc::signalfd_siginfo);
+pub(crate) struct Signal(libc::signalfd_siginfo);
 
 impl Signal {
     /// Whether somebody wants this process to end.
-    pub(super) fn ends(&self) -> bool {
+    pub(crate) fn ends(&self) -> bool {
         ![libc::SIGCHLD, libc::SIGUSR1, libc::SIGUSR2].contains(&(self.0.ssi_signo as i32))
     }
 
     /// Passes it on, unless the program has it too, as the whole foreground has what is typed on a
     /// terminal.
-    pub(super) fn pass_to(&self, program: &Child) {
+    pub(crate) fn pass_to(&self, program: &Child) {
         if self.0.ssi_code != libc::SI_KERNEL {
             // The child was not waited for, so that its id is its own.
             self.send_to(program.id() as i32);
@@ -103,7 +103,7 @@ impl Signal {
     }
 
     /// Sends it to a process, unless it only says that a child ended.
-    pub(super) fn send_to(&self, process: i32) {
+    pub(crate) fn send_to(&self, process: i32) {
         let signal = self.0.ssi_signo as i32; // below 128
         if signal != libc::SIGCHLD {
             // SAFETY: kill takes no memory.
@@ -113,7 +113,7 @@ impl Signal {
 }
 
 /// Waits until one of them is readable, or for as long as is said.
-pub(super) fn wait<const N: usize>(fds: [BorrowedFd<'_>; N], at_most: Duration) -> io::Result<()> {
+pub(crate) fn wait<const N: usize>(fds: [BorrowedFd<'_>; N], at_most: Duration) -> io::Result<()> {
     let mut fds = fds.map(|fd| libc::pollfd {
         fd: fd.as_raw_fd(),
         events: libc::POLLIN,

@@ -1,10 +1,9 @@
 //! `pktmeta bind`
 
 use crate::{
-    datapath::{Wait, field_json, read_schema},
+    arguments::{Wait, read_schema},
     files::{self, NewFile},
-    output::{self, Cell, Table, Unwritten, remark, say},
-    registry::known,
+    output::{self, Cell, Table, Unwritten, field_json, known, remark, say},
 };
 use anyhow::anyhow;
 use pktmeta_bpf::{

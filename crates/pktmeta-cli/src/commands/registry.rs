@@ -1,8 +1,8 @@
 //! `pktmeta registry`
 
 use crate::{
-    datapath::{Wait, field_json, read_schema},
-    output::{self, Cell, Table, Unwritten, number, say},
+    arguments::{Wait, read_schema},
+    output::{self, Cell, Table, Unwritten, field_json, known, number, place, say},
 };
 use pktmeta_bpf::{HostRegistry, Registered, Removal, Use, User};
 use pktmeta_core::{
@@ -193,48 +193,6 @@ impl Remove {
         }?;
         Ok(())
     }
-}
-
-/// What `pktmeta down` leaves, and why; `None` if that is nothing.
-pub(crate) fn what_stays(bpffs: &Path) -> anyhow::Result<Option<String>> {
-    let host = HostRegistry::new(bpffs);
-    if !host.exists()? {
-        return Ok(None);
-    }
-    let registry = host.read()?;
-    let names: Vec<_> = registry
-        .fields()
-        .iter()
-        .map(|field| field.name.as_str())
-        .collect();
-    Ok(Some(match names.is_empty() {
-        true if host.users().is_err() => {
-            "the registry stays: only with CAP_SYS_ADMIN can one see whether a program uses it"
-                .into()
-        }
-        true => {
-            "loaded programs are bound to fields of it: `pktmeta registry list --retired`".into()
-        }
-        false => format!(
-            "registered to stay: {}; `pktmeta registry remove` removes them",
-            names.join(", ")
-        ),
-    }))
-}
-
-/// Cells for a field: name, owner, type, number, place.
-pub(crate) fn known(field: &FieldInfo) -> [Cell; 5] {
-    [
-        field.name.to_string().into(),
-        field.owner.to_string().into(),
-        field.kind.to_string().into(),
-        number(field.tlv),
-        place(field),
-    ]
-}
-
-fn place(field: &FieldInfo) -> Cell {
-    field.place.map_or_else(|| "".into(), number)
 }
 
 fn news(registered: &Registered) -> &'static str {

@@ -1,9 +1,8 @@
 //! A line for each connection or datagram.
 
-use super::source::{Absence, monotonic};
 use crate::{
-    decode,
-    output::{Unwritten, json_line},
+    clock::monotonic,
+    output::{Unwritten, json_line, record_fields_json, record_line},
 };
 use pktmeta_bpf::watch::{Event, What};
 use pktmeta_core::{printable, schema::Dictionary};
@@ -16,17 +15,17 @@ use std::{
 
 /// What is logged, and how.
 #[derive(clap::Args)]
-pub(super) struct LogOptions {
+pub(crate) struct LogOptions {
     /// Log each datagram too
     #[arg(long)]
-    pub(super) datagrams: bool,
+    pub(crate) datagrams: bool,
     /// Log JSON, an object a line; "unknown" is true of what came while another datapath took over
     #[arg(long)]
     json: bool,
 }
 
 /// The log.
-pub(super) struct Log {
+pub(crate) struct Log {
     /// `None` once that has failed.
     to: Option<BufWriter<Box<dyn Write>>>,
     failure: Option<Unwritten>,
@@ -34,7 +33,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(to: Box<dyn Write>, options: &LogOptions) -> Self {
+    pub(crate) fn new(to: Box<dyn Write>, options: &LogOptions) -> Self {
         Self {
             to: Some(BufWriter::new(to)),
             failure: None,
@@ -43,18 +42,18 @@ impl Log {
     }
 
     /// True until it could not be written, or its reader has gone.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.to.is_some()
     }
 
     /// Why it could not be written, said once.
-    pub(super) fn failure(&mut self) -> Option<Unwritten> {
+    pub(crate) fn failure(&mut self) -> Option<Unwritten> {
         self.failure.take()
     }
 
     /// Logs events, whose records have the names of `dictionary`. If that fails it logs no more: what
     /// is watched goes on.
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         dictionary: &Dictionary,
         events: impl IntoIterator<Item = Event>,
@@ -101,7 +100,7 @@ impl Log {
         } = event;
         if self.json {
             let unknown = record.is_none() && absence == Absence::Unknown;
-            let record = decode::object(dictionary, record.as_ref());
+            let record = record_fields_json(dictionary, record.as_ref());
             let mut json = json!({
                 "time": time.to_string(),
                 "protocol": protocol,
@@ -117,12 +116,21 @@ impl Log {
             return json_line(&json);
         }
         let fields = match (record, absence) {
-            (Some(record), _) => decode::line(dictionary, record),
+            (Some(record), _) => record_line(dictionary, record),
             (None, Absence::Known) => "no record".into(),
             (None, Absence::Unknown) => "unknown: another datapath took over".into(),
         };
         format!("{time} {protocol} {what} {local} {peer} {fields}")
     }
+}
+
+/// What it means that an event has no record.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Absence {
+    /// The packet had none.
+    Known,
+    /// It may have had one of a registry that nobody watched for yet.
+    Unknown,
 }
 
 /// The time of day at which `CLOCK_MONOTONIC` was zero, if nobody had set the clock.

@@ -1,7 +1,7 @@
 //! `pktmeta gen`
 
 use crate::{
-    datapath::read_schema,
+    arguments::read_schema,
     files::{self, NewFile},
     output::{self, say},
 };

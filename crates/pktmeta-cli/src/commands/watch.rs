@@ -1,16 +1,12 @@
-//! `pktmeta watch`, and `exec`, which watches a program of its own.
+//! `pktmeta watch`
 
-mod cgroup;
-pub(crate) mod exec;
-mod log;
-mod signals;
-mod source;
-
+use crate::events::{
+    log::{Log, LogOptions},
+    signals::{self, Signals},
+    source::{Source, check_up},
+};
 use anyhow::{Context, bail};
-use log::{Log, LogOptions};
-use pktmeta_bpf::{Datapath, host};
-use signals::Signals;
-use source::Source;
+use pktmeta_bpf::host;
 use std::{
     io,
     os::fd::AsFd,
@@ -60,16 +56,4 @@ impl Watch {
             None => Ok(ExitCode::SUCCESS),
         }
     }
-}
-
-/// Where nothing is delivered there is nothing to log.
-fn check_up(bpffs: &Path) -> anyhow::Result<()> {
-    if Datapath::new(bpffs).status()?.is_down() {
-        bail!(
-            "log records: nothing is up that delivers any\n  \
-             = `pktmeta up --iface IF` starts it; where an XDP program of somebody else writes the \
-             records, `pktmeta up --cgroup PATH`"
-        );
-    }
-    Ok(())
 }

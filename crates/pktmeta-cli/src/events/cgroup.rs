@@ -12,14 +12,14 @@ use std::{
 
 /// A cgroup of this process's making. Dropped, it is removed; processes that are still in it go on in
 /// its parent.
-pub(super) struct Cgroup {
+pub(crate) struct Cgroup {
     path: PathBuf,
     directory: File,
     processes: File,
 }
 
 impl Cgroup {
-    pub(super) fn create(parent: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn create(parent: &Path) -> anyhow::Result<Self> {
         host::open_cgroup(parent)?;
         let path = parent.join(format!("pktmeta-exec-{}", std::process::id()));
         let tried = || format!("make the cgroup {}", output::name(&path));
@@ -42,12 +42,12 @@ impl Cgroup {
         })
     }
 
-    pub(super) fn directory(&self) -> &File {
+    pub(crate) fn directory(&self) -> &File {
         &self.directory
     }
 
     /// Moves the process that calls it there.
-    pub(super) fn join(&self) -> impl FnMut() -> io::Result<()> + Send + Sync + use<> {
+    pub(crate) fn join(&self) -> impl FnMut() -> io::Result<()> + Send + Sync + use<> {
         let processes = self.processes.as_fd().try_clone_to_owned().map(File::from);
         move || match &processes {
             Ok(processes) => (&*processes).write_all(b"0"),
@@ -56,7 +56,7 @@ impl Cgroup {
     }
 
     /// The processes in it and below.
-    pub(super) fn processes(&self) -> impl Iterator<Item = i32> {
+    pub(crate) fn processes(&self) -> impl Iterator<Item = i32> {
         let mut waiting = vec![self.path.clone()];
         let mut processes = Vec::new();
         while let Some(directory) = waiting.pop() {
@@ -71,7 +71,7 @@ impl Cgroup {
     }
 
     /// True if no process is in it, nor below.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
         !events.lines().any(|line| line == "populated 1")
     }

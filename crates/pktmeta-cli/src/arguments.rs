@@ -1,0 +1,61 @@
+//! What several commands take.
+
+use crate::{files, output};
+use anyhow::anyhow;
+use pktmeta_bpf::HostRegistry;
+use pktmeta_core::schema::{Dictionary, Schema};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// How long to wait for another command.
+#[derive(clap::Args)]
+pub(crate) struct Wait {
+    /// Seconds to wait for another command that changes something in the same bpffs
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    wait: u64,
+}
+
+impl Wait {
+    pub(crate) fn duration(&self) -> Duration {
+        Duration::from_secs(self.wait)
+    }
+}
+
+/// Which fields there are, and their numbers.
+#[derive(clap::Args)]
+pub(crate) struct Fields {
+    /// Schema file whose fields are numbered in its order, as on a host that has no others; more of
+    /// them go on from there [default: the fields of this host]
+    #[arg(long, value_name = "FILE")]
+    schema: Vec<PathBuf>,
+    /// Use the numbers of this host for the schemas' fields
+    #[arg(long)]
+    host: bool,
+}
+
+impl Fields {
+    pub(crate) fn dictionary(&self, bpffs: &Path) -> anyhow::Result<Dictionary> {
+        let schemas = self.schema.iter().map(|file| read_schema(file));
+        let schemas: Vec<Schema> = schemas.collect::<Result<_, _>>()?;
+        if self.host || schemas.is_empty() {
+            return Ok(HostRegistry::new(bpffs).dictionary()?.with(&schemas));
+        }
+        let registry = Schema::registry(&schemas).map_err(|error| {
+            anyhow!("{error}\n  = `pktmeta check` with these files shows both sides")
+        })?;
+        Ok(Dictionary::new(registry, &schemas))
+    }
+}
+
+/// Reads a schema file.
+pub(crate) fn read_schema(file: &Path) -> anyhow::Result<Schema> {
+    let read = File::open(file).and_then(|file| files::text(file, Schema::FILE_MAX as u64));
+    let text = read.map_err(|error| {
+        let file = output::name(file);
+        anyhow!("read the schema {file}: {error}\n  = docs/schema.md says what such a file holds")
+    })?;
+    Ok(Schema::parse(&output::name(file), &text)?)
+}

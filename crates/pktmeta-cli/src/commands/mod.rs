@@ -1,0 +1,18 @@
+//! The commands: a file each, which has its arguments, its help and what it prints.
+
+pub(crate) mod bind;
+pub(crate) mod check;
+pub(crate) mod decode;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod down;
+pub(crate) mod encode;
+pub(crate) mod exec;
+pub(crate) mod r#gen;
+pub(crate) mod headers;
+pub(crate) mod man;
+pub(crate) mod registry;
+pub(crate) mod sockets;
+pub(crate) mod status;
+pub(crate) mod up;
+pub(crate) mod watch;

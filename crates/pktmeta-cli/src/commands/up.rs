@@ -1,0 +1,169 @@
+//! `pktmeta up`
+
+use crate::{
+    arguments::{Wait, read_schema},
+    complete, files,
+    output::{self, say},
+};
+use anyhow::anyhow;
+use clap_complete::ArgValueCandidates;
+use pktmeta_bpf::{AttachMode, Datapath, Senders, UpOptions, hooks::xdp::labels::Label};
+use pktmeta_core::builtin;
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Label the packets of an interface and deliver their records to sockets
+///
+/// It stays when the command ends, until `pktmeta down`. If something fails, nothing stays.
+#[derive(clap::Args)]
+#[command(after_help = "Example: pktmeta up --iface eth0 --schema edge.toml \
+    --label 192.0.2.0/24=tenant:7 --label 2001:db8::/32=tenant:8")]
+pub(crate) struct Up {
+    /// Interface whose packets are labelled
+    #[arg(long, value_name = "IF", required_unless_present = "cgroup",
+        add = ArgValueCandidates::new(complete::interfaces))]
+    iface: Option<OsString>,
+    /// Cgroup (v2) whose sockets get records, with a ring of its own, which belongs to the owner of its
+    /// directory [default: those that get them already, else the root, that is all sockets]
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<PathBuf>,
+    /// Users of the cgroup that may label what they send: all, none, or their numbers with commas
+    /// between
+    #[arg(long, value_name = "USERS", default_value = "all", value_parser = senders)]
+    send: Senders,
+    /// Schema file with fields of yours; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    schema: Vec<PathBuf>,
+    /// Value for packets whose source address is in a prefix; may be given more than once
+    #[arg(long, value_name = "PREFIX=FIELD:VALUE")]
+    label: Vec<Label>,
+    /// File with such values, one a line, - for the standard input; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    labels: Vec<PathBuf>,
+    /// Built-in fields to write: all, none, or their names with commas between. rx_timestamp and
+    /// packet_number keep GRO from merging packets, flow_hash takes a program at TC
+    #[arg(long, value_name = "FIELDS", default_value_t = UpOptions::PRODUCE.join(","))]
+    produce: String,
+    /// How XDP attaches: in the driver, or after it [default: in the driver if it can]
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+    /// Slots for records of datagrams that wait to be read, a power of two; each CPU has an equal part
+    #[arg(long, default_value_t = UpOptions::SLOTS)]
+    slots: u32,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Mode {
+    /// In the driver
+    Native,
+    /// After the driver: works on every interface, slower
+    Generic,
+}
+
+impl Up {
+    pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
+        let Self {
+            iface,
+            cgroup,
+            send,
+            schema,
+            label,
+            labels,
+            produce,
+            mode,
+            slots,
+            wait,
+        } = self;
+        let mut all_labels = label;
+        for file in &labels {
+            all_labels.extend(read_labels(file)?);
+        }
+        let options = UpOptions {
+            interface: iface,
+            cgroup,
+            send,
+            schemas: schema
+                .iter()
+                .map(|file| read_schema(file))
+                .collect::<Result<_, _>>()?,
+            labels: all_labels,
+            produce: fields(&produce),
+            mode: match mode {
+                None => AttachMode::Default,
+                Some(Mode::Native) => AttachMode::Native,
+                Some(Mode::Generic) => AttachMode::Generic,
+            },
+            slots,
+        };
+        let datapath = Datapath::new(bpffs).waiting(wait.duration());
+        let up = datapath.up(&options)?;
+        if let Some(interface) = &options.interface {
+            let interface = output::name(interface);
+            say!(
+                "{interface}: labels each packet with up to {} bytes of {} fields, of the built-in \
+                 ones {produce}",
+                up.area,
+                up.fields.len()
+            )?;
+        }
+        for delivery in &up.deliveries {
+            say!("{}: its sockets get the records", delivery.label())?;
+        }
+        if options.interface.is_some() && !up.seen_labelled {
+            say!("no packet has arrived yet; `pktmeta status` counts them when they do")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Reads the value of `--send`.
+fn senders(text: &str) -> Result<Senders, String> {
+    match text {
+        "all" => Ok(Senders::All),
+        "none" => Ok(Senders::Users(Vec::new())),
+        users => users
+            .split(',')
+            .map(|user| {
+                user.parse()
+                    .map_err(|_| format!("{user:?} is no user's number\n  = `id -u NAME` tells it"))
+            })
+            .collect::<Result<_, _>>()
+            .map(Senders::Users),
+    }
+}
+
+/// Reads the value of `--produce`; `up` knows the names.
+fn fields(text: &str) -> Vec<String> {
+    match text {
+        "all" => builtin::NAMES.map(String::from).into(),
+        "none" => Vec::new(),
+        names => names.split(',').map(String::from).collect(),
+    }
+}
+
+/// Reads the value of `--labels`.
+fn read_labels(file: &Path) -> anyhow::Result<Vec<Label>> {
+    /// Some two million labels; a device would not end.
+    const MAX: u64 = 64 << 20;
+    let (name, read) = match file.to_str() {
+        Some("-") => (
+            "standard input".into(),
+            files::text(io::stdin().lock(), MAX),
+        ),
+        _ => (
+            output::name(file),
+            File::open(file).and_then(|file| files::text(file, MAX)),
+        ),
+    };
+    let text = read.map_err(|error| {
+        anyhow!("read the labels of {name}: {error}\n  = write PREFIX=FIELD:VALUE, one a line")
+    })?;
+    Ok(Label::parse_file(&name, &text)?)
+}
