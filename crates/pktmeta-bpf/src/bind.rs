@@ -1,7 +1,7 @@
 //! Binding: a program's source names its fields, the registry numbers them, and this writes the
 //! numbers into the compiled object. Any loader can load the result.
 
-use crate::{error::Error, registry::new_secret};
+use crate::{error::Error, secret::new_secret};
 use object::{
     Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, elf, read::elf::ElfFile64,
 };
@@ -188,6 +188,26 @@ impl Image {
                 format!("it has {} bytes, not {}", place.len(), value.len()),
             )),
         }
+    }
+}
+
+#[cfg(test)]
+impl Image {
+    /// The names of its maps.
+    pub(crate) fn maps(&self) -> Result<Vec<String>, object::Error> {
+        let file = ElfFile64::<Endianness>::parse(&self.bytes[..])?;
+        let symbols = file.symbols().filter_map(|symbol| {
+            let section = file.section_by_index(symbol.section_index()?).ok()?;
+            (section.name() == Ok(".maps")).then(|| symbol.name().unwrap_or_default().to_owned())
+        });
+        Ok(symbols.filter(|name| !name.is_empty()).collect())
+    }
+
+    /// The globals that are neither fields nor the host's records.
+    pub(crate) fn globals(&self) -> impl Iterator<Item = String> {
+        let own = self.constants.iter().filter(|it| !it.name.is_empty());
+        let own = own.filter(|it| !it.name.starts_with("pktmeta_"));
+        own.map(|it| it.name.clone())
     }
 }
 

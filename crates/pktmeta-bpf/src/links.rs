@@ -3,7 +3,7 @@
 use crate::{
     dir::Dir,
     error::{Error, Shown},
-    hooks::Program,
+    hook::Program,
     sys,
 };
 use std::os::fd::AsFd;

@@ -4,7 +4,9 @@ use crate::{
     bind::Image,
     dir::Dir,
     error::{Context, Error},
-    hooks::{Hook, Program},
+    hook::{Attach, Hook, Program},
+    settings::Settings,
+    stores::Scope,
     sys,
 };
 use libbpf_rs::{MapCore, ObjectBuilder, ProgramType};
@@ -98,6 +100,36 @@ impl Object {
         })
     }
 
+    /// Loads a hook with the globals and sizes of `settings`. Its stores and counters are pinned, or
+    /// taken from, where `pin` says, which gets a pin's name and of what there is one such map.
+    pub(crate) fn load_hook(
+        hook: &Hook,
+        settings: &Settings,
+        pin: impl Fn(&str, Scope) -> PathBuf,
+        options: ObjectOptions<'_>,
+    ) -> Result<Self, Error> {
+        let stores = hook.stores.iter();
+        let counters = hook.counters_map.into_iter();
+        let sized = stores
+            .clone()
+            .filter_map(|it| Some((it.map, it.entries?(settings))));
+        let options = ObjectOptions {
+            globals: (hook
+                .globals
+                .iter()
+                .map(|it| (it.name, (it.value)(settings))))
+            .collect(),
+            max_entries: sized.collect(),
+            pins: stores
+                .map(|it| (it.map, pin(it.pin, it.scope)))
+                .chain(counters.map(|map| (map, pin(map, Scope::Part))))
+                .collect(),
+            ..options
+        };
+        Self::load(hook.name, hook.object, &options)
+            .map_err(|error| error.or_remedy(ASK_THE_DOCTOR))
+    }
+
     /// The program whose C function is `name`.
     ///
     /// # Errors
@@ -125,7 +157,10 @@ impl Object {
     /// # Errors
     /// It is not that hook's object, or the kernel refuses.
     pub fn counters(&self, hook: &Hook) -> Result<Vec<u64>, Error> {
-        hook.read_counters(&self.map(hook.counters_map)?)
+        match hook.counters_map {
+            Some(map) => hook.read_counters(&self.map(map)?),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Attaches a program to an interface index or a cgroup fd and pins the link.
@@ -136,24 +171,27 @@ impl Object {
         flags: u32,
         pins: &Dir,
     ) -> Result<OwnedFd, Error> {
-        let attach_type = program.attach_type;
         let loaded = self.program(program.name)?;
-        let link = sys::link_create(loaded, target, attach_type, flags).map_err(|error| {
-            let refused = Error::of(format!("attach {}", program.name), &error);
-            let in_driver =
-                attach_type == libbpf_sys::BPF_XDP && flags & libbpf_sys::XDP_FLAGS_SKB_MODE == 0;
-            match error.raw_os_error() {
+        let link =
+            sys::link_create(loaded, target, program.attach.kernel(), flags).map_err(|error| {
+                let refused = Error::of(format!("attach {}", program.name), &error);
+                let in_driver = program.attach == Attach::Xdp && flags == Attach::Xdp.flags(true);
+                match error.raw_os_error() {
                 Some(errno) if in_driver && DRIVER_REFUSES.contains(&errno) => refused.remedy(
                     "the interface's driver refuses: add --mode generic to attach after it (its \
                      reason is in the kernel's log, if it has one; a large MTU is one)",
                 ),
                 _ => refused,
             }
-        })?;
+            })?;
         pins.pin(link.as_fd(), program.name)?;
         Ok(link)
     }
 }
+
+/// The remedy where the kernel refuses a program for no reason that is known.
+pub(crate) const ASK_THE_DOCTOR: &str =
+    "`pktmeta doctor` says what this host lacks, and what to do";
 
 /// What drivers answer that have no XDP, or not with this interface's MTU, queues or offloads.
 const DRIVER_REFUSES: [i32; 4] = [libc::EOPNOTSUPP, libc::EINVAL, libc::ERANGE, libc::ENOMEM];

@@ -17,10 +17,11 @@
 //! has the lock removes it ([`settle`]). So a command can be killed at any point.
 
 use crate::{
-    datapath::{delivery, interface, ring},
     dir::Dir,
     error::{Error, Shown},
-    hooks::{self, Hook},
+    hook::Target,
+    hooks, ring,
+    stores::{self, Scope},
     sys,
 };
 use std::{os::fd::AsFd, path::PathBuf};
@@ -163,10 +164,7 @@ impl Pins {
     /// that is returned. What comes first into contact with a packet goes first.
     fn remove(self, root: &Dir, name: &str) -> Result<Vec<PathBuf>, Error> {
         let mut left = Vec::new();
-        for (kind, hooks, maps) in [
-            (INTERFACES, &hooks::INTERFACE[..], &interface::MAPS[..]),
-            (CGROUPS, &hooks::CGROUP, &delivery::MAPS),
-        ] {
+        for (kind, target) in [(INTERFACES, Target::Interface), (CGROUPS, Target::Cgroup)] {
             let Some(parts) = self.dir.open(kind)? else {
                 continue;
             };
@@ -174,7 +172,7 @@ impl Pins {
                 let part = part.to_string_lossy();
                 match parts.open(&part) {
                     Ok(Some(pins)) => {
-                        remove_part(&pins, hooks, maps)?;
+                        remove_part(&pins, target)?;
                         remove_directory(&parts, &part, &mut left)?;
                     }
                     Ok(None) => {}
@@ -184,9 +182,7 @@ impl Pins {
             remove_directory(&self.dir, kind, &mut left)?;
         }
         if let Some(maps) = self.maps()? {
-            delivery::SHARED
-                .iter()
-                .try_for_each(|name| maps.unlink(name))?;
+            stores::of(Scope::Sockets).try_for_each(|store| maps.unlink(store.pin))?;
             remove_directory(&self.dir, MAPS, &mut left)?;
         }
         let names = self.dir.names()?;
@@ -278,11 +274,12 @@ impl std::fmt::Display for InterfaceId {
 }
 
 /// Removes the pins of a cgroup or an interface.
-fn remove_part(pins: &Dir, hooks: &[&Hook], maps: &[&str]) -> Result<(), Error> {
-    if maps.contains(&ring::MAP) {
+fn remove_part(pins: &Dir, target: Target) -> Result<(), Error> {
+    let stores = || hooks::of(target).flat_map(|hook| hook.stores);
+    if stores().any(|store| store.pin == stores::RING.pin) {
         ring::close(pins);
     }
-    for program in hooks.iter().flat_map(|hook| hook.programs) {
+    for program in hooks::of(target).flat_map(|hook| hook.programs) {
         // The last reference to a link goes away some time after the pin; detaching is at once.
         if let Some(link) = pins.open_pin(program.name)? {
             // Fails where the interface or cgroup is gone, and with it the attachment.
@@ -290,11 +287,11 @@ fn remove_part(pins: &Dir, hooks: &[&Hook], maps: &[&str]) -> Result<(), Error> 
         }
         pins.unlink(program.name)?;
     }
-    let counters = hooks.iter().map(|hook| hook.counters_map);
-    maps.iter()
-        .copied()
-        .chain(counters)
-        .try_for_each(|name| pins.unlink(name))
+    let own = stores()
+        .filter(|store| store.scope == Scope::Part)
+        .map(|store| store.pin);
+    let counters = hooks::of(target).filter_map(|hook| hook.counters_map);
+    own.chain(counters).try_for_each(|name| pins.unlink(name))
 }
 
 /// Removes a directory; if something is in it, that is what is left.

@@ -4,8 +4,10 @@ use crate::{
     datapath::Datapath,
     endpoints,
     error::{Context, Error},
-    hooks, host,
+    hooks::iter::{HOOK, OPEN, STORED},
+    host,
     object::{Object, ObjectOptions},
+    stores::{self, Store},
     sys,
 };
 use pktmeta_core::{Record, abi};
@@ -22,15 +24,6 @@ use std::{
     },
     path::PathBuf,
 };
-
-/// The ELF object of the programs that list sockets.
-pub const OBJECT: &[u8] = hooks::object!("iter");
-
-/// Its programs: over the sockets that have storage, and over open files.
-pub const PROGRAMS: [&str; 2] = ["pktmeta_list_stored", "pktmeta_list_open"];
-
-/// The maps of socket storage that are shown.
-const STORAGES: [&str; 3] = ["connections", "tickets", "pktmeta_tx"];
 
 /// A TCP or UDP socket, and what the datapath keeps for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,20 +154,26 @@ impl Datapath {
         let maps = pins.maps()?.ok_or_else(down)?;
         let options = ObjectOptions {
             globals: vec![("list_all", vec![u8::from(scope == SocketScope::All)])],
-            pins: STORAGES.map(|name| (name, maps.path_by_fd(name))).into(),
+            pins: (HOOK
+                .stores
+                .iter()
+                .map(|it| (it.map, maps.path_by_fd(it.pin))))
+            .collect(),
             ..Default::default()
         };
-        let object = Object::load("sockets", OBJECT, &options)?;
+        let object = Object::load(HOOK.name, HOOK.object, &options)?;
         let mut list = List::new();
-        let [stored, open] = PROGRAMS;
-        for name in STORAGES {
-            let map = maps.open_map(name)?;
-            list.read(object.program(stored)?, Some(map.as_fd()))?;
+        for store in SHOWN {
+            let map = maps.open_map(store.pin)?;
+            list.read(object.program(STORED)?, Some(map.as_fd()))?;
         }
-        list.read(object.program(open)?, None)?;
+        list.read(object.program(OPEN)?, None)?;
         Ok(list.sorted())
     }
 }
+
+/// The socket storage that is shown.
+const SHOWN: [Store; 3] = [stores::CONNECTIONS, stores::TICKETS, stores::SENT];
 
 /// What the iterators have shown so far.
 struct List {

@@ -3,7 +3,8 @@
 use crate::{
     endpoints,
     error::{Context, Error},
-    hooks::{Hook, Program, count, loss, object},
+    hook::Program,
+    hooks::watch::HOOK,
     host,
     object::{Object, ObjectOptions},
     sys,
@@ -17,28 +18,6 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::mpsc::{self, Receiver},
     time::Duration,
-};
-
-/// The programs that watch.
-pub const HOOK: Hook = Hook {
-    name: "watch",
-    object: object!("watch"),
-    programs: &[
-        Program {
-            name: "pktmeta_watch_in",
-            attach_type: libbpf_sys::BPF_CGROUP_INET_INGRESS,
-        },
-        Program {
-            name: "pktmeta_watch_established",
-            attach_type: libbpf_sys::BPF_CGROUP_SOCK_OPS,
-        },
-    ],
-    counters_map: "watch_counters",
-    counters: &[
-        count("events", "connections and datagrams that were told of"),
-        loss("lost", "those that came faster than they were read"),
-    ],
-    purpose: "records cannot be seen as they arrive",
 };
 
 /// Watches the sockets of a cgroup, and of the cgroups below, while it lives. Nothing changes for
@@ -82,7 +61,7 @@ impl Watch {
             sys::link_create(
                 object.program(program.name)?,
                 cgroup.as_raw_fd(),
-                program.attach_type,
+                program.attach.kernel(),
                 0,
             )
             .context(|| format!("attach {}", program.name))

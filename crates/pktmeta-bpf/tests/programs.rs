@@ -2,11 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use libbpf_rs::{MapCore, MapFlags};
-use pktmeta_bpf::{
-    Object, ObjectOptions, ProgramStats,
-    hooks::{self, Hook},
-    sockets, watch,
-};
+use pktmeta_bpf::{Object, ObjectOptions, ProgramStats, hook::Hook, hooks};
 use pktmeta_core::{
     FieldInfo, Record, Registry, builtin,
     schema::Schema,
@@ -279,43 +275,20 @@ fn cgroup_skb_lets_every_packet_pass() {
     });
 }
 
-/// Most instructions that the verifier may look at, a good third above what it does today. More
-/// would show that a loop or a branch got out of hand.
-const BUDGETS: [(&str, u32); 10] = [
-    ("pktmeta_xdp_label", 95_000),
-    ("pktmeta_tc_ingress", 29_000),
-    ("pktmeta_deliver", 6_000),
-    ("pktmeta_establish", 11_500),
-    ("pktmeta_getsockopt", 90_000),
-    ("pktmeta_setsockopt", 180_000),
-    ("pktmeta_watch_in", 900),
-    ("pktmeta_watch_established", 1_300),
-    ("pktmeta_list_stored", 1_100),
-    ("pktmeta_list_open", 1_300),
-];
-
 #[test]
 fn every_program_stays_within_its_instruction_budget() {
     in_sandbox(|_| {
         let registry = registry();
-        let hooks = hooks::INTERFACE.into_iter().chain(hooks::CGROUP);
-        let hooks = hooks.chain([&watch::HOOK]).map(|hook| {
-            let programs = hook.programs.iter().map(|program| program.name);
-            (load(hook, &registry, None, true), programs.collect())
-        });
-        let lists = Object::load("sockets", sockets::OBJECT, &ObjectOptions::default());
-        let lists = (lists.unwrap(), Vec::from(sockets::PROGRAMS));
-        let mut budgets = BUDGETS.into_iter();
-        for (object, programs) in hooks.chain([lists]) {
-            for program in programs {
-                let loaded = object.program(program).unwrap();
+        for hook in hooks::ALL {
+            let object = load(hook, &registry, None, true);
+            for program in hook.programs {
+                let loaded = object.program(program.name).unwrap();
                 let stats = ProgramStats::of(loaded.as_fd()).unwrap();
-                let (name, budget) = budgets.next().expect("a budget for each program");
-                assert_eq!(name, program);
+                let (name, budget) = (program.name, program.budget);
                 println!("{name}: {} of {budget}", stats.verified_instructions);
                 assert!(
                     stats.verified_instructions <= budget,
-                    "{stats:?} is over {budget}"
+                    "{stats:?} is over {budget}: did a loop or a branch get out of hand?"
                 );
                 assert!(
                     stats.verified_instructions * 3 > budget,
@@ -323,7 +296,6 @@ fn every_program_stays_within_its_instruction_budget() {
                 );
             }
         }
-        assert_eq!(budgets.next(), None);
     });
 }
 

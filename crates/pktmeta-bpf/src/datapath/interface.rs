@@ -3,15 +3,13 @@
 //! An interface is recognised by the program that the kernel runs on it: no other has that id. Its
 //! name, index and network namespace may all have changed since, and another one have them now.
 
-use super::status::HookStatus;
+use super::hook_status::HookStatus;
 use crate::{
     dir::Dir,
     error::{Context, Error, Shown},
-    hooks::{
-        self,
-        xdp::labels::{self, LabelStatus},
-    },
+    hooks,
     host::{self, Found},
+    labels::LabelStatus,
     links::{Attached, Link},
     pins::{InterfaceId, Pins},
     sys::{self, XdpMode},
@@ -21,9 +19,6 @@ use std::{
     ffi::{OsStr, OsString},
     io,
 };
-
-/// Maps of one interface, beside its hooks' counters.
-pub(crate) const MAPS: [&str; 3] = [labels::MAPS[0], labels::MAPS[1], "xdp_numbers"];
 
 /// An interface that labels packets.
 #[derive(Clone, Debug)]

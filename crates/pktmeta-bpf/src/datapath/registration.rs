@@ -1,12 +1,11 @@
 //! The fields of the host before and after an `up`.
 
-use super::{Datapath, UpOptions};
+use super::options::UpOptions;
 use crate::{
     dir::Dir,
     error::{Context, Error},
-    hooks::{Hook, tc_ingress},
-    names::Names,
-    registry,
+    hook::Hook,
+    registry::{HostRegistry, names::Names, register},
 };
 use pktmeta_core::{
     Registry, builtin,
@@ -24,15 +23,15 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) fn new(datapath: &Datapath, root: &Dir, options: &UpOptions) -> Result<Self, Error> {
-        let before = datapath.registry().read()?;
+    pub(super) fn new(host: &HostRegistry, root: &Dir, options: &UpOptions) -> Result<Self, Error> {
+        let before = host.read()?;
         let mut after = before.clone();
         let (produced, unproduced): (Vec<_>, Vec<_>) = builtin_fields()?
             .into_iter()
             .partition(|field| options.produces(field.wanted.name.as_str()));
         let schemas = options.schemas.iter().flat_map(Schema::fields);
         let wanted = produced.iter().chain(schemas).map(|field| field.wanted);
-        registry::register(&mut after, wanted)?;
+        register(&mut after, wanted)?;
         let name = |field: &SchemaField| field.wanted.name.to_string();
         let names_before = Names::read(root, before.id())?;
         Ok(Self {
@@ -52,7 +51,7 @@ impl Registration {
     /// True if the hook has something to do.
     pub(super) fn needs(&self, hook: &Hook) -> bool {
         let produced = |field: &&str| !self.unproduced.iter().any(|name| name == field);
-        hook.name != tc_ingress::HOOK.name || tc_ingress::FIELDS.iter().any(produced)
+        !hook.only_to_produce || hook.produces.iter().any(produced)
     }
 }
 

@@ -1,24 +1,22 @@
 //! The datapath as it is.
 
 use super::{
-    Datapath,
-    delivery::{self, Delivery, PinnedDelivery},
+    delivery::{Delivery, PinnedDelivery},
+    hook_status::HookStatus,
     interface::{InterfaceStatus, PinnedInterface},
-    ring,
+    options::cpu_slots,
 };
 use crate::{
     bpffs::Bpffs,
-    dir::Dir,
     error::Error,
-    hooks::{self, Hook, xdp::labels},
-    host,
-    links::{Attached, Link},
+    hook::Target,
+    hooks, host, labels,
+    links::Attached,
     pins::{self, Pins},
-    registry,
-    sys::{self, ProgramStats},
+    registry::{HostRegistry, fields_of},
+    ring, stores,
 };
 use pktmeta_core::{FieldInfo, schema::Dictionary};
-use std::os::fd::AsFd;
 
 /// The datapath as it is.
 #[derive(Clone, Debug)]
@@ -71,33 +69,7 @@ pub struct DeliveryStatus {
     pub cpu_slots: u32,
 }
 
-/// A hook as it is.
-#[derive(Clone, Debug)]
-pub struct HookStatus {
-    /// The hook.
-    pub hook: &'static Hook,
-    /// Whether its programs run where they should.
-    pub attached: Attached,
-    /// The programs that run there, as far as one may look: that takes `CAP_SYS_ADMIN`.
-    pub programs: Vec<ProgramStats>,
-    /// Its counters, in the hook's order.
-    pub counters: Vec<u64>,
-}
-
-impl HookStatus {
-    /// The counter called `name`.
-    #[must_use]
-    pub fn counter(&self, name: &str) -> Option<u64> {
-        let at = self
-            .hook
-            .counters
-            .iter()
-            .position(|counter| counter.name == name)?;
-        self.counters.get(at).copied()
-    }
-}
-
-pub(super) fn status(datapath: &Datapath) -> Result<Status, Error> {
+pub(super) fn status(bpffs: &Bpffs, registry: &HostRegistry) -> Result<Status, Error> {
     host::check_capabilities()?;
     let mut status = Status {
         interfaces: Vec::new(),
@@ -105,11 +77,11 @@ pub(super) fn status(datapath: &Datapath) -> Result<Status, Error> {
         fields: Vec::new(),
         unfinished: false,
     };
-    let Some(root) = datapath.bpffs.open()? else {
+    let Some(root) = bpffs.open()? else {
         return Ok(status);
     };
     status.unfinished = pins::is_unsettled(&root)? && !Bpffs::is_locked(&root)?;
-    let dictionary = datapath.registry().dictionary_in(&root)?;
+    let dictionary = registry.dictionary_in(&root)?;
     status.fields = dictionary.registry().fields().to_vec();
     let Some(pins) = Pins::of_datapath(&root)? else {
         return Ok(status);
@@ -130,20 +102,21 @@ fn interface_status(
     dictionary: &Dictionary,
 ) -> Result<InterfaceStatus, Error> {
     let mut status = pinned.status()?;
-    for hook in hooks::INTERFACE {
+    for hook in hooks::of(Target::Interface) {
+        let found = HookStatus::of(hook, &pinned.pins)?;
         // A hook without a field to produce was left out.
-        if pinned.pins.has(hook.counters_map)? {
-            status.hooks.push(hook_status(hook, &pinned.pins)?);
+        if !hook.only_to_produce || !found.counters.is_empty() {
+            status.hooks.push(found);
         }
     }
-    if pinned.pins.has(labels::MAPS[0])? {
+    if pinned.pins.has(stores::LABELS.pin)? {
         status.labels = labels::read(&pinned.pins, dictionary)?;
     }
     let programs = status.hooks.iter().flat_map(|hook| &hook.programs);
     let programs: Vec<_> = programs.map(|program| program.id).collect();
     // Who may not look sees no program either.
     if !programs.is_empty()
-        && let Ok(fields) = registry::fields_of(&programs, dictionary.registry())
+        && let Ok(fields) = fields_of(&programs, dictionary.registry())
     {
         status.produces = Some(fields);
     }
@@ -151,39 +124,12 @@ fn interface_status(
 }
 
 fn delivery_status(pinned: PinnedDelivery) -> Result<DeliveryStatus, Error> {
-    let hooks = hooks::CGROUP
-        .iter()
-        .map(|hook| hook_status(hook, &pinned.pins));
+    let hooks = hooks::of(Target::Cgroup).map(|hook| HookStatus::of(hook, &pinned.pins));
     let slots = ring::slots(&pinned.pins).unwrap_or(0);
     Ok(DeliveryStatus {
         hooks: hooks.collect::<Result<_, _>>()?,
         slots,
-        cpu_slots: delivery::cpu_slots(slots).unwrap_or(0),
+        cpu_slots: cpu_slots(slots).unwrap_or(0),
         delivery: pinned.delivery,
     })
-}
-
-fn hook_status(hook: &'static Hook, pins: &Dir) -> Result<HookStatus, Error> {
-    let links = hook.programs.iter().map(|program| Link::of(pins, program));
-    let links: Vec<_> = links.collect();
-    let stats = |link: &Link| match link {
-        Link::Attached { program, .. } => {
-            let program = sys::program_by_id(*program).ok()?;
-            ProgramStats::of(program.as_fd()).ok()
-        }
-        _ => None,
-    };
-    Ok(HookStatus {
-        hook,
-        attached: Attached::all(&links),
-        programs: links.iter().filter_map(stats).collect(),
-        counters: match pins.has(hook.counters_map)? {
-            true => read_counters(hook, pins)?,
-            false => Vec::new(),
-        },
-    })
-}
-
-pub(super) fn read_counters(hook: &Hook, pins: &Dir) -> Result<Vec<u64>, Error> {
-    hook.read_counters(&pins.open_map(hook.counters_map)?)
 }

@@ -2,122 +2,88 @@
 
 pub mod cgroup_skb_ingress;
 pub mod getsockopt;
+pub mod iter;
 pub mod setsockopt;
 pub mod sockops;
 pub mod tc_ingress;
+pub mod watch;
 pub mod xdp;
 
-use crate::error::{Context, Error};
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
-use std::fmt;
+use crate::hook::{Hook, Target};
 
-/// A hook: one BPF object, its programs, and what it counts.
-pub struct Hook {
-    /// What the hook is called.
-    pub name: &'static str,
-    /// The ELF object.
-    pub object: &'static [u8],
-    /// The programs in it.
-    pub programs: &'static [Program],
-    /// The map whose only value is the counters.
-    pub counters_map: &'static str,
-    /// The counters, a `u64` each, in order.
-    pub counters: &'static [Counter],
-    /// What the user loses without it.
-    pub purpose: &'static str,
-}
-
-impl Hook {
-    /// Reads the counters, summed over the CPUs.
-    pub(crate) fn read_counters(&self, map: &MapHandle) -> Result<Vec<u64>, Error> {
-        let tried = || format!("read {}", self.counters_map);
-        let key = 0u32.to_ne_bytes();
-        let values = match map.map_type().is_percpu() {
-            true => map
-                .lookup_percpu(&key, MapFlags::ANY)
-                .context(tried)?
-                .unwrap_or_default(),
-            false => map
-                .lookup(&key, MapFlags::ANY)
-                .context(tried)?
-                .into_iter()
-                .collect(),
-        };
-        let mut sums = vec![0; self.counters.len()];
-        for value in values {
-            for (sum, count) in sums.iter_mut().zip(value.chunks_exact(8)) {
-                *sum += u64::from_ne_bytes(count.try_into().unwrap_or_default());
-            }
-        }
-        Ok(sums)
-    }
-}
-
-impl fmt::Debug for Hook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Hook").field(&self.name).finish()
-    }
-}
-
-/// A program of a hook.
-#[derive(Debug)]
-pub struct Program {
-    /// Its C function.
-    pub name: &'static str,
-    /// Where it attaches: a `BPF_*` attach type.
-    pub attach_type: libbpf_sys::bpf_attach_type,
-}
-
-/// One thing that a hook counts.
-#[derive(Debug)]
-pub struct Counter {
-    /// Its name in tables and JSON.
-    pub name: &'static str,
-    /// What is counted, and for a loss what to do about it.
-    pub meaning: &'static str,
-    /// True if each count is a label that was not set or not delivered.
-    pub loss: bool,
-}
-
-/// The hooks of an interface, in the order in which a packet meets them.
-pub const INTERFACE: [&Hook; 2] = [&xdp::HOOK, &tc_ingress::HOOK];
-
-/// The hooks of a cgroup, in the order in which a packet meets them.
-pub const CGROUP: [&Hook; 4] = [
+/// All hooks, in the order in which a packet meets them, and calls of applications after that.
+pub const ALL: &[&Hook] = &[
+    &xdp::HOOK,
+    &tc_ingress::HOOK,
     &cgroup_skb_ingress::HOOK,
     &sockops::HOOK,
     &getsockopt::HOOK,
     &setsockopt::HOOK,
+    &watch::HOOK,
+    &iter::HOOK,
 ];
 
-pub(crate) const fn count(name: &'static str, meaning: &'static str) -> Counter {
-    Counter {
-        name,
-        meaning,
-        loss: false,
-    }
+/// Those that come up with a target, in the same order.
+pub fn of(target: Target) -> impl DoubleEndedIterator<Item = &'static Hook> + Clone {
+    ALL.iter()
+        .copied()
+        .filter(move |hook| hook.target == target)
 }
 
-pub(crate) const fn loss(name: &'static str, meaning: &'static str) -> Counter {
-    Counter {
-        name,
-        meaning,
-        loss: true,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{bind::Image, stores};
+    use pktmeta_core::{builtin, schema::Schema};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_hook_names_each_store_that_is_in_its_object_and_no_other() {
+        for hook in ALL {
+            let image = Image::parse(hook.name, hook.object.into()).unwrap();
+            let maps = image.maps().unwrap();
+            let shared = maps.iter().filter_map(|map| stores::of_map(map));
+            let shared: BTreeSet<_> = shared.map(|store| store.map).collect();
+            let named: BTreeSet<_> = hook.stores.iter().map(|store| store.map).collect();
+            assert_eq!(named, shared, "{hook:?}");
+            let counters = hook.counters_map.into_iter();
+            assert!(
+                counters.clone().all(|map| maps.iter().any(|it| it == map)),
+                "{hook:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hook_that_comes_up_names_each_global_that_its_loader_must_set() {
+        for hook in ALL.iter().filter(|hook| hook.target != Target::Command) {
+            let image = Image::parse(hook.name, hook.object.into()).unwrap();
+            let named: BTreeSet<_> = hook.globals.iter().map(|it| it.name.to_owned()).collect();
+            assert_eq!(named, image.globals().collect(), "{hook:?}");
+        }
+    }
+
+    #[test]
+    fn a_hook_may_write_what_it_produces_and_every_built_in_field_has_a_hook() {
+        let schema = Schema::parse("builtin.toml", builtin::SCHEMA).unwrap();
+        let mut produced = Vec::new();
+        for hook in ALL {
+            for name in hook.produces {
+                let fields = schema.fields().iter();
+                let field = fields
+                    .map(|field| field.wanted)
+                    .find(|it| it.name.as_str() == *name);
+                let policy = field.expect("a built-in field").policy;
+                assert!(
+                    hook.writer.is_some_and(|writer| writer.may_write(&policy)),
+                    "{name}"
+                );
+                produced.push(*name);
+            }
+        }
+        produced.sort_unstable();
+        let mut names = builtin::NAMES;
+        names.sort_unstable();
+        assert_eq!(produced, names);
     }
 }
-
-/// Embeds an object of the build; ELF wants it aligned.
-macro_rules! object {
-    ($name:literal) => {{
-        #[repr(C, align(16))]
-        struct Aligned<T: ?Sized>(T);
-        static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
-            env!("OUT_DIR"),
-            "/",
-            $name,
-            ".bpf.o"
-        )));
-        &OBJECT.0
-    }};
-}
-pub(crate) use object;

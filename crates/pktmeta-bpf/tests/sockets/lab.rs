@@ -1,7 +1,7 @@
 //! A server whose packets are labelled by sender, and a client with an address for each tenant.
 
 use pktmeta::{Field, PacketMeta, builtin};
-use pktmeta_bpf::{Datapath, Part, Senders, UpOptions, hooks::xdp::labels::Label};
+use pktmeta_bpf::{Datapath, Part, Senders, UpOptions, labels::Label};
 use pktmeta_core::schema::Schema;
 use pktmeta_testkit::{
     link::{IpVersion, Link, Mac, TwoHosts},

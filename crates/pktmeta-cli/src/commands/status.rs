@@ -2,7 +2,7 @@
 
 use crate::output::{self, Table, Unwritten, field_json, number, say, value_json};
 use pktmeta_bpf::{
-    Attached, Datapath, HookStatus, InterfaceStatus, XdpMode, hooks::xdp::labels::LabelStatus,
+    Attached, Datapath, HookStatus, InterfaceStatus, XdpMode, labels::LabelStatus,
     host::Found,
 };
 use serde_json::{Value, json};

@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::anyhow;
 use clap_complete::ArgValueCandidates;
-use pktmeta_bpf::{AttachMode, Datapath, Senders, UpOptions, hooks::xdp::labels::Label};
+use pktmeta_bpf::{AttachMode, Datapath, Senders, UpOptions, labels::Label};
 use pktmeta_core::builtin;
 use std::{
     ffi::OsString,

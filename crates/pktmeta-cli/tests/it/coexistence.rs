@@ -219,7 +219,7 @@ fn xdp_takes_the_place_of_metadata_of_others() {
             .map(|counter| counter.name)
             .collect();
         let mut counts = vec![0; names.len() * (1 + last.parse::<usize>().unwrap())];
-        let map = object.map(xdp::HOOK.counters_map).unwrap();
+        let map = object.map(xdp::HOOK.counters_map.unwrap()).unwrap();
         read_entry(map.as_fd(), &mut counts);
         let count = |name| {
             let at = names.iter().position(|found| *found == name).unwrap();

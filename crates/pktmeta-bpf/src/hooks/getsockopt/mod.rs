@@ -1,19 +1,45 @@
 //! getsockopt: answers applications.
 
-use super::{Hook, Program, count, object};
+use crate::{
+    hook::{Attach, Counter, Hook, Program, Target, object},
+    settings, stores,
+};
 
 /// The hook.
 pub const HOOK: Hook = Hook {
     name: "getsockopt",
+    purpose: "applications cannot ask for records",
+    target: Target::Cgroup,
     object: object!("getsockopt"),
     programs: &[Program {
         name: "pktmeta_getsockopt",
-        attach_type: libbpf_sys::BPF_CGROUP_GETSOCKOPT,
+        attach: Attach::CgroupGetsockopt,
+        budget: 90_000,
     }],
-    counters_map: "answer_counters",
-    counters: &[
-        count("answered", "questions that got an answer"),
-        count("refused", "questions without a record, or wrong ones"),
+    stores: &[
+        stores::CONNECTIONS,
+        stores::HISTORIES,
+        stores::REGISTRY,
+        stores::RING,
+        stores::SELECTIONS,
+        stores::SENT,
+        stores::SENT_TICKETS,
+        stores::TICKETS,
+        stores::UNKEPT,
     ],
-    purpose: "applications cannot ask for records",
+    globals: &[
+        settings::RING_SLOTS,
+        settings::SENDERS_ALL,
+        settings::SENDERS_COUNT,
+        settings::SENDERS,
+    ],
+    produces: &[],
+    only_to_produce: false,
+    writer: None,
+    reads: None,
+    counters_map: Some("answer_counters"),
+    counters: &[
+        Counter::of("answered", "questions that got an answer"),
+        Counter::of("refused", "questions without a record, or wrong ones"),
+    ],
 };

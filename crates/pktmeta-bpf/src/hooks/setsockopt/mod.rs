@@ -1,23 +1,46 @@
 //! setsockopt: what applications want to know of packets, and what they say of those they send.
 
-use super::{Hook, Program, count, loss, object};
+use crate::{
+    hook::{Attach, Counter, Hook, Program, Target, Writer, object},
+    settings, stores,
+};
 
 /// The hook.
 pub const HOOK: Hook = Hook {
     name: "setsockopt",
+    purpose: "applications cannot ask for tickets or label what they send",
+    target: Target::Cgroup,
     object: object!("setsockopt"),
     programs: &[Program {
         name: "pktmeta_setsockopt",
-        attach_type: libbpf_sys::BPF_CGROUP_SETSOCKOPT,
+        attach: Attach::CgroupSetsockopt,
+        budget: 180_000,
     }],
-    counters_map: "settle_counters",
+    stores: &[
+        stores::CONNECTIONS,
+        stores::HISTORIES,
+        stores::REGISTRY,
+        stores::SELECTIONS,
+        stores::SENT,
+        stores::SENT_TICKETS,
+        stores::TICKETS,
+    ],
+    globals: &[
+        settings::SENDERS_ALL,
+        settings::SENDERS_COUNT,
+        settings::SENDERS,
+    ],
+    produces: &[],
+    only_to_produce: false,
+    writer: Some(Writer::App),
+    reads: None,
+    counters_map: Some("settle_counters"),
     counters: &[
-        count("settled", "what applications set"),
-        loss(
+        Counter::of("settled", "what applications set"),
+        Counter::of_loss(
             "not_permitted",
             "what applications may not set: a field without `app` among its writers, or a user without --send",
         ),
-        count("refused", "what was wrong with what applications set"),
+        Counter::of("refused", "what was wrong with what applications set"),
     ],
-    purpose: "applications cannot ask for tickets or label what they send",
 };

@@ -1,34 +1,38 @@
 //! TC ingress: reads the record that XDP began and adds `flow_hash`.
 
-use super::{Hook, Program, count, loss, object};
-
-/// The fields that it produces. Without any of them it is not attached: to run a program there costs
-/// every packet something.
-pub(crate) const FIELDS: [&str; 1] = ["flow_hash"];
+use crate::hook::{Attach, Counter, Hook, Program, Target, Writer, object};
 
 /// The hook.
 pub const HOOK: Hook = Hook {
     name: "tc ingress",
+    purpose: "records lack the fields that only TC can know",
+    target: Target::Interface,
     object: object!("tc_ingress"),
     programs: &[Program {
         name: "pktmeta_tc_ingress",
-        attach_type: libbpf_sys::BPF_TCX_INGRESS,
+        attach: Attach::TcxIngress,
+        budget: 29_000,
     }],
-    counters_map: "tc_counters",
+    stores: &[],
+    globals: &[],
+    produces: &["flow_hash"],
+    only_to_produce: true,
+    writer: Some(Writer::Tc),
+    reads: Some("record"),
+    counters_map: Some("tc_counters"),
     counters: &[
-        count("packets", "packets seen"),
-        count("records", "packets that came with a record"),
-        count("labelled", "records that got TC's fields"),
-        count("absent", "packets without metadata"),
-        loss(
+        Counter::of("packets", "packets seen"),
+        Counter::of("records", "packets that came with a record"),
+        Counter::of("labelled", "records that got TC's fields"),
+        Counter::of("absent", "packets without metadata"),
+        Counter::of_loss(
             "foreign",
             "packets with somebody else's metadata, left alone",
         ),
-        loss(
+        Counter::of_loss(
             "read_only",
             "packets that were shared and could not be changed; tcpdump shares all",
         ),
-        loss("no_room", "records that a field did not fit into"),
+        Counter::of_loss("no_room", "records that a field did not fit into"),
     ],
-    purpose: "records lack the fields that only TC can know",
 };

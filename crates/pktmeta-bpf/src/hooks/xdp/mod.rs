@@ -1,89 +1,51 @@
 //! XDP: reserves the area and writes the first fields.
 
-pub mod labels;
-
-use super::{Hook, Program, count, loss, object};
 use crate::{
-    error::{Context, Error},
-    sys,
+    hook::{Attach, Counter, Hook, Program, Target, Writer, object},
+    settings, stores,
 };
 
 /// The hook.
 pub const HOOK: Hook = Hook {
     name: "xdp",
+    purpose: "no packet gets a record",
+    target: Target::Interface,
     object: object!("xdp"),
     programs: &[Program {
         name: "pktmeta_xdp_label",
-        attach_type: libbpf_sys::BPF_XDP,
+        attach: Attach::Xdp,
+        budget: 95_000,
     }],
-    counters_map: "xdp_counters",
+    stores: &[stores::LABELS, stores::LABEL_HITS, stores::NUMBERS],
+    globals: &[settings::LABELS_USED, settings::RAW_IP],
+    produces: &["rx_timestamp", "rx_ifindex", "rx_queue", "packet_number"],
+    only_to_produce: false,
+    writer: Some(Writer::Xdp),
+    reads: Some("source address"),
+    counters_map: Some("xdp_counters"),
     counters: &[
-        count("packets", "packets seen"),
-        count("records", "packets that got a record with all their fields"),
-        count(
+        Counter::of("packets", "packets seen"),
+        Counter::of("records", "packets that got a record with all their fields"),
+        Counter::of(
             "labelled",
             "records that got the labels of their source address",
         ),
-        count(
+        Counter::of(
             "unmatched",
             "records without a label: no prefix has their source address",
         ),
-        count(
+        Counter::of(
             "not_ip",
             "records without a label: their packets have no IP source address",
         ),
-        loss(
+        Counter::of_loss(
             "foreign",
             "packets with metadata that is no record of this registry: a record took its place",
         ),
-        loss(
+        Counter::of_loss(
             "no_area",
             "packets in front of which the driver reserved no area: try --mode generic",
         ),
-        loss("no_room", "records that a field did not fit into"),
+        Counter::of_loss("no_room", "records that a field did not fit into"),
     ],
-    purpose: "no packet gets a record",
 };
-
-/// What the packets of an interface begin with when XDP sees them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Link {
-    /// The header of Ethernet.
-    Ethernet,
-    /// That of IP.
-    Ip,
-}
-
-impl Link {
-    /// That of an interface in the network namespace of the calling thread.
-    pub(crate) fn of(interface: &str, ifindex: u32) -> Result<Self, Error> {
-        let tried = || format!("label the packets of {interface} by their source address");
-        let number = sys::interface_type(ifindex).context(tried)?;
-        Self::from_arphrd(number).ok_or_else(|| {
-            let why = format!("where its packets have one is not known (link type {number})");
-            Error::new(tried(), why)
-                .remedy("leave the labels away: the fields of --produce work on every interface")
-        })
-    }
-
-    /// XDP sees a packet from its MAC header on (`bpf_prog_run_generic_xdp`). Tunnels have no XDP in
-    /// their drivers, and put their MAC header where the inner IP header is: `skb_reset_mac_header`
-    /// in `tun_get_user`, `wg_reset_packet`, `ppp_receive_nonmp_frame`, `ipip_tunnel_rcv`,
-    /// `ipip6_rcv` and `__ip6_tnl_rcv`. GRE without a fixed peer leaves it at the outer IP header
-    /// (`__ipgre_rcv`), and its link type does not say which it is.
-    fn from_arphrd(number: u16) -> Option<Self> {
-        // Missing in libc: linux/if_arp.h.
-        const ARPHRD_RAWIP: u16 = 519;
-        match number {
-            libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => Some(Self::Ethernet),
-            // tun and WireGuard are NONE.
-            libc::ARPHRD_NONE
-            | ARPHRD_RAWIP
-            | libc::ARPHRD_PPP
-            | libc::ARPHRD_TUNNEL
-            | libc::ARPHRD_TUNNEL6
-            | libc::ARPHRD_SIT => Some(Self::Ip),
-            _ => None,
-        }
-    }
-}

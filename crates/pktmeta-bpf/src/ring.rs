@@ -3,6 +3,7 @@
 use crate::{
     dir::Dir,
     error::{Context, Error},
+    stores,
 };
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_core::abi;
@@ -11,15 +12,12 @@ use std::{
     io::{self, Read},
 };
 
-/// Its pin.
-pub(crate) const MAP: &str = "ring";
-
 /// What every datapath can do; whether a user may send is found out when he asks.
 const FEATURES: u32 = abi::FEATURE_RX_TCP | abi::FEATURE_RX_UDP | abi::FEATURE_HISTORY;
 
 /// Writes the ring's header and a random start for each CPU's tickets: what one datapath issued
 /// means nothing to the next.
-pub(super) fn start(pins: &Dir, slots: u32, cgroup: u64) -> Result<(), Error> {
+pub(crate) fn start(pins: &Dir, slots: u32, cgroup: u64) -> Result<(), Error> {
     let random = || {
         let mut bytes = [0; 4];
         fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -32,10 +30,10 @@ pub(super) fn start(pins: &Dir, slots: u32, cgroup: u64) -> Result<(), Error> {
     header[8..12].copy_from_slice(&slots.to_ne_bytes());
     header[12..16].copy_from_slice(&FEATURES.to_ne_bytes());
     header[16..24].copy_from_slice(&cgroup.to_ne_bytes());
-    let ring = pins.open_map(MAP)?;
+    let ring = pins.open_map(stores::RING.pin)?;
     ring.update(&slots.to_ne_bytes(), &header, MapFlags::ANY)
         .context(tried)?;
-    let issued = pins.open_map("issued")?;
+    let issued = pins.open_map(stores::ISSUED.pin)?;
     let cpus = libbpf_rs::num_possible_cpus().context(tried)?;
     let starts: io::Result<Vec<Vec<u8>>> = (0..cpus).map(|_| random().map(Vec::from)).collect();
     issued
@@ -46,7 +44,7 @@ pub(super) fn start(pins: &Dir, slots: u32, cgroup: u64) -> Result<(), Error> {
 /// Tells applications that have the ring mapped that it will not be written any more.
 pub(crate) fn close(pins: &Dir) {
     let close = || {
-        let ring = pins.open_map(MAP).ok()?;
+        let ring = pins.open_map(stores::RING.pin).ok()?;
         let at = slots(pins)?.to_ne_bytes();
         let mut header = ring.lookup(&at, MapFlags::ANY).ok()??;
         *header.get_mut(abi::RING_CLOSED)? = 1;
@@ -57,8 +55,8 @@ pub(crate) fn close(pins: &Dir) {
 }
 
 /// True if applications may find records in it.
-pub(super) fn is_open(pins: &Dir) -> Result<bool, Error> {
-    let ring = pins.open_map(MAP)?;
+pub(crate) fn is_open(pins: &Dir) -> Result<bool, Error> {
+    let ring = pins.open_map(stores::RING.pin)?;
     let at = ring.max_entries().saturating_sub(1).to_ne_bytes();
     let header = ring.lookup(&at, MapFlags::ANY);
     let header = header.context(|| "read the ring".into())?;
@@ -66,6 +64,9 @@ pub(super) fn is_open(pins: &Dir) -> Result<bool, Error> {
 }
 
 /// How many slots it has.
-pub(super) fn slots(pins: &Dir) -> Option<u32> {
-    pins.open_map(MAP).ok()?.max_entries().checked_sub(1)
+pub(crate) fn slots(pins: &Dir) -> Option<u32> {
+    pins.open_map(stores::RING.pin)
+        .ok()?
+        .max_entries()
+        .checked_sub(1)
 }

@@ -1,77 +1,22 @@
-//! Labels: values that packets get by their source address, `PREFIX=FIELD:VALUE`.
+//! Labels as the XDP program looks them up: `struct pktmeta_label_key` and `struct pktmeta_labels`.
 
+use super::{
+    label::Label,
+    prefix::{KEY_SIZE, Prefix},
+};
 use crate::{
     dir::Dir,
     error::{Context, Error},
+    hook::Writer,
     object::Object,
+    stores,
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use pktmeta_core::{
     Tag, TlvType, Value,
     schema::{Dictionary, Known},
 };
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
-
-/// A value for packets whose source address is in a prefix.
-///
-/// ```
-/// let label: pktmeta_bpf::hooks::xdp::labels::Label = "192.0.2.0/24=tenant:7".parse()?;
-/// assert_eq!(label.to_string(), "192.0.2.0/24=tenant:7");
-/// # Ok::<(), pktmeta_bpf::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label {
-    prefix: Prefix,
-    field: String,
-    value: String,
-}
-
-impl Label {
-    /// Reads the labels of a file, one a line; `file` is its name in messages. Empty lines and those
-    /// that begin with `#` say nothing.
-    ///
-    /// # Errors
-    /// A line is no label.
-    pub fn parse_file(file: &str, text: &str) -> Result<Vec<Self>, Error> {
-        let lines = text.lines().map(str::trim).enumerate();
-        let labels = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        labels
-            .map(|(at, line)| {
-                line.parse()
-                    .map_err(|error: Error| error.at(&format!("{file}:{}", at + 1)))
-            })
-            .collect()
-    }
-}
-
-impl std::str::FromStr for Label {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = |why: &str| {
-            Error::new(format!("label {text:?}"), why)
-                .remedy("write PREFIX=FIELD:VALUE, such as 192.0.2.0/24=tenant:7")
-        };
-        let (prefix, rest) = text.split_once('=').ok_or_else(|| wrong("there is no ="))?;
-        let (field, value) = rest.split_once(':').ok_or_else(|| wrong("there is no :"))?;
-        let prefix = Prefix::parse(prefix).map_err(wrong)?;
-        Ok(Self {
-            prefix,
-            field: field.into(),
-            value: value.into(),
-        })
-    }
-}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}:{}", self.prefix, self.field, self.value)
-    }
-}
+use std::collections::BTreeMap;
 
 /// The labels of a prefix as they are in the kernel.
 #[derive(Clone, Debug)]
@@ -84,9 +29,6 @@ pub struct LabelStatus {
     pub packets: u64,
 }
 
-/// The maps of the XDP program that hold labels.
-pub(crate) const MAPS: [&str; 2] = ["xdp_labels", "xdp_label_hits"];
-
 /// Puts labels into a loaded program's maps.
 pub(crate) fn store(object: &Object, entries: &[Entry]) -> Result<(), Error> {
     let tried = || "store the labels".to_owned();
@@ -97,14 +39,14 @@ pub(crate) fn store(object: &Object, entries: &[Entry]) -> Result<(), Error> {
     let values: Vec<u8> = entries.iter().flat_map(|(_, value)| *value).collect();
     let count = u32::try_from(entries.len()).context(tried)?;
     object
-        .map(MAPS[0])?
+        .map(stores::LABELS.map)?
         .update_batch(&keys, &values, count, MapFlags::ANY, MapFlags::ANY)
         .context(tried)
 }
 
 /// The labels of the program whose maps are pinned in `directory`, in the order of their prefixes.
 pub(crate) fn read(directory: &Dir, dictionary: &Dictionary) -> Result<Vec<LabelStatus>, Error> {
-    let [labels, hits] = MAPS.map(|name| directory.open_map(name));
+    let [labels, hits] = [stores::LABELS, stores::LABEL_HITS].map(|it| directory.open_map(it.pin));
     let (labels, hits) = (labels?, hits?);
     let mut entries: Vec<_> = labels
         .keys()
@@ -194,7 +136,7 @@ pub(crate) fn entries(labels: &[Label], dictionary: &Dictionary) -> Result<Vec<E
 }
 
 /// The fields that an entry's value sets.
-pub(crate) fn fields(value: &[u8]) -> Vec<TlvType> {
+pub(crate) fn fields_of(value: &[u8]) -> Vec<TlvType> {
     let labels = value.chunks_exact(LABEL_SIZE);
     labels
         .filter_map(|label| Tag::from_byte(label[0])?.tlv())
@@ -203,8 +145,6 @@ pub(crate) fn fields(value: &[u8]) -> Vec<TlvType> {
 
 type Values = BTreeMap<TlvType, Vec<u8>>;
 
-/// `struct pktmeta_label_key`
-const KEY_SIZE: usize = 24;
 /// `struct pktmeta_labels`
 const VALUE_SIZE: usize = NUMBER_AT + 8;
 const NUMBER_AT: usize = LABELS_MAX * LABEL_SIZE;
@@ -227,7 +167,7 @@ fn resolve(label: &Label, dictionary: &Dictionary) -> Result<(TlvType, Vec<u8>),
             names.join(", ")
         ))
     })?;
-    if !field.policy.writers.xdp {
+    if !Writer::Xdp.may_write(&field.policy) {
         return Err(wrong(format!(
             "the schema of {} lets no XDP program write it",
             field.owner
@@ -253,112 +193,11 @@ fn resolve(label: &Label, dictionary: &Dictionary) -> Result<(TlvType, Vec<u8>),
     Ok((field.tlv, bytes))
 }
 
-/// A prefix of the addresses of one version of IP. In their order, a prefix comes right before those
-/// that are in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Prefix {
-    version: Version,
-    /// Its first bit is the highest, of both versions.
-    address: u128,
-    length: u8,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Version {
-    V4 = 4,
-    V6 = 6,
-}
-
-impl Version {
-    const fn bits(self) -> u8 {
-        match self {
-            Self::V4 => 32,
-            Self::V6 => 128,
-        }
-    }
-}
-
-impl Prefix {
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| "the prefix is no IP address")?;
-        let (version, address) = match address {
-            IpAddr::V4(address) => (Version::V4, u128::from(u32::from(address)) << 96),
-            IpAddr::V6(address) => (Version::V6, u128::from(address)),
-        };
-        let length: u8 = match length {
-            Some(length) => length
-                .parse()
-                .map_err(|_| "the prefix length is no number")?,
-            None => version.bits(),
-        };
-        if length > version.bits() {
-            return Err("the prefix is longer than the address");
-        }
-        if address & !Self::mask(length) != 0 {
-            return Err("the address has bits beyond the prefix length");
-        }
-        Ok(Self {
-            version,
-            address,
-            length,
-        })
-    }
-
-    fn contains(&self, other: &Self) -> bool {
-        self.version == other.version
-            && self.length <= other.length
-            && other.address & Self::mask(self.length) == self.address
-    }
-
-    fn key(&self) -> [u8; KEY_SIZE] {
-        let mut key = [0; KEY_SIZE];
-        key[..4].copy_from_slice(&(Self::VERSION_BITS + u32::from(self.length)).to_ne_bytes());
-        key[4..8].copy_from_slice(&(self.version as u32).to_be_bytes());
-        key[8..].copy_from_slice(&self.address.to_be_bytes());
-        key
-    }
-
-    fn from_key(key: &[u8]) -> Option<Self> {
-        let (length, rest) = key.split_first_chunk()?;
-        let (version, rest) = rest.split_first_chunk()?;
-        let length = u32::from_ne_bytes(*length).checked_sub(Self::VERSION_BITS)?;
-        Some(Self {
-            version: match u32::from_be_bytes(*version) {
-                4 => Version::V4,
-                6 => Version::V6,
-                _ => return None,
-            },
-            address: u128::from_be_bytes(*rest.first_chunk()?),
-            length: length.try_into().ok()?,
-        })
-    }
-
-    /// Of the key, in front of the address.
-    const VERSION_BITS: u32 = u32::BITS;
-
-    fn mask(length: u8) -> u128 {
-        u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)
-    }
-}
-
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address: IpAddr = match self.version {
-            Version::V4 => Ipv4Addr::from((self.address >> 96) as u32).into(),
-            Version::V6 => Ipv6Addr::from(self.address).into(),
-        };
-        write!(f, "{address}/{}", self.length)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use pktmeta_core::schema::Schema;
+    use std::net::Ipv4Addr;
 
     fn dictionary() -> Dictionary {
         let schema = "owner = \"edge\"\n\
@@ -400,7 +239,7 @@ mod tests {
         assert_eq!(versions, [(32, 4), (56, 4), (32, 6)]);
         let tags: Vec<_> = entries
             .iter()
-            .map(|(_, value)| (fields(value).len(), value[0]))
+            .map(|(_, value)| (fields_of(value).len(), value[0]))
             .collect();
         assert_eq!(tags, [(1, 4), (2, 2), (1, 0x81)]);
     }

@@ -1,0 +1,151 @@
+//! `down`: parts leave the datapath, and what is aside is removed.
+
+use super::{
+    delivery::PinnedDelivery,
+    interface::{self, PinnedInterface},
+};
+use crate::{
+    bpffs::{Bpffs, Locked},
+    error::{Error, Shown},
+    host,
+    pins::{self, Pins},
+    registry::HostRegistry,
+    sys,
+};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
+
+/// What `down` is to take down.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// All there is.
+    Everything,
+    /// What labels the packets of an interface, in the network namespace of the calling thread.
+    Interface(&'a OsStr),
+    /// What delivers to the sockets of a cgroup.
+    Cgroup(&'a Path),
+}
+
+impl Part<'_> {
+    fn not_up(self) -> Error {
+        let (tried, why) = match self {
+            Self::Everything => ("take pktmeta down".into(), "it is not up"),
+            Self::Interface(name) => (
+                format!("take pktmeta off {}", name.shown()),
+                "it is not on that interface",
+            ),
+            Self::Cgroup(path) => (
+                format!("end the delivery to {}", path.shown()),
+                "nothing is delivered to that cgroup",
+            ),
+        };
+        Error::new(tried, why).remedy("`pktmeta status` lists where it is")
+    }
+}
+
+/// What `down` removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Down {
+    /// What messages call interfaces and cgroups: their names, or what is known of those that are gone.
+    pub parts: Vec<String>,
+    /// True if nothing of the datapath is left.
+    pub everything: bool,
+    /// What others put where pktmeta's pins are: it is still there.
+    pub left: Vec<PathBuf>,
+}
+
+impl Down {
+    fn nothing() -> Self {
+        Self {
+            parts: Vec::new(),
+            everything: true,
+            left: Vec::new(),
+        }
+    }
+}
+
+pub(super) fn down(bpffs: &Bpffs, registry: &HostRegistry, part: Part<'_>) -> Result<Down, Error> {
+    host::check_capabilities()?;
+    let down = match bpffs.open()? {
+        Some(root) => take_down(&bpffs.lock(root)?, registry, part)?,
+        None => Down::nothing(),
+    };
+    if !matches!(part, Part::Everything) && down.parts.is_empty() {
+        return Err(part.not_up());
+    }
+    Ok(down)
+}
+
+/// Each part leaves the datapath by one rename, packets' writers before their readers; what is aside
+/// then is removed, by the next command if this one is killed.
+fn take_down(locked: &Locked, registry: &HostRegistry, part: Part<'_>) -> Result<Down, Error> {
+    let root = locked.root();
+    let mut left = settle(locked, registry)?;
+    let Some(pins) = Pins::of_datapath(root)? else {
+        return Ok(Down {
+            left,
+            ..Down::nothing()
+        });
+    };
+    let mut interfaces = Vec::new();
+    let mut deliveries = Vec::new();
+    match part {
+        Part::Everything => {
+            interfaces = PinnedInterface::all(&pins)?;
+            deliveries = PinnedDelivery::all(&pins)?;
+        }
+        Part::Interface(name) => {
+            interfaces = PinnedInterface::all(&pins)?;
+            let id = interface::find(name)?;
+            let (program, here) = (sys::xdp_program(id), host::network_namespace()?);
+            let program =
+                program.map_err(|error| Error::of(format!("look at {}", name.shown()), &error))?;
+            interfaces.retain(|pinned| {
+                let had = (pinned.id.netns, pinned.id.ifindex) == (here, id) && pinned.has_ended();
+                had || program.is_some_and(|program| pinned.runs(program))
+            });
+        }
+        Part::Cgroup(path) => {
+            let id = host::cgroup_id(&host::open_cgroup(path)?)?;
+            deliveries = PinnedDelivery::all(&pins)?;
+            deliveries.retain(|pinned| pinned.delivery.cgroup_id == id);
+        }
+    }
+    let mut parts = Vec::new();
+    if !interfaces.is_empty() || !deliveries.is_empty() {
+        let aside = Pins::aside(root)?;
+        for pinned in interfaces {
+            parts.push(pinned.status()?.label());
+            pins.move_interface(pinned.id, &aside)?;
+        }
+        for pinned in deliveries {
+            parts.push(pinned.delivery.label());
+            pins.move_cgroup(pinned.delivery.cgroup_id, &aside)?;
+        }
+        drop((pins, aside));
+        left = settle(locked, registry)?;
+    }
+    let everything =
+        Pins::of_datapath(root)?.is_none_or(|pins| pins.has_no_parts().unwrap_or_default());
+    Ok(Down {
+        parts,
+        everything,
+        left,
+    })
+}
+
+/// Finishes what killed commands have begun. Without a datapath no field stays that was not
+/// registered to stay. What is in the way and none of ours is returned.
+pub(super) fn settle(locked: &Locked, registry: &HostRegistry) -> Result<Vec<PathBuf>, Error> {
+    let left = pins::settle(locked.root())?;
+    let up = match Pins::of_datapath(locked.root())? {
+        Some(pins) => !pins.has_no_parts()?,
+        None => false,
+    };
+    if !up {
+        registry.forget_unkept(locked.root())?;
+    }
+    Ok(left)
+}

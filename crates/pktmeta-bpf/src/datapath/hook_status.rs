@@ -1,0 +1,62 @@
+//! A hook as it is: attached or not, and what it counted.
+
+use crate::{
+    dir::Dir,
+    error::Error,
+    hook::Hook,
+    links::{Attached, Link},
+    sys::{self, ProgramStats},
+};
+use std::os::fd::AsFd;
+
+/// A hook as it is.
+#[derive(Clone, Debug)]
+pub struct HookStatus {
+    /// The hook.
+    pub hook: &'static Hook,
+    /// Whether its programs run where they should.
+    pub attached: Attached,
+    /// The programs that run there, as far as one may look: that takes `CAP_SYS_ADMIN`.
+    pub programs: Vec<ProgramStats>,
+    /// Its counters, in the hook's order.
+    pub counters: Vec<u64>,
+}
+
+impl HookStatus {
+    pub(super) fn of(hook: &'static Hook, pins: &Dir) -> Result<Self, Error> {
+        let links = hook.programs.iter().map(|program| Link::of(pins, program));
+        let links: Vec<_> = links.collect();
+        let stats = |link: &Link| match link {
+            Link::Attached { program, .. } => {
+                let program = sys::program_by_id(*program).ok()?;
+                ProgramStats::of(program.as_fd()).ok()
+            }
+            _ => None,
+        };
+        Ok(Self {
+            hook,
+            attached: Attached::all(&links),
+            programs: links.iter().filter_map(stats).collect(),
+            counters: read_counters(hook, pins)?,
+        })
+    }
+
+    /// The counter called `name`.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> Option<u64> {
+        let at = self
+            .hook
+            .counters
+            .iter()
+            .position(|counter| counter.name == name)?;
+        self.counters.get(at).copied()
+    }
+}
+
+/// What a hook counted; nothing if it is not there.
+pub(super) fn read_counters(hook: &Hook, pins: &Dir) -> Result<Vec<u64>, Error> {
+    match hook.counters_map {
+        Some(map) if pins.has(map)? => hook.read_counters(&pins.open_map(map)?),
+        _ => Ok(Vec::new()),
+    }
+}

@@ -1,0 +1,137 @@
+//! `up`: everything is made aside, and put in place when all of it works.
+
+mod cgroup;
+mod fields;
+mod interface;
+mod pin_dirs;
+
+use super::{
+    delivery::Delivery,
+    down::settle,
+    options::{Senders, UpOptions},
+    registration::Registration,
+};
+use crate::{
+    bpffs::{Bpffs, Locked},
+    error::{Error, Shown},
+    host,
+    pins::Pins,
+    registry::HostRegistry,
+};
+use cgroup::Plan;
+use fields::Fields;
+use pin_dirs::PinDirs;
+use pktmeta_core::{FieldInfo, builtin};
+
+/// What `up` did.
+#[derive(Clone, Debug)]
+pub struct Up {
+    /// Bytes reserved in front of each packet.
+    pub area: usize,
+    /// The cgroups whose sockets get records.
+    pub deliveries: Vec<Delivery>,
+    /// Every field of the host.
+    pub fields: Vec<FieldInfo>,
+    /// True if a packet has been labelled already; false if none has arrived yet.
+    pub seen_labelled: bool,
+}
+
+pub(super) fn up(bpffs: &Bpffs, registry: &HostRegistry, options: &UpOptions) -> Result<Up, Error> {
+    host::check_capabilities()?;
+    host::check_btf()?;
+    // First: where nothing can be mounted, as under `ip netns exec`, cgroups are missing too.
+    let root = bpffs.mounted()?;
+    check(options)?;
+    let locked = bpffs.lock(root)?;
+    // Before anything is looked at: what a killed command left may be attached.
+    settle(&locked, registry)?;
+    let up = attach(&locked, registry, options);
+    match (up, settle(&locked, registry)) {
+        (Ok(_), Err(error)) => Err(error),
+        (up, _) => up,
+    }
+}
+
+fn attach(locked: &Locked, registry: &HostRegistry, options: &UpOptions) -> Result<Up, Error> {
+    let root = locked.root();
+    let pins = Pins::for_datapath(root)?;
+    let aside = Pins::aside(root)?;
+    let interface = match &options.interface {
+        Some(name) => Some((name.shown(), interface::free(&pins, &aside, name)?)),
+        None => None,
+    };
+    let plan = Plan::new(&pins, &aside, options)?;
+    let registration = Registration::new(registry, root, options)?;
+    let fields = Fields::register(root, &registration)?;
+    let shared = pins
+        .maps()?
+        .ok_or_else(|| Error::new("share the maps of sockets", "their directory went away"))?;
+    if let Plan::Add(cgroup, _) = &plan {
+        let own = aside.create_cgroup(cgroup.id())?;
+        let dirs = PinDirs {
+            own: &own,
+            shared: &shared,
+            root,
+        };
+        cgroup.deliver(&dirs, options, &registration.after)?;
+    }
+    if matches!(plan, Plan::Join(_)) && interface.is_none() {
+        return Err(
+            Error::new("deliver to the cgroup", "pktmeta does that already").remedy(
+                "see `pktmeta status`; name an interface with --iface to label its packets",
+            ),
+        );
+    }
+    let seen_labelled = match &interface {
+        &Some((ref name, id)) => {
+            let own = aside.create_interface(id)?;
+            let dirs = PinDirs {
+                own: &own,
+                shared: &shared,
+                root,
+            };
+            interface::label(&dirs, name, id, options, &registration)?
+        }
+        None => false,
+    };
+    // Readers first: who reads finds nothing as long as nobody writes.
+    if let Plan::Add(cgroup, _) = &plan {
+        aside.move_cgroup(cgroup.id(), &pins)?;
+    }
+    if let Some((_, id)) = interface {
+        aside.move_interface(id, &pins)?;
+    }
+    fields.keep();
+    Ok(Up {
+        area: registration.after.layout().area,
+        deliveries: plan.deliveries(),
+        fields: registration.after.fields().to_vec(),
+        seen_labelled,
+    })
+}
+
+/// What can be known to be wrong before anything is done.
+fn check(options: &UpOptions) -> Result<(), Error> {
+    if options.interface.is_none() && options.cgroup.is_none() {
+        return Err(Error::new("start the datapath", "there is nothing to do")
+            .remedy("name an interface with --iface, or a cgroup with --cgroup"));
+    }
+    if let Some(cgroup) = &options.cgroup {
+        host::open_cgroup(cgroup)?;
+    }
+    if let Senders::Users(users) = &options.send
+        && users.len() > Senders::MAX
+    {
+        let why = format!("{} users are named", users.len());
+        return Err(Error::new("let users send records", why)
+            .remedy(format!("name at most {}", Senders::MAX)));
+    }
+    let mut produce = options.produce.iter();
+    if let Some(unknown) = produce.find(|name| !builtin::NAMES.contains(&name.as_str())) {
+        let names = builtin::NAMES.join(",");
+        let why = "that is not a built-in field";
+        return Err(Error::new(format!("produce {unknown:?}"), why)
+            .remedy(format!("give --produce all, none, or some of {names}")));
+    }
+    Ok(())
+}

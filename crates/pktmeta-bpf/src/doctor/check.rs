@@ -1,0 +1,61 @@
+//! What was looked for, and what was found.
+
+use crate::error::Error;
+
+/// One thing that the datapath needs or can use.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// What was looked for.
+    pub name: String,
+    /// Whether it is there.
+    pub finding: Finding,
+}
+
+/// What a check found.
+#[derive(Clone, Debug)]
+pub enum Finding {
+    /// It is there; some detail.
+    Present(String),
+    /// It is not.
+    Missing {
+        /// False if the datapath works without it, in a lesser way.
+        needed: bool,
+        /// What was tried and what came of it.
+        why: String,
+        /// What does not work without it.
+        consequence: String,
+        /// What to do.
+        remedy: String,
+    },
+}
+
+impl Check {
+    /// Of what the datapath cannot do without.
+    pub(super) fn needed(name: &str, tried: Result<String, Error>, consequence: &str) -> Self {
+        let finding = match tried {
+            Ok(detail) => Finding::Present(detail),
+            Err(error) => Finding::Missing {
+                needed: true,
+                why: format!("{}: {}", error.tried(), error.why()),
+                consequence: consequence.into(),
+                remedy: error.remedy_text().unwrap_or(OLD_KERNEL).into(),
+            },
+        };
+        Self {
+            name: name.into(),
+            finding,
+        }
+    }
+
+    /// True if the datapath cannot work.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        matches!(self.finding, Finding::Missing { needed: true, .. })
+    }
+}
+
+/// The consequence if nothing can be done without it.
+pub(super) const ALL: &str = "nothing of pktmeta works";
+
+/// Where the kernel refuses a program, and nothing else is known to be missing.
+const OLD_KERNEL: &str = "boot Linux 6.12 or later; if this is one, report what `pktmeta up` says";

@@ -1,0 +1,170 @@
+//! Cgroups (v2): their root, their numbers, and those of processes.
+
+use super::{found::Found, mounts::mounts};
+use crate::error::{Context, Error, Shown};
+use rustix::fs::FsWord;
+use std::{
+    collections::HashMap,
+    ffi::OsStr,
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+/// Linux's `CGROUP2_SUPER_MAGIC`.
+const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
+
+/// Inode of the root of the cgroup v2 hierarchy. In a cgroup namespace another directory is the
+/// root, with a number of its own.
+const CGROUP_ROOT: u64 = 1;
+
+/// The mount point of the cgroup v2 hierarchy.
+///
+/// # Errors
+/// None is mounted.
+pub fn cgroup_root() -> Result<PathBuf, Error> {
+    let tried = "find the cgroup v2 hierarchy";
+    let mounts = mounts().context(|| tried.into())?;
+    let mut mounts: Vec<_> = mounts
+        .into_iter()
+        .filter(|mount| mount.file_system == "cgroup2")
+        .map(|mount| mount.point)
+        .collect();
+    // The whole hierarchy, if it is there, before a part that is mounted elsewhere.
+    let is_root = |point: &PathBuf| fs::metadata(point).is_ok_and(|it| it.ino() == CGROUP_ROOT);
+    let at = mounts.iter().position(is_root).unwrap_or(0);
+    if mounts.is_empty() {
+        return Err(Error::new(
+            tried,
+            "no cgroup2 file system is mounted; sockets are reached through cgroups",
+        )
+        .remedy("mount it: mount -t cgroup2 none /sys/fs/cgroup"));
+    }
+    Ok(mounts.swap_remove(at))
+}
+
+/// The directory of the cgroup of a process: its number, or `self`.
+///
+/// # Errors
+/// There is no such process, or its cgroup is not below what is mounted.
+pub fn cgroup_of(process: &str) -> Result<PathBuf, Error> {
+    let tried = || format!("find the cgroup of process {process}");
+    let root = cgroup_root()?;
+    let groups = fs::read(format!("/proc/{process}/cgroup")).map_err(|error| {
+        Error::new(tried(), error).remedy("give the number of a process that runs")
+    })?;
+    let mut groups = groups.split(|&byte| byte == b'\n');
+    let own = groups.find_map(|line| line.strip_prefix(b"0::/"));
+    let path = own.map(|own| root.join(OsStr::from_bytes(own)));
+    let path = path.filter(|path| path.is_dir());
+    path.ok_or_else(|| {
+        Error::new(tried(), format!("it is not below {}", root.shown()))
+            .remedy("name the cgroup: --cgroup PATH")
+    })
+}
+
+/// Opens a cgroup.
+///
+/// # Errors
+/// It is not a directory of cgroup v2.
+pub fn open_cgroup(path: &Path) -> Result<fs::File, Error> {
+    let refuse = |why: String| {
+        let root = cgroup_root().map(|root| root.shown());
+        let root = root.unwrap_or_else(|_| "/sys/fs/cgroup".into());
+        Error::new(format!("open cgroup {}", path.shown()), why)
+            .remedy(format!("name a directory below {root}"))
+    };
+    let cgroup = fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
+    match rustix::fs::fstatfs(&cgroup) {
+        Ok(found) if found.f_type == CGROUP2_SUPER_MAGIC => Ok(cgroup),
+        _ => Err(refuse(
+            "it is not a directory of the cgroup v2 file system".into(),
+        )),
+    }
+}
+
+/// The kernel's number of a cgroup that is open: the inode of its directory.
+pub(crate) fn cgroup_id(cgroup: &fs::File) -> Result<u64, Error> {
+    let metadata = cgroup.metadata();
+    Ok(metadata.context(|| "read the cgroup's id".into())?.ino())
+}
+
+/// The cgroups that this process can see: from the root on, or below one of them.
+#[derive(Debug, Default)]
+pub(crate) struct Cgroups {
+    /// The directory of each, by its number, which is that directory's inode.
+    pub(crate) by_id: HashMap<u64, PathBuf>,
+    /// Why some may not be among them; `None` if there are no others.
+    pub(crate) unseen: Option<String>,
+}
+
+impl Cgroups {
+    /// All that can be seen.
+    pub(crate) fn all() -> Self {
+        let root = match cgroup_root() {
+            Ok(root) => root,
+            Err(error) => {
+                return Self {
+                    unseen: Some(error.line()),
+                    ..Self::default()
+                };
+            }
+        };
+        let mut cgroups = Self::below(&root);
+        if !cgroups.by_id.contains_key(&CGROUP_ROOT) {
+            let why = "this process sees a part of the cgroups only, as in a cgroup namespace";
+            cgroups.unseen.get_or_insert_with(|| why.into());
+        }
+        cgroups
+    }
+
+    /// This one and those below it.
+    pub(crate) fn below(directory: &Path) -> Self {
+        let mut cgroups = Self::default();
+        let mut waiting = vec![directory.to_owned()];
+        let mut device = None;
+        while let Some(directory) = waiting.pop() {
+            let read = || {
+                let metadata = fs::metadata(&directory)?;
+                if *device.get_or_insert(metadata.dev()) != metadata.dev() {
+                    let why = "something else is mounted there";
+                    return Err(io::Error::other(why));
+                }
+                cgroups.by_id.insert(metadata.ino(), directory.clone());
+                for entry in fs::read_dir(&directory)? {
+                    let entry = entry?;
+                    if entry.file_type()?.is_dir() {
+                        waiting.push(entry.path());
+                    }
+                }
+                Ok(())
+            };
+            match { read }() {
+                // One that was removed meanwhile.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => {
+                    let why = format!("look into {}: {error}", directory.shown());
+                    cgroups.unseen.get_or_insert(why);
+                }
+                Ok(()) => {}
+            }
+        }
+        cgroups
+    }
+
+    /// Where the cgroup with this number is.
+    pub(crate) fn find(&self, id: u64) -> Found<PathBuf> {
+        match (self.by_id.get(&id), &self.unseen) {
+            (Some(path), _) => Found::There(path.clone()),
+            (None, None) => Found::Gone,
+            (None, Some(why)) => Found::Unknown(why.clone()),
+        }
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOENT | libc::ENODEV | libc::ENOTDIR)
+    )
+}

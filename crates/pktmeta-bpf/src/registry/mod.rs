@@ -1,0 +1,16 @@
+//! The registry of the host: which field has which number, who uses it, and its removal.
+
+mod host;
+pub(crate) mod names;
+mod registering;
+mod removal;
+pub(crate) mod table;
+mod users;
+
+pub use host::HostRegistry;
+pub use registering::Registered;
+pub(crate) use registering::register;
+pub use removal::Removal;
+pub use table::RegistryState;
+pub(crate) use users::fields_of;
+pub use users::{Use, User};

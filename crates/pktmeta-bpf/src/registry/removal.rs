@@ -1,0 +1,38 @@
+//! Which fields a removal is of.
+
+use crate::error::Error;
+use pktmeta_core::{FieldInfo, Registry, schema::nearest};
+
+/// Which fields to remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Those with these names.
+    Fields(Vec<String>),
+    /// All.
+    All,
+}
+
+impl Removal {
+    pub(crate) fn fields_of(&self, registry: &Registry) -> Result<Vec<FieldInfo>, Error> {
+        let Self::Fields(names) = self else {
+            return Ok(registry.fields().to_vec());
+        };
+        let known: Vec<_> = registry
+            .fields()
+            .iter()
+            .map(|field| field.name.as_str())
+            .collect();
+        let field = |name: &String| {
+            registry.by_name(name).copied().ok_or_else(|| {
+                let remedy = match nearest(name, &known) {
+                    Some(nearest) => format!("{nearest} is the nearest"),
+                    None if known.is_empty() => "no field is registered on this host".into(),
+                    None => format!("registered are {}", known.join(", ")),
+                };
+                Error::new(format!("remove field {name:?}"), "no field has that name")
+                    .remedy(remedy)
+            })
+        };
+        names.iter().map(field).collect()
+    }
+}

@@ -1,0 +1,102 @@
+//! The maps that hold something beside packets: `bpf/stores/`, and those of the XDP program.
+
+use crate::settings::Settings;
+
+/// A map that several programs share, or that outlives the command that made it.
+#[derive(Clone, Copy)]
+pub(crate) struct Store {
+    /// What the programs call it.
+    pub(crate) map: &'static str,
+    /// The name of its pin.
+    pub(crate) pin: &'static str,
+    pub(crate) scope: Scope,
+    /// How many entries it has, where the source does not say.
+    pub(crate) entries: Option<fn(&Settings) -> u32>,
+}
+
+/// Of what there is one such map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Of an interface, or of a cgroup.
+    Part,
+    /// Of all sockets: a socket is the same for every cgroup.
+    Sockets,
+    /// Of the bpffs; it stays when the datapath goes.
+    Host,
+}
+
+impl Store {
+    const fn new(map: &'static str, scope: Scope) -> Self {
+        Self {
+            map,
+            pin: map,
+            scope,
+            entries: None,
+        }
+    }
+}
+
+pub(crate) const CONNECTIONS: Store = Store::new("connections", Scope::Sockets);
+pub(crate) const HISTORIES: Store = Store::new("histories", Scope::Sockets);
+pub(crate) const SELECTIONS: Store = Store::new("selections", Scope::Sockets);
+pub(crate) const SENT: Store = Store::new("pktmeta_tx", Scope::Sockets);
+pub(crate) const SENT_TICKETS: Store = Store::new("pktmeta_tx_tickets", Scope::Sockets);
+pub(crate) const SYNS: Store = Store::new("syns", Scope::Sockets);
+pub(crate) const TICKETS: Store = Store::new("tickets", Scope::Sockets);
+pub(crate) const UNKEPT: Store = Store::new("unkept", Scope::Sockets);
+
+/// Its last slot is the header.
+pub(crate) const RING: Store = Store {
+    entries: Some(|settings| settings.slots + 1),
+    ..Store::new("ring", Scope::Part)
+};
+pub(crate) const ISSUED: Store = Store::new("issued", Scope::Part);
+
+pub(crate) const LABELS: Store = Store {
+    entries: Some(label_entries),
+    ..Store::new("xdp_labels", Scope::Part)
+};
+pub(crate) const LABEL_HITS: Store = Store {
+    entries: Some(label_entries),
+    ..Store::new("xdp_label_hits", Scope::Part)
+};
+pub(crate) const NUMBERS: Store = Store::new("xdp_numbers", Scope::Part);
+
+pub(crate) const REGISTRY: Store = Store {
+    pin: "pktmeta-registry",
+    ..Store::new("registry", Scope::Host)
+};
+
+/// All there are.
+const ALL: [Store; 14] = [
+    CONNECTIONS,
+    HISTORIES,
+    SELECTIONS,
+    SENT,
+    SENT_TICKETS,
+    SYNS,
+    TICKETS,
+    UNKEPT,
+    RING,
+    ISSUED,
+    LABELS,
+    LABEL_HITS,
+    NUMBERS,
+    REGISTRY,
+];
+
+/// Those of a scope.
+pub(crate) fn of(scope: Scope) -> impl Iterator<Item = Store> {
+    ALL.into_iter().filter(move |store| store.scope == scope)
+}
+
+/// The one that programs call `map`.
+#[cfg(test)]
+pub(crate) fn of_map(map: &str) -> Option<Store> {
+    ALL.into_iter().find(|store| store.map == map)
+}
+
+/// A map has at least one.
+fn label_entries(settings: &Settings) -> u32 {
+    settings.labels.max(1) as u32 // each takes memory: there are no such many
+}
