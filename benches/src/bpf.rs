@@ -2,6 +2,7 @@
 //! write without pktmeta.
 
 use libbpf_rs::{MapHandle, MapType};
+use pktmeta_bpf::hook::Attach;
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
@@ -43,6 +44,24 @@ impl Kind {
         attach_type: libbpf_sys::BPF_CGROUP_GETSOCKOPT,
         go_on: 1,
     };
+
+    pub(crate) const SETSOCKOPT: Self = Self {
+        attach_type: libbpf_sys::BPF_CGROUP_SETSOCKOPT,
+        ..Self::GETSOCKOPT
+    };
+
+    /// That of programs which attach there.
+    pub(crate) fn of(attach: Attach) -> Option<Self> {
+        match attach {
+            Attach::Xdp => Some(Self::XDP),
+            Attach::TcxIngress => Some(Self::TC),
+            Attach::CgroupIngress => Some(Self::CGROUP_SKB),
+            Attach::CgroupSockOps => Some(Self::SOCKOPS),
+            Attach::CgroupGetsockopt => Some(Self::GETSOCKOPT),
+            Attach::CgroupSetsockopt => Some(Self::SETSOCKOPT),
+            _ => None,
+        }
+    }
 
     /// True if it attaches to an interface, false if to a cgroup.
     pub(crate) fn of_interface(self) -> bool {

@@ -9,7 +9,11 @@ use crate::{
 };
 use anyhow::Context;
 use pktmeta::{UdpMeta, builtin};
-use pktmeta_bpf::{Datapath, ProgramStats, StatsEnabled};
+use pktmeta_bpf::{
+    Datapath, ProgramStats, StatsEnabled,
+    hook::{Hook, Target},
+    hooks::{self, cgroup_skb_ingress, getsockopt, sockops, tc_ingress, xdp},
+};
 use pktmeta_testkit::sandbox::Sandbox;
 use std::{
     os::fd::AsFd,
@@ -23,10 +27,9 @@ pub(super) fn measure(sandbox: &Sandbox, effort: Effort) -> anyhow::Result<Vec<R
     let up = lab.up(&builtin::NAMES)?;
     let programs = Programs {
         datapath: up.datapath(),
-        empty: Hook::ALL
-            .into_iter()
-            .filter(|hook| *hook != Hook::Xdp)
-            .map(|hook| Ok((hook, lab.attach_empty(hook.kind())?)))
+        empty: hooks_up()
+            .filter(|hook| hook.name != xdp::HOOK.name)
+            .map(|hook| Ok((hook.name, lab.attach_empty(kind(hook)?)?)))
             .collect::<anyhow::Result<_>>()?,
     };
     // An interface has only one XDP program: the one that does nothing gets an interface of its own.
@@ -51,24 +54,25 @@ pub(super) fn measure(sandbox: &Sandbox, effort: Effort) -> anyhow::Result<Vec<R
         let before = programs.costs()?;
         let count = exchange(effort.seconds, || reading_udp.exchange(Records::Read))?;
         let costs = programs.costs()?.since(&before);
-        let xdp = costs.own(Hook::Xdp);
+        let xdp = costs.own(&xdp::HOOK);
         rows.xdp
             .push(xdp.mean(), empty_xdp.mean(), xdp.runs / count);
-        rows.tc.add(&costs, Hook::Tc, count);
-        rows.datagram.add(&costs, Hook::CgroupSkb, count);
+        rows.tc.add(&costs, &tc_ingress::HOOK, count);
+        rows.datagram.add(&costs, &cgroup_skb_ingress::HOOK, count);
 
         let before = programs.costs()?;
         let count = exchange(effort.seconds, || plain_udp.exchange(Records::Ignored))?;
         let costs = programs.costs()?.since(&before);
-        rows.unread_datagram.add(&costs, Hook::CgroupSkb, count);
+        rows.unread_datagram
+            .add(&costs, &cgroup_skb_ingress::HOOK, count);
 
         let before = programs.costs()?;
         let count = exchange(effort.seconds, || tcp.exchange(Records::Read))?;
         let costs = programs.costs()?.since(&before);
-        rows.segment.add(&costs, Hook::CgroupSkb, count);
-        rows.establish.add(&costs, Hook::Sockops, count);
+        rows.segment.add(&costs, &cgroup_skb_ingress::HOOK, count);
+        rows.establish.add(&costs, &sockops::HOOK, count);
         // Two questions for each connection.
-        rows.answer.add(&costs, Hook::Getsockopt, count);
+        rows.answer.add(&costs, &getsockopt::HOOK, count);
     }
     Ok(rows.in_order())
 }
@@ -86,66 +90,34 @@ fn exchange(
     Ok(count as f64)
 }
 
-/// Where programs run, in the order in which a packet meets them.
-#[derive(Clone, Copy, PartialEq)]
-enum Hook {
-    Xdp,
-    Tc,
-    CgroupSkb,
-    Sockops,
-    Getsockopt,
+/// The hooks that come up, in the order in which a packet meets them.
+fn hooks_up() -> impl Iterator<Item = &'static Hook> {
+    hooks::of(Target::Interface).chain(hooks::of(Target::Cgroup))
 }
 
-impl Hook {
-    const ALL: [Self; 5] = [
-        Self::Xdp,
-        Self::Tc,
-        Self::CgroupSkb,
-        Self::Sockops,
-        Self::Getsockopt,
-    ];
-
-    fn kind(self) -> Kind {
-        match self {
-            Self::Xdp => Kind::XDP,
-            Self::Tc => Kind::TC,
-            Self::CgroupSkb => Kind::CGROUP_SKB,
-            Self::Sockops => Kind::SOCKOPS,
-            Self::Getsockopt => Kind::GETSOCKOPT,
-        }
-    }
-
-    /// pktmeta's program there.
-    fn program(self) -> &'static str {
-        match self {
-            Self::Xdp => "pktmeta_xdp_label",
-            Self::Tc => "pktmeta_tc_ingress",
-            Self::CgroupSkb => "pktmeta_deliver",
-            Self::Sockops => "pktmeta_establish",
-            Self::Getsockopt => "pktmeta_getsockopt",
-        }
-    }
+/// How a program that does nothing is loaded to run beside a hook's.
+fn kind(hook: &Hook) -> anyhow::Result<Kind> {
+    let program = hook.programs.first();
+    let kind = program.and_then(|program| Kind::of(program.attach));
+    kind.with_context(|| format!("no program that does nothing can run beside {}", hook.name))
 }
 
 /// The programs of the datapath, and those that do nothing.
 struct Programs<'u> {
     datapath: &'u Datapath,
-    empty: Vec<(Hook, Attached)>,
+    empty: Vec<(&'static str, Attached)>,
 }
 
 impl Programs<'_> {
     /// What each has cost until now.
     fn costs(&self) -> anyhow::Result<Costs> {
         let status = self.datapath.status()?;
-        let programs = status.into_hooks().flat_map(|hook| hook.programs);
-        let programs: Vec<_> = programs.collect();
-        let own = Hook::ALL.into_iter().map(|hook| {
-            // The kernel keeps the first 15 bytes of a name.
-            let found = programs
-                .iter()
-                .find(|program| hook.program().starts_with(&program.name));
-            let found = found.with_context(|| format!("{} is not attached", hook.program()))?;
-            Ok((hook, found.clone().into()))
+        let found: Vec<_> = status.into_hooks().collect();
+        let own = hooks_up().map(|hook| {
+            let mut programs = found.iter().filter(|it| it.hook.name == hook.name);
+            let program = programs.find_map(|it| it.programs.first());
+            let program = program.with_context(|| format!("{} is not attached", hook.name))?;
+            Ok((hook.name, program.clone().into()))
         });
         let empty = self.empty.iter().map(|(hook, program)| {
             let stats = ProgramStats::of(program.as_fd()).context("ask an empty program")?;
@@ -158,15 +130,15 @@ impl Programs<'_> {
     }
 }
 
-/// What programs cost.
+/// What programs cost, by the names of their hooks.
 struct Costs {
-    own: Vec<(Hook, Cost)>,
-    empty: Vec<(Hook, Cost)>,
+    own: Vec<(&'static str, Cost)>,
+    empty: Vec<(&'static str, Cost)>,
 }
 
 impl Costs {
     fn since(&self, before: &Self) -> Self {
-        let difference = |after: &[(Hook, Cost)], before: &[(Hook, Cost)]| {
+        let difference = |after: &[(&'static str, Cost)], before: &[(&'static str, Cost)]| {
             let pairs = before.iter().zip(after);
             pairs
                 .map(|((hook, before), (_, after))| (*hook, Cost::between(before, after)))
@@ -178,17 +150,17 @@ impl Costs {
         }
     }
 
-    fn own(&self, hook: Hook) -> Cost {
+    fn own(&self, hook: &Hook) -> Cost {
         find(&self.own, hook)
     }
 
-    fn empty(&self, hook: Hook) -> Cost {
+    fn empty(&self, hook: &Hook) -> Cost {
         find(&self.empty, hook)
     }
 }
 
-fn find(costs: &[(Hook, Cost)], hook: Hook) -> Cost {
-    let found = costs.iter().find(|(other, _)| *other == hook);
+fn find(costs: &[(&'static str, Cost)], hook: &Hook) -> Cost {
+    let found = costs.iter().find(|(other, _)| *other == hook.name);
     found.map_or_else(Cost::default, |(_, cost)| *cost)
 }
 
@@ -273,7 +245,7 @@ impl Rows {
 
 impl Row {
     /// Adds a round in which so many of the row's unit were exchanged.
-    fn add(&mut self, costs: &Costs, hook: Hook, count: f64) {
+    fn add(&mut self, costs: &Costs, hook: &Hook, count: f64) {
         let own = costs.own(hook);
         self.push(own.mean(), costs.empty(hook).mean(), own.runs / count);
     }

@@ -2,8 +2,7 @@
 
 use crate::output::{self, Table, Unwritten, field_json, number, say, value_json};
 use pktmeta_bpf::{
-    Attached, Datapath, HookStatus, InterfaceStatus, XdpMode, labels::LabelStatus,
-    host::Found,
+    Attached, Datapath, HookStatus, InterfaceStatus, XdpMode, host::Found, labels::LabelStatus,
 };
 use serde_json::{Value, json};
 use std::{cmp::Reverse, path::Path, process::ExitCode};

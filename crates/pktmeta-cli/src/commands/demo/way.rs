@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use pktmeta::{PacketMeta, UdpMeta, builtin};
-use pktmeta_bpf::{HookStatus, StatsEnabled};
+use pktmeta_bpf::{HookStatus, StatsEnabled, hook::Target, hooks};
 use serde_json::{Value, json};
 use std::{net::UdpSocket, time::Duration};
 
@@ -85,41 +85,31 @@ pub(super) fn follow_one_packet(lab: &Lab) -> anyhow::Result<Way> {
         bail!("the datagram arrived without a record")
     };
     let bytes = record.as_bytes().len();
-    let tc = fields(&meta, |name| name == builtin::FLOW_HASH.name());
-    let xdp = fields(&meta, |name| name != builtin::FLOW_HASH.name());
-    let spent = |name| Some(mean_ns(&before, &after, name)).filter(|&ns| ns > 0);
-    let hop = |name: String, read: &str, added: String, ns| Hop {
-        name,
-        read: read.into(),
-        added,
-        ns,
-    };
-    let hops = vec![
-        hop(
-            format!("xdp {}", lab.interface),
-            "source address",
-            xdp,
-            spent("xdp"),
-        ),
-        hop(
-            format!("tc ingress {}", lab.interface),
-            "record",
-            tc,
-            spent("tc ingress"),
-        ),
-        hop(
-            "cgroup_skb ingress".into(),
-            "record",
-            format!("ticket for {bytes} bytes"),
-            spent("cgroup_skb ingress"),
-        ),
-        hop(
-            "application".into(),
-            "all fields, by name",
-            String::new(),
-            None,
-        ),
-    ];
+    let mut hops = Vec::new();
+    for hook in hooks::ALL {
+        let (Some(read), true) = (hook.reads, hook.target != Target::Command) else {
+            continue;
+        };
+        let added = match hook.writer {
+            Some(_) => fields(&meta, |name| hook.name == producer(name)),
+            None => format!("ticket for {bytes} bytes"),
+        };
+        hops.push(Hop {
+            name: match hook.target {
+                Target::Interface => format!("{} {}", hook.name, lab.interface),
+                _ => hook.name.into(),
+            },
+            read: read.into(),
+            added,
+            ns: Some(mean_ns(&before, &after, hook.name)).filter(|&ns| ns > 0),
+        });
+    }
+    hops.push(Hop {
+        name: "application".into(),
+        read: "all fields, by name".into(),
+        added: String::new(),
+        ns: None,
+    });
     let stamp = meta.get(builtin::RX_TIMESTAMP);
     let stamp = stamp.map_or(now, |stamp| stamp.nanoseconds);
     Ok(Way {
@@ -148,6 +138,13 @@ fn mean_ns(before: &[HookStatus], after: &[HookStatus], name: &str) -> u64 {
     (ns_after - ns_before)
         .checked_div(runs_after - runs_before)
         .unwrap_or(0)
+}
+
+/// The name of the hook that writes a field: those that none produces are labels.
+fn producer(field: &str) -> &'static str {
+    let mut hooks = hooks::ALL.iter();
+    let found = hooks.find(|hook| hook.produces.contains(&field));
+    found.map_or(hooks::xdp::HOOK.name, |hook| hook.name)
 }
 
 fn fields(meta: &PacketMeta, wanted: impl Fn(&str) -> bool) -> String {
