@@ -1,6 +1,7 @@
 //! What pktmeta costs: `cargo xtask bench`. README.md says what is measured and how.
 
 mod bpf;
+mod effort;
 mod host;
 mod lab;
 mod output;
@@ -12,12 +13,12 @@ mod sys;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
+use effort::Effort;
 use pktmeta_testkit::sandbox::Sandbox;
 use serde_json::{Value, json};
 use std::{
     os::unix::process::ExitStatusExt,
     process::{Command, ExitCode},
-    time::Duration,
 };
 
 /// Measure what pktmeta costs
@@ -35,17 +36,6 @@ struct Arguments {
     json: bool,
     #[command(flatten)]
     effort: Effort,
-}
-
-/// How much to measure.
-#[derive(Clone, Copy, clap::Args)]
-struct Effort {
-    /// Times to measure each thing
-    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
-    /// Seconds of each kind of traffic in each round
-    #[arg(long, default_value = "0.2", value_parser = seconds)]
-    seconds: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -119,15 +109,6 @@ impl Arguments {
     }
 }
 
-impl Effort {
-    /// The rounds by number, with a line on stderr for each.
-    fn rounds(self, name: &str) -> impl Iterator<Item = u32> {
-        (0..self.rounds).inspect(move |round| {
-            eprintln!("{name}: round {} of {}", round + 1, self.rounds);
-        })
-    }
-}
-
 /// Runs this same command in a sandbox: what it makes goes with it, even if it is killed.
 fn run_in_sandbox() -> anyhow::Result<ExitCode> {
     pktmeta_testkit::root::require().context("start the benchmarks")?;
@@ -145,18 +126,11 @@ fn run_in_sandbox() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number")?;
-    if !(0.01..=60.0).contains(&seconds) {
-        return Err("not between 0.01 and 60".into());
-    }
-    Ok(Duration::from_secs_f64(seconds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use std::time::Duration;
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -1,9 +1,9 @@
 //! Programs under traffic, with the kernel's own count of their time.
 
-use super::{Method, Row};
+use super::row::{Method, Row};
 use crate::{
-    Effort,
     bpf::{Attached, Kind},
+    effort::Effort,
     lab::{Lab, Records},
     samples::Samples,
 };

@@ -1,52 +1,21 @@
 //! Nanoseconds that each BPF program adds.
 
 mod counted;
+mod row;
 mod run;
 
 use crate::{
-    Effort,
+    effort::Effort,
     output::{self, number, spread_cells, table},
     samples::{Samples, Spread},
 };
 use pktmeta_testkit::sandbox::Sandbox;
+use row::Row;
 use serde_json::{Value, json};
 
 /// What every program adds.
 pub(crate) struct Programs {
     rows: Vec<Row>,
-}
-
-/// One program in one situation, beside a program that does nothing.
-struct Row {
-    program: &'static str,
-    case: &'static str,
-    method: Method,
-    /// What is added up: "packet", "connection", ...
-    unit: &'static str,
-    /// How often the program runs for each of these.
-    runs: Samples,
-    /// Of one run.
-    nanoseconds: Samples,
-    /// Of one run of a program that does nothing, measured in the same way.
-    empty: Samples,
-}
-
-/// How a program was measured.
-#[derive(Clone, Copy, PartialEq)]
-enum Method {
-    /// `BPF_PROG_TEST_RUN`, on the same packet again and again.
-    Run,
-    /// `bpf_stats_enabled`, under traffic.
-    Counted,
-}
-
-impl Method {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Run => "PROG_RUN",
-            Self::Counted => "bpf_stats",
-        }
-    }
 }
 
 /// Measures all programs.
@@ -130,22 +99,3 @@ const NOTES: [&str; 3] = [
     "PROG_RUN: the same packet again and again, all caches warm. \"creates\": its metadata is taken",
     "away before each run; \"overwrites\": it has the record of the run before.",
 ];
-
-impl Row {
-    /// Adds a round.
-    fn push(&mut self, nanoseconds: f64, empty: f64, runs: f64) {
-        self.nanoseconds.push(nanoseconds);
-        self.empty.push(empty);
-        self.runs.push(runs);
-    }
-
-    /// What a run adds.
-    fn added(&self) -> Samples {
-        self.nanoseconds.minus(&self.empty)
-    }
-
-    /// What all runs for one packet, connection, ... add together.
-    fn added_for_unit(&self) -> Samples {
-        self.added().against(&self.runs, |added, runs| added * runs)
-    }
-}

@@ -1,9 +1,9 @@
 //! Programs that `BPF_PROG_TEST_RUN` can run: XDP with metadata, TC without.
 
-use super::{Method, Row};
+use super::row::{Method, Row};
 use crate::{
-    Effort,
     bpf::{self, Kind, RAW_STRUCT_SIZE, WithoutMetadata},
+    effort::Effort,
     lab::{PAYLOAD, SCHEMA, TENANT, take_turns},
     samples::Samples,
 };

@@ -5,8 +5,8 @@ use super::{
     subjects::{Hook, Subject},
 };
 use crate::{
-    Effort,
     bpf::{Attached, Kind},
+    effort::Effort,
     lab::{PAYLOAD, take_turns},
     samples::Samples,
 };

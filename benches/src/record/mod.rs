@@ -8,7 +8,7 @@ mod sizes;
 mod subjects;
 
 use crate::{
-    Effort,
+    effort::Effort,
     output::{self, number, spread_cells, table},
     samples::Samples,
 };

@@ -1,16 +1,17 @@
 //! What applications see: datagrams and connections per second, what a record costs them, and
 //! memory.
 
+mod goal;
 mod memory;
 mod observe;
 mod rates;
 mod reads;
 
 use crate::{
-    Effort,
+    effort::Effort,
     output::{self, table},
-    samples::Samples,
 };
+use goal::Goal;
 use pktmeta_testkit::sandbox::Sandbox;
 use serde_json::{Value, json};
 
@@ -66,34 +67,5 @@ impl Sockets {
 
     fn goals(&self) -> impl Iterator<Item = Goal> {
         self.rates.goals().into_iter().chain(self.reads.goals())
-    }
-}
-
-/// A ratio, and what it should be.
-struct Goal {
-    what: &'static str,
-    ratio: Samples,
-    wanted: Wanted,
-}
-
-enum Wanted {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Goal {
-    fn text(&self) -> String {
-        match self.wanted {
-            Wanted::AtLeast(least) => format!("{}, at least {least}", self.what),
-            Wanted::AtMost(most) => format!("{}, at most {most}", self.what),
-        }
-    }
-
-    fn is_met(&self) -> bool {
-        let ratio = self.ratio.spread().median;
-        match self.wanted {
-            Wanted::AtLeast(least) => ratio >= least,
-            Wanted::AtMost(most) => ratio <= most,
-        }
     }
 }

@@ -1,9 +1,12 @@
 //! Datagrams and connections per second, with and without the datapath.
 
-use super::{Goal, Wanted, observe::Observer};
+use super::{
+    goal::{Goal, Wanted},
+    observe::Observer,
+};
 use crate::{
-    Effort,
     bpf::{self, Kind},
+    effort::Effort,
     lab::{Lab, Records, calls, take_turns},
     output::{self, number, spread_cells, table},
     samples::Samples,

@@ -1,8 +1,8 @@
 //! What it costs an application to get at a record.
 
-use super::{Goal, Wanted};
+use super::goal::{Goal, Wanted};
 use crate::{
-    Effort,
+    effort::Effort,
     lab::{BURST, Lab, Records, Ring, TENANT, ask, calls, take_turns},
     output::{self, number, spread_cells, table},
     samples::Samples,

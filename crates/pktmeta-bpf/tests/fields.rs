@@ -8,7 +8,7 @@ mod harness;
 mod model;
 
 use harness::{
-    FALLBACK, Field, Hook, Programs, area, area_of, clangs, compile, load, open, registry,
+    FALLBACK, Field, Hook, Programs, area, area_of, clangs, compile, load, open, registry, tag,
 };
 use pktmeta_bpf::ProgramStats;
 use pktmeta_core::{
@@ -592,11 +592,6 @@ fn every_accessor_stays_within_its_instruction_budget() {
 fn writable() -> impl Iterator<Item = Field> {
     let fields = Field::all().into_iter();
     fields.filter(|field| field.info.is_some_and(|info| info.policy.writers.tc))
-}
-
-#[track_caller]
-fn tag(field: Field) -> Tag {
-    field.info.unwrap().tag()
 }
 
 /// The area of a record without fields.

@@ -21,6 +21,7 @@
 
 mod carrier;
 pub mod engine;
+pub mod generator;
 mod harness;
 mod input;
 #[path = "../../pktmeta-core/vectors/mod.rs"]

@@ -1,7 +1,7 @@
 //! Every harness for a moment, always on the same inputs.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use pktmeta_fuzz::engine::{self, Generator};
+use pktmeta_fuzz::{engine, generator::Generator};
 
 #[test]
 fn both_codecs_find_the_same_in_any_bytes() {

@@ -9,7 +9,7 @@ mod tree;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-use super::Score;
+use super::score::Score;
 use crate::error::{Error, Result};
 use table::{Mutant, Table};
 use tree::{Outcome, Tree};

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use super::Score;
+use super::score::Score;
 use super::survivors::Survivors;
 use crate::error::{Error, Result};
 use crate::tool;

@@ -3,7 +3,7 @@
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use pktmeta_bpf::{Object, ObjectOptions};
 use pktmeta_core::{
-    FieldInfo, Record, Registry,
+    FieldInfo, Record, Registry, Tag,
     schema::Schema,
     seal::{self, Secret},
 };
@@ -73,6 +73,12 @@ pub(crate) fn compile(clang: &OsString, source: &str, arguments: &[&str]) -> Vec
     let elf = std::fs::read(&object).unwrap();
     std::fs::remove_file(&object).unwrap();
     elf
+}
+
+/// The tag of a field that is in the schema.
+#[track_caller]
+pub(crate) fn tag(field: Field) -> Tag {
+    field.info.unwrap().tag()
 }
 
 /// Loads an object with the fields of `fields.toml`.

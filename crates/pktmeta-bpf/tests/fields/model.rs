@@ -1,9 +1,6 @@
 //! What the accessors have to do, by means of the Rust codec.
 
-use super::{
-    harness::{Answer, Field, Hook, Operation, Programs, area, registry, secret},
-    tag,
-};
+use super::harness::{Answer, Field, Hook, Operation, Programs, area, registry, secret, tag};
 use pktmeta_core::{Record, registry::Layout, seal};
 
 /// Runs random operations on random records, in the kernel and here, and compares after each.

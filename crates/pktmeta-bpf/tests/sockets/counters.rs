@@ -3,7 +3,7 @@
 use crate::{
     lab::{Lab, client_address, set_option},
     options::{Host, get, get_at, set, set_at},
-    udp::{message::Message, passing_xdp},
+    udp::{foreign::passing_xdp, message::Message},
 };
 use libc::{EINVAL, ENODATA, ENOPROTOOPT, EPERM};
 use pktmeta::{Record, UdpMeta};

@@ -3,7 +3,7 @@
 use crate::{
     lab::{LIMIT, Lab, hide_the_ring, set_option},
     tally::{Payload, Random, Tally},
-    udp::{assert_same, message::Message},
+    udp::{message::Message, sending::assert_same},
 };
 use pktmeta::{Batch, Carrier, TcpMeta, UdpMeta};
 use pktmeta_testkit::{

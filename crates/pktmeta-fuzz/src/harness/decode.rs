@@ -1,9 +1,9 @@
 //! Any bytes: both codecs find the same in them.
 
-use super::{Harness, carrier_seed};
+use super::{seeds::carrier_seed, target::Harness};
 use crate::{
     carrier::{Carrier, Found},
-    engine::Generator,
+    generator::Generator,
     input::Input,
     vectors,
 };

@@ -4,22 +4,12 @@ mod decode;
 mod operations;
 mod registry;
 mod schema;
+mod seeds;
+mod target;
 mod value;
 
 pub use decode::decodes_per_second;
-
-/// A function of bytes that panics if something is wrong.
-#[derive(Clone, Copy, Debug)]
-pub struct Harness {
-    /// What the command line calls it.
-    pub name: &'static str,
-    /// What it says, if it ends.
-    pub about: &'static str,
-    /// Runs it.
-    pub run: fn(&[u8]),
-    /// Inputs to start from.
-    pub seeds: fn() -> Vec<Vec<u8>>,
-}
+pub use target::Harness;
 
 /// All of them.
 pub const HARNESSES: [Harness; 5] = [
@@ -28,19 +18,4 @@ pub const HARNESSES: [Harness; 5] = [
     value::HARNESS,
     schema::HARNESS,
     registry::HARNESS,
-];
-
-/// Input of [`crate::input::Input::carrier`] for these bytes.
-fn carrier_seed(bytes: &[u8]) -> Vec<u8> {
-    [&[0x01, bytes.len() as u8], bytes].concat()
-}
-
-/// The golden vectors of `docs/abi.md`.
-const GOLDEN: [&[u8]; 5] = [
-    b"PM\x10\x04",
-    b"PM\x10\x10\x86\x07\0\0\0\x07\x01\x01\x08\x02\xaa\xbb",
-    b"PM\x10\x10\x80\0\0\0\0\x07\x01\x01\x08\x02\xaa\xbb",
-    b"PM\x10\x0b\x07\x01\x01\x08\x02\xaa\xbb",
-    b"PM\x10\x26\x01\0\x42\x02\x01\xc3\xfe\xff\xff\xff\xff\xff\xff\xff\
-      \x3f\x12\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x01\0\x35",
 ];

@@ -1,6 +1,10 @@
 //! Any sequence of operations on any bytes: both codecs make the same of them.
 
-use super::{GOLDEN, Harness, carrier_seed, decode};
+use super::{
+    decode,
+    seeds::{GOLDEN, carrier_seed},
+    target::Harness,
+};
 use crate::{
     carrier::{Carrier, Found},
     input::Input,

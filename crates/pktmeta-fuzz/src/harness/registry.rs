@@ -1,6 +1,9 @@
 //! Any bytes as a host's registry, and any record read by it.
 
-use super::{GOLDEN, Harness, carrier_seed};
+use super::{
+    seeds::{GOLDEN, carrier_seed},
+    target::Harness,
+};
 use crate::{carrier::Carrier, input::Input};
 use pktmeta_core::{
     Field, FieldInfo, FieldName, Kind, Record, Registry, TlvType,

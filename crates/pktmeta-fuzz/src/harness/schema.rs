@@ -1,6 +1,6 @@
 //! Any text as a schema, and as what people write for records.
 
-use super::{GOLDEN, Harness};
+use super::{seeds::GOLDEN, target::Harness};
 use crate::input::Input;
 use pktmeta_core::{
     Record, Registry, builtin,

@@ -1,6 +1,6 @@
 //! Any bytes as the value of any kind of field.
 
-use super::Harness;
+use super::target::Harness;
 use crate::input::Input;
 use pktmeta_core::{FieldType, Kind, MacAddr, Record, Timestamp, TlvType, Value, VarBytes};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

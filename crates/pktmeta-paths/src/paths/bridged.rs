@@ -1,6 +1,6 @@
 //! Through a bridge of the host to a socket of the receiver.
 
-use super::Route;
+use super::route::Route;
 use crate::world::{FAR, NEAR, World, Xdp};
 use anyhow::Result;
 use libbpf_sys::{BPF_TCX_EGRESS, BPF_TCX_INGRESS};

@@ -1,6 +1,6 @@
 //! Records of somebody's choice, where the kernel then looks for ours.
 
-use super::{Origin, Route};
+use super::route::{Origin, Route};
 use crate::{
     forger::{Forger, Outer, Tunnel},
     kernel::{Action, Label},

@@ -1,6 +1,6 @@
 //! To a socket of the host on which packets come in.
 
-use super::{Route, host};
+use super::route::{Route, host};
 use crate::world::{FAR, Pair, World, Xdp};
 use anyhow::Result;
 use libbpf_sys::{BPF_TCX_EGRESS, BPF_TCX_INGRESS};

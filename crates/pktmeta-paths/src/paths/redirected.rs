@@ -1,6 +1,9 @@
 //! Past the host's routing, by the helpers that redirect.
 
-use super::{Route, host as to_host, routed};
+use super::{
+    route::{Route, host as to_host},
+    routed,
+};
 use crate::{
     kernel::Action,
     world::{FAR, World, Xdp, mac_text},

@@ -1,6 +1,6 @@
 //! Through the host's routing to a socket of the receiver.
 
-use super::Route;
+use super::route::Route;
 use crate::{
     kernel::Again,
     world::{FAR, NEAR, NOBODY, Pair, V4, V6, World, Xdp, address},

@@ -1,6 +1,6 @@
 //! Into a tunnel and out of it.
 
-use super::{Route, routed};
+use super::{route::Route, routed};
 use crate::world::{FAR, NEAR, V4, World, address, mac_text};
 use anyhow::Result;
 use libbpf_sys::{BPF_TCX_EGRESS, BPF_TCX_INGRESS};

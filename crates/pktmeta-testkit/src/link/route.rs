@@ -9,7 +9,7 @@ use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, State};
 use rtnetlink::packet_route::neighbour::NeighbourState;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
-use super::Mac;
+use super::mac::Mac;
 use crate::Result;
 use crate::error::{Context, Error};
 use crate::netns::Netns;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::{Link, VethPair};
+use super::device::{Link, VethPair};
 use crate::Result;
 use crate::netns::Netns;
 

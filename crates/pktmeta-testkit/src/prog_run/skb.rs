@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use super::call::Call;
-use super::check_packet;
+use super::input::check_packet;
 use crate::Result;
 
 /// By how much a program can make a packet longer.

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use super::call::Call;
-use super::{check_metadata, check_packet};
+use super::input::{check_metadata, check_packet};
 use crate::Result;
 use crate::error::Error;
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::BPFFS;
+use super::inside::BPFFS;
 use crate::error::{Context, Error};
 use crate::{Result, sys};
 

@@ -4,9 +4,9 @@ use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use super::SANDBOX_ENV;
 use super::cgroup::Cgroup;
 use super::child::Entry;
+use super::inside::SANDBOX_ENV;
 use super::interrupt::HoldBack;
 use crate::error::Context;
 use crate::{Result, root, sys};

@@ -9,8 +9,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::command::Sandbox;
 use super::supervise::{self, Ending};
-use super::{Sandbox, interrupt};
+use super::{inside::SANDBOX_ENV, interrupt};
 use crate::error::{Context, Error};
 use crate::{Result, root, sys};
 
@@ -20,7 +21,7 @@ const TEST_ENV: &str = "PKTMETA_SANDBOX_TEST";
 /// Enough for a test that loads programs and waits for packets, on a slow machine.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(120);
 
-/// Runs the body of a `#[test]` in a [sandbox](self::Sandbox) of its own, within 120 seconds.
+/// Runs the body of a `#[test]` in a [sandbox](Sandbox) of its own, within 120 seconds.
 ///
 /// The test binary is started again, for this one test, inside [`Sandbox::run`], and the closure
 /// runs there. The call has to be in the test function itself, because the path of the test is
@@ -71,7 +72,7 @@ fn run_here(assignment: &Assignment, test: impl FnOnce(&Sandbox)) {
     let Some(sandbox) = Sandbox::current() else {
         panic!(
             "{TEST_ENV} is set but {} is not: set neither by hand",
-            super::SANDBOX_ENV
+            SANDBOX_ENV
         );
     };
     assignment.report(STARTED);

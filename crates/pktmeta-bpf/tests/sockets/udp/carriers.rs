@@ -1,10 +1,10 @@
 //! Where tickets stand, and that applications can use the rest as ever.
 
 use super::{
-    assert_not_enabled,
+    foreign::{descriptor, instruction, program},
     message::{Message, SO_RCVMARK, SO_RCVPRIORITY},
     ring::{self, Slot},
-    send,
+    sending::{assert_not_enabled, send},
 };
 use crate::{
     bpf,
@@ -18,10 +18,9 @@ use pktmeta_testkit::{
     sandbox::{Sandbox, in_sandbox},
 };
 use std::{
-    ffi::CStr,
-    fs, io,
+    fs,
     net::UdpSocket,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd},
     ptr,
     time::{Duration, SystemTime},
 };
@@ -429,49 +428,4 @@ fn mark_packets(lab: &Lab) -> OwnedFd {
             libbpf_sys::bpf_link_create(program.as_raw_fd(), ifindex, attach, ptr::null())
         })
     })
-}
-
-/// Loads a program of somebody else's that ends with this result.
-pub(super) fn program(
-    kind: libbpf_sys::bpf_prog_type,
-    name: &CStr,
-    instructions: &[libbpf_sys::bpf_insn],
-    result: i32,
-) -> OwnedFd {
-    let end = [
-        libbpf_sys::bpf_insn {
-            imm: result,
-            ..instruction(libbpf_sys::BPF_ALU64 | libbpf_sys::BPF_MOV, 0)
-        },
-        instruction(libbpf_sys::BPF_JMP | libbpf_sys::BPF_EXIT, 0),
-    ];
-    let program = [instructions, &end].concat();
-    // SAFETY: the instructions and strings outlive the call; no options are passed.
-    descriptor(unsafe {
-        libbpf_sys::bpf_prog_load(
-            kind,
-            name.as_ptr(),
-            c"GPL".as_ptr(),
-            program.as_ptr(),
-            program.len() as _,
-            ptr::null_mut(),
-        )
-    })
-}
-
-/// An instruction without the rest of its operands.
-fn instruction(code: u32, destination: u8) -> libbpf_sys::bpf_insn {
-    let mut instruction = libbpf_sys::bpf_insn {
-        code: code as u8,
-        ..Default::default()
-    };
-    instruction.set_dst_reg(destination);
-    instruction
-}
-
-#[track_caller]
-fn descriptor(result: i32) -> OwnedFd {
-    assert!(result >= 0, "{}", io::Error::last_os_error());
-    // SAFETY: the kernel just made this descriptor for us.
-    unsafe { OwnedFd::from_raw_fd(result) }
 }

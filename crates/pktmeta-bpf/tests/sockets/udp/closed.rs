@@ -1,6 +1,6 @@
 //! What is left of sockets that were closed.
 
-use super::send;
+use super::sending::send;
 use crate::{
     lab::{Lab, TRACE, assert_labelled},
     options::set_at,

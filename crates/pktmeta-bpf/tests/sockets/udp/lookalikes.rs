@@ -1,7 +1,7 @@
 //! What looks like a record in front of a packet, and is none. Frames that another XDP program passed
 //! with its own metadata are met by our hooks at TC and in the cgroup.
 
-use super::message::Message;
+use super::{foreign::passing_xdp, message::Message};
 use crate::{
     lab::{Lab, assert_labelled},
     options::get_at,
@@ -127,7 +127,7 @@ impl Host {
             secret: registry.secret().unwrap(),
             record,
             server,
-            passes: super::passing_xdp(),
+            passes: passing_xdp(),
         }
     }
 

@@ -1,6 +1,10 @@
 //! Several sockets, and several owners of one.
 
-use super::{assert_not_enabled, assert_same, group::Group, message::Message, send};
+use super::{
+    group::Group,
+    message::Message,
+    sending::{assert_not_enabled, assert_same, send},
+};
 use crate::lab::{Lab, assert_labelled, in_child};
 use pktmeta::{Carrier, Error, Received, UdpMeta, builtin};
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};

@@ -1,6 +1,6 @@
 //! What applications read of the ring that they have in their memory.
 
-use super::{message::Message, ring, send};
+use super::{message::Message, ring, sending::send};
 use crate::{
     lab::{Lab, assert_labelled},
     options::{get, get_at, set},

@@ -1,6 +1,9 @@
 //! One socket, every way to receive.
 
-use super::{assert_not_enabled, assert_same, message::Message, send};
+use super::{
+    message::Message,
+    sending::{assert_not_enabled, assert_same, send},
+};
 use crate::lab::{Lab, assert_labelled};
 use pktmeta::{Batch, Received, UdpMeta, builtin};
 use pktmeta_testkit::{link::IpVersion, sandbox::in_sandbox};

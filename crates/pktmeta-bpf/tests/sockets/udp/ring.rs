@@ -1,6 +1,6 @@
 //! The rings that applications map: whose they are, and what stands in them.
 
-use super::message::Message;
+use super::{message::Message, sending::send};
 use crate::lab::{LIMIT, Lab, assert_labelled, get_option, in_child};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use pktmeta::UdpMeta;
@@ -143,7 +143,7 @@ fn a_slot_has_the_ticket_the_socket_and_the_record_that_its_reader_is_told() {
             let server = lab.udp_server(version);
             server.enable_packet_meta().unwrap();
             for tenant in Lab::TENANTS {
-                super::send(&lab, &server, tenant, b"hello");
+                send(&lab, &server, tenant, b"hello");
                 let message = Message::receive(&server, 16, 0);
                 let meta = server.control_meta(&message.control).unwrap();
                 assert_labelled(&meta, tenant);
@@ -176,7 +176,7 @@ fn tickets_go_on_when_their_numbers_are_used_up() {
             server.enable_packet_meta().unwrap();
             let mut tickets = BTreeSet::new();
             for tenant in Lab::TENANTS.cycle().take(100) {
-                super::send(&lab, &server, tenant, b"hello");
+                send(&lab, &server, tenant, b"hello");
                 let message = Message::receive(&server, 16, 0);
                 let ticket = message.number(libc::SOL_SOCKET, libc::SO_MARK).unwrap();
                 assert!(ticket >= 64, "{ticket} says that there is no record");

@@ -3,7 +3,7 @@
 use super::{
     message::Message,
     ring::{Slot, open, ring_of},
-    send,
+    sending::send,
 };
 use crate::{
     lab::{Lab, get_option, set_option},

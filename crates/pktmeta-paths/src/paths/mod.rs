@@ -4,16 +4,14 @@ mod bridged;
 mod forged;
 mod local;
 mod redirected;
+mod route;
 mod routed;
 mod tunnelled;
 
-use crate::{
-    forger::Forger,
-    kernel::{CELLS, Cell},
-    world::{FAR, V4, V6, Version, World, address},
-};
+pub(crate) use route::{Origin, Route};
+
+use crate::{kernel::CELLS, world::World};
 use anyhow::Result;
-use std::net::IpAddr;
 
 /// A way from the sender to a socket.
 pub(crate) struct Path {
@@ -69,52 +67,4 @@ const _: () = assert!(PATHS.len() <= CELLS);
 
 const fn path(name: &'static str, build: fn(&mut World) -> Result<Route>) -> Path {
     Path { name, build }
-}
-
-/// Where the packets of a path are sent to, and what is done with them.
-pub(crate) struct Route {
-    pub(crate) to: Vec<IpAddr>,
-    pub(crate) cell: Cell,
-    /// Packets are sent from here, or by whom they are made.
-    pub(crate) from: Origin,
-    /// Connections can be made over it.
-    pub(crate) tcp: bool,
-}
-
-pub(crate) enum Origin {
-    Sender,
-    Forger(Forger),
-}
-
-impl Route {
-    /// From the sender's sockets to addresses of a link's end.
-    fn to(number: u8, end: u8) -> Self {
-        Self::to_addresses(VERSIONS.map(|version| address(number, version, end)).into())
-    }
-
-    fn to_addresses(to: Vec<IpAddr>) -> Self {
-        Self {
-            to,
-            cell: Cell::default(),
-            from: Origin::Sender,
-            tcp: true,
-        }
-    }
-
-    fn doing(mut self, change: impl FnOnce(&mut Cell)) -> Self {
-        change(&mut self.cell);
-        self
-    }
-
-    fn datagrams_only(mut self) -> Self {
-        self.tcp = false;
-        self
-    }
-}
-
-const VERSIONS: [Version; 2] = [V4, V6];
-
-/// The host's own addresses on the first link.
-fn host() -> Route {
-    Route::to(0, FAR)
 }

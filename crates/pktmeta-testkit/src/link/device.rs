@@ -1,26 +1,15 @@
-//! Virtual Ethernet links between network namespaces.
-//!
-//! [`TwoHosts`] is the topology that most tests want; [`VethPair`] and [`Link`] are what it is
-//! built of. Devices disappear with their namespaces, so nothing here needs to be undone.
-//!
-//! Needs `CAP_NET_ADMIN` in both namespaces. All calls block.
-
-mod route;
-mod two_hosts;
+//! Devices: veth pairs and their ends.
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use two_hosts::{IpVersion, TwoHosts};
-
+use super::mac::Mac;
+use super::route;
 use crate::Result;
 use crate::error::Error;
 use crate::netns::Netns;
-
-/// An Ethernet address.
-pub type Mac = [u8; 6];
 
 /// One end of a veth pair, in its namespace.
 #[derive(Debug, Clone)]

@@ -1,0 +1,4 @@
+//! Addresses of devices.
+
+/// An Ethernet address.
+pub type Mac = [u8; 6];
