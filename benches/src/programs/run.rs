@@ -248,9 +248,9 @@ fn registry() -> anyhow::Result<Registry> {
     let mut registry = Registry::new();
     for (file, text) in [("builtin.toml", builtin::SCHEMA), ("bench.toml", SCHEMA)] {
         for field in Schema::parse(file, text)?.fields() {
-            registry.register(&field.wanted).map_err(|error| {
-                anyhow::anyhow!("register the fields: {}", error.describe(&field.wanted))
-            })?;
+            registry
+                .register(&field.wanted)
+                .context("register the fields")?;
         }
     }
     Ok(registry.with_secret(SECRET))

@@ -1,6 +1,6 @@
 //! The BPF programs of the alternatives, and what they consist of.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use pktmeta::{Record, Registry};
 use pktmeta_bpf::{Object, ObjectOptions};
@@ -168,10 +168,9 @@ fn registry(fields: &[FieldSpec]) -> anyhow::Result<Registry> {
     }
     let mut registry = Registry::new();
     for field in Schema::parse("record.toml", &text)?.fields() {
-        let registered = registry.register(&field.wanted);
-        if let Err(error) = registered {
-            bail!("register the fields: {}", error.describe(&field.wanted));
-        }
+        registry
+            .register(&field.wanted)
+            .context("register the fields")?;
     }
     Ok(registry.with_secret(SECRET))
 }

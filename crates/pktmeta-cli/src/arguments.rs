@@ -44,7 +44,8 @@ impl Fields {
             return Ok(HostRegistry::new(bpffs).dictionary()?.with(&schemas));
         }
         let registry = Schema::registry(&schemas).map_err(|error| {
-            anyhow!("{error}\n  = `pktmeta check` with these files shows both sides")
+            let remedy = error.remedy();
+            anyhow!("{error}: {remedy}\n  = `pktmeta check` with these files shows both sides")
         })?;
         Ok(Dictionary::new(registry, &schemas))
     }

@@ -1,7 +1,11 @@
 //! Why nothing was generated.
 
 use crate::language::Language;
-use pktmeta_core::{FieldName, registry::Wanted};
+use pktmeta_core::{
+    FieldName,
+    registry::{RegisterError, Wanted},
+    schema::SchemaError,
+};
 use std::fmt;
 
 /// Why nothing was generated, and what to do.
@@ -10,8 +14,12 @@ use std::fmt;
 pub enum Error {
     /// Two of the schemas have the same owner, so that their files would have the same name.
     OwnerTwice(FieldName),
-    /// The fields cannot be on one host together: why, and what to do.
-    Registry(String),
+    /// The fields cannot be on one host together.
+    Registry(RegisterError),
+    /// The schema of the built-in fields does not parse.
+    Builtin(SchemaError),
+    /// This version generates nothing for fields of that kind.
+    Kind(Wanted),
     /// Two things would have the same name.
     Collision {
         /// Where.
@@ -35,7 +43,17 @@ impl fmt::Display for Error {
                 "two of the schemas are of owner {owner}, whose files would have the same name\n  \
                  = put the fields of {owner} into one schema file"
             ),
-            Self::Registry(why) => write!(f, "number the fields of the schemas: {why}"),
+            Self::Registry(error) => write!(
+                f,
+                "number the fields of the schemas: {error}: {}",
+                error.remedy()
+            ),
+            Self::Builtin(error) => error.fmt(f),
+            Self::Kind(Wanted { name, kind, .. }) => write!(
+                f,
+                "generate code for {name}: this version does not know {kind}\n  \
+                 = use a newer `pktmeta gen`, or another type"
+            ),
             Self::Collision {
                 language,
                 identifier,
@@ -58,4 +76,24 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Registry(error) => Some(error),
+            Self::Builtin(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<RegisterError> for Error {
+    fn from(error: RegisterError) -> Self {
+        Self::Registry(error)
+    }
+}
+
+impl From<SchemaError> for Error {
+    fn from(error: SchemaError) -> Self {
+        Self::Builtin(error)
+    }
+}

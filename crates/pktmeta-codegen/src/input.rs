@@ -1,6 +1,6 @@
 //! Schemas that source text is made of.
 
-use crate::error::Error;
+use crate::{error::Error, kinds};
 use pktmeta_core::{Registry, schema::Schema};
 use std::collections::BTreeSet;
 
@@ -24,9 +24,12 @@ impl Input {
         if let Some(twice) = schemas.iter().find(|schema| !owners.insert(schema.owner())) {
             return Err(Error::OwnerTwice(twice.owner()));
         }
-        let registry = Schema::registry(&schemas).map_err(Error::Registry)?;
-        let builtin = Schema::parse("builtin.toml", pktmeta_core::builtin::SCHEMA)
-            .map_err(|error| Error::Registry(error.to_string()))?;
+        let mut fields = schemas.iter().flat_map(Schema::fields);
+        if let Some(field) = fields.find(|field| kinds::row(field.wanted.kind).is_none()) {
+            return Err(Error::Kind(field.wanted));
+        }
+        let registry = Schema::registry(&schemas)?;
+        let builtin = Schema::parse("builtin.toml", pktmeta_core::builtin::SCHEMA)?;
         Ok(Self {
             schemas,
             builtin,

@@ -24,6 +24,7 @@ mod error;
 mod file;
 mod input;
 mod json_schema;
+mod kinds;
 mod lang;
 mod language;
 mod reference;

@@ -157,7 +157,7 @@ pub fn constants() -> Vec<(&'static str, i64)> {
         set(&mut policy);
         i64::from(policy.bits())
     };
-    vec![
+    let mut constants = vec![
         ("SOL_PKTMETA", SOL_PKTMETA.into()),
         ("SOL_PKTMETA_DGRAM", SOL_PKTMETA_DGRAM.into()),
         ("SOL_PKTMETA_DGRAM_FIELDS", SOL_PKTMETA_DGRAM_FIELDS.into()),
@@ -207,28 +207,15 @@ pub fn constants() -> Vec<(&'static str, i64)> {
         ("PKTMETA_RECORD_MAX", Record::CAPACITY as i64),
         ("PKTMETA_VALUE_MAX", Kind::BYTES_MAX.into()),
         ("PKTMETA_TAG_TYPE", TlvType::MAX.into()),
-        (
-            "PKTMETA_KIND_UNSIGNED",
-            Kind::Unsigned { size: 1 }.code().into(),
-        ),
-        ("PKTMETA_KIND_BOOL", Kind::Bool.code().into()),
-        ("PKTMETA_KIND_IPV4", Kind::Ipv4.code().into()),
-        ("PKTMETA_KIND_IPV6", Kind::Ipv6.code().into()),
-        ("PKTMETA_KIND_MAC", Kind::Mac.code().into()),
-        ("PKTMETA_KIND_BYTES", Kind::Bytes { size: 1 }.code().into()),
-        (
-            "PKTMETA_KIND_SIGNED",
-            Kind::Signed { size: 1 }.code().into(),
-        ),
-        ("PKTMETA_KIND_ENUM", Kind::Enum { size: 1 }.code().into()),
-        ("PKTMETA_KIND_BITS", Kind::Bits { size: 1 }.code().into()),
-        ("PKTMETA_KIND_TIMESTAMP", Kind::Timestamp.code().into()),
-        ("PKTMETA_KIND_SOCKET", Kind::Socket.code().into()),
-        (
-            "PKTMETA_KIND_VARIABLE",
-            Kind::Variable { max: 1 }.code().into(),
-        ),
-        ("PKTMETA_KIND_FLAG", Kind::Flag.code().into()),
+    ];
+    let mut kinds: Vec<_> = Kind::constants().collect();
+    kinds.sort_by_key(|(_, code)| *code);
+    constants.extend(
+        kinds
+            .into_iter()
+            .map(|(name, code)| (name, i64::from(code))),
+    );
+    constants.extend([
         ("PKTMETA_POLICY_HOT", policy(|policy| policy.hot = true)),
         ("PKTMETA_POLICY_WIRE", policy(|policy| policy.wire = true)),
         (
@@ -264,7 +251,8 @@ pub fn constants() -> Vec<(&'static str, i64)> {
             "PKTMETA_POLICY_RETIRED",
             policy(|policy| policy.retired = true),
         ),
-    ]
+    ]);
+    constants
 }
 
 /// `PKTMETA_INFO`: what an application needs to know of the datapath, little-endian integers.

@@ -20,8 +20,8 @@ use core::fmt;
 /// const ZONE: Field<u8> = Field::new("zone");
 /// # let mut registry = Registry::new();
 /// # for (name, kind) in [("tenant", "u32"), ("zone", "u8")] {
-/// #     let name = FieldName::parse(name).ok_or("name")?;
-/// #     let kind = Kind::parse(kind).ok_or("kind")?;
+/// #     let name: FieldName = name.parse()?;
+/// #     let kind: Kind = kind.parse()?;
 /// #     registry.register(&Wanted { name, owner: name, kind, policy: Policy::default() })?;
 /// # }
 /// let zone = Some(3);
@@ -220,11 +220,11 @@ mod tests {
     fn registry() -> Registry {
         let mut registry = Registry::new();
         for (name, kind) in [("tenant", "u32"), ("zone", "u8"), ("blob", "bytes[64]")] {
-            let name = FieldName::parse(name).unwrap();
+            let name: FieldName = name.parse().unwrap();
             let wanted = Wanted {
                 name,
                 owner: name,
-                kind: Kind::parse(kind).unwrap(),
+                kind: kind.parse().unwrap(),
                 policy: Policy::default(),
             };
             registry.register(&wanted).unwrap();
@@ -261,7 +261,7 @@ mod tests {
         assert!(message.contains("u64 in this program and u32 on this host"));
         let mut full = Registry::new();
         for name in ["a", "b", "c", "d"] {
-            let name = FieldName::parse(name).unwrap();
+            let name: FieldName = name.parse().unwrap();
             let wanted = Wanted {
                 name,
                 owner: name,

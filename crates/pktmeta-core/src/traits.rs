@@ -17,7 +17,7 @@ use core::fmt;
 /// # use pktmeta_core::{Record, Registry, FieldName, Kind, registry::{Policy, Wanted}};
 /// use pktmeta_core::traits::{TraitError, Traits};
 /// # let mut registry = Registry::new();
-/// # let name = FieldName::parse("trait_7").ok_or("name")?;
+/// # let name: FieldName = "trait_7".parse()?;
 /// # registry.register(&Wanted {
 /// #     name, owner: name, kind: Kind::Variable { max: 16 }, policy: Policy::default(),
 /// # })?;
@@ -155,7 +155,7 @@ mod tests {
     fn registry() -> Registry {
         let mut registry = Registry::new();
         for key in [0, 63] {
-            let name = FieldName::parse(&alloc::format!("trait_{key}")).unwrap();
+            let name: FieldName = alloc::format!("trait_{key}").parse().unwrap();
             let wanted = Wanted {
                 name,
                 owner: name,

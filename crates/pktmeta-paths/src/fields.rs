@@ -77,7 +77,8 @@ fn choose(random: &mut Random, bytes: usize, exactly: bool) -> Option<Vec<usize>
 
 fn kind_of(number: usize) -> Kind {
     let (name, kind) = POOL[number];
-    Kind::parse(kind).unwrap_or_else(|| panic!("{name} has no type of a schema: {kind}"))
+    kind.parse()
+        .unwrap_or_else(|error| panic!("{name} has no type of a schema, {kind}: {error}"))
 }
 
 /// The fields of the pool that a registry has, with their numbers in the pool.

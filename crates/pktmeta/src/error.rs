@@ -256,7 +256,7 @@ mod tests {
             (Error::NotPermitted { field: None }, "started the datapath"),
             (
                 Error::NotPermitted {
-                    field: FieldName::parse("tenant"),
+                    field: "tenant".parse().ok(),
                 },
                 "set tenant: its schema's `writers` lacks \"app\"",
             ),

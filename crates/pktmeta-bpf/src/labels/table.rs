@@ -182,12 +182,12 @@ fn resolve(label: &Label, dictionary: &Dictionary) -> Result<(TlvType, Vec<u8>),
         );
     }
     let value = dictionary.parse_value(field, &label.value);
-    let value = value.map_err(|wanted| {
+    let value = value.map_err(|error| {
         wrong(format!(
             "{:?} is no value for {}: {}",
             label.value, field.name, field.kind
         ))
-        .remedy(format!("write {wanted}"))
+        .remedy(format!("write {}", error.wanted()))
     })?;
     let bytes = value.encode(field.kind).unwrap_or_default();
     Ok((field.tlv, bytes))

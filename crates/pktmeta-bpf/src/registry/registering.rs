@@ -20,8 +20,7 @@ pub(crate) fn register(
     let mut fields = Vec::new();
     for wanted in wanted {
         fields.push(registry.register(&wanted).map_err(|error| {
-            Error::new("register the schemas' fields", error.describe(&wanted))
-                .remedy(error.remedy())
+            Error::new("register the schemas' fields", error.to_string()).remedy(error.remedy())
         })?);
     }
     let area = registry.layout().area;

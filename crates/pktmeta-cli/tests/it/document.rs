@@ -58,7 +58,7 @@ fn every_type_of_the_document_takes_the_bytes_that_it_says() {
         let names = cells[1].split(", ").map(|name| name.trim_matches('`'));
         for (at, name) in names.enumerate().filter(|(_, name)| !name.contains('N')) {
             let size = sizes[at.min(sizes.len() - 1)];
-            let kind = Kind::parse(name).unwrap();
+            let kind: Kind = name.parse().unwrap();
             assert_eq!(kind.tlv_size().to_string(), size, "{name}");
             seen += 1;
         }

@@ -127,7 +127,7 @@ fn shown<'a>(
         (Value::Socket(address), _) => {
             format!("{} {}", hex(&bytes[..16]), address.port())
         }
-        (Value::Ipv4(_) | Value::Ipv6(_) | Value::Mac(_) | Value::Bytes(_), _) => hex(bytes),
+        _ => hex(bytes),
     };
     (format!("{name} {value}"), Some(bytes))
 }

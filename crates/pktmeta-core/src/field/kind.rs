@@ -1,118 +1,143 @@
-//! The types that fields can have.
+//! The types that fields can have: the one table of them, and what is read from it.
 
-use core::fmt;
-
+use super::Misspelt;
 use crate::record::{Tag, TlvType};
+use alloc::{format, string::String, vec::Vec};
+use core::{fmt, str::FromStr};
 
-/// The type of a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+/// A row: documentation, variant, number in the ABI, name of that in the ABI, and spelling. What a value
+/// is of such a kind is for [`Value`](super::Value) and [`FieldType`](super::FieldType) to say.
+macro_rules! kinds {
+    ($(
+        $(#[$doc:meta])*
+        $kind:ident $({ $(#[$size_doc:meta])* $size:ident })? = $code:literal $constant:literal,
+        $spelling:expr;
+    )*) => {
+        /// The type of a field.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Kind {
+            $($(#[$doc])* $kind $({ $(#[$size_doc])* $size: u8 })?,)*
+        }
+
+        impl Kind {
+            const FAMILIES: &[Family] =
+                &[$(Family { code: $code, constant: $constant, spelling: $spelling }),*];
+
+            /// Bytes of a value, at most.
+            #[must_use]
+            #[inline]
+            pub const fn size(self) -> u8 {
+                match self {
+                    $(Self::$kind $({ $size })? => kinds!(@size $($size)? $spelling),)*
+                }
+            }
+
+            /// The kind's number in a [`crate::FieldInfo`].
+            #[must_use]
+            #[inline]
+            pub const fn code(self) -> u8 {
+                match self {
+                    $(Self::$kind { .. } => $code,)*
+                }
+            }
+
+            /// The kind with this number and size.
+            #[must_use]
+            pub const fn from_code(code: u8, bytes: u8) -> Option<Self> {
+                match code {
+                    $($code if $spelling.admits(bytes) => {
+                        Some(Self::$kind $({ $size: bytes })?)
+                    })*
+                    _ => None,
+                }
+            }
+        }
+    };
+    (@size $size:ident $spelling:expr) => { $size };
+    (@size $spelling:expr) => { const { $spelling.only_size() } };
+}
+
+kinds! {
     /// `flag`: no bytes; a record has it or not.
-    Flag,
+    Flag = 13 "PKTMETA_KIND_FLAG", Spelling::Word("flag", 0);
+
     /// `bool`: one byte, 0 or 1.
-    Bool,
+    Bool = 2 "PKTMETA_KIND_BOOL", Spelling::Word("bool", 1);
+
     /// `u8` to `u128`: unsigned integer.
     Unsigned {
         /// Bytes: 1, 2, 4, 8 or 16.
-        size: u8,
-    },
+        size
+    } = 1 "PKTMETA_KIND_UNSIGNED", Spelling::Bits("u", 16);
+
     /// `i8` to `i128`: signed integer, two's complement.
     Signed {
         /// Bytes: 1, 2, 4, 8 or 16.
-        size: u8,
-    },
+        size
+    } = 7 "PKTMETA_KIND_SIGNED", Spelling::Bits("i", 16);
+
     /// `enum8` to `enum32`: a number that its schema gives names to.
     Enum {
         /// Bytes: 1, 2 or 4.
-        size: u8,
-    },
+        size
+    } = 8 "PKTMETA_KIND_ENUM", Spelling::Bits("enum", 4);
+
     /// `bits8` to `bits64`: a set of bits that its schema gives names to.
     Bits {
         /// Bytes: 1, 2, 4 or 8.
-        size: u8,
-    },
+        size
+    } = 9 "PKTMETA_KIND_BITS", Spelling::Bits("bits", 8);
+
     /// `timestamp`: nanoseconds, 8 bytes; of which clock is for the field's documentation to say.
-    Timestamp,
+    Timestamp = 10 "PKTMETA_KIND_TIMESTAMP", Spelling::Word("timestamp", 8);
+
     /// `ipv4`: IPv4 address, 4 bytes.
-    Ipv4,
+    Ipv4 = 3 "PKTMETA_KIND_IPV4", Spelling::Word("ipv4", 4);
+
     /// `ipv6`: IPv6 address, 16 bytes.
-    Ipv6,
+    Ipv6 = 4 "PKTMETA_KIND_IPV6", Spelling::Word("ipv6", 16);
+
     /// `socket`: IPv6 address, 16 bytes, and port, 2 bytes; an IPv4 address as `::ffff:a.b.c.d`.
-    Socket,
+    Socket = 11 "PKTMETA_KIND_SOCKET", Spelling::Word("socket", 18);
+
     /// `mac`: MAC address, 6 bytes.
-    Mac,
+    Mac = 5 "PKTMETA_KIND_MAC", Spelling::Word("mac", 6);
+
     /// `bytes[N]`: a fixed number of bytes.
     Bytes {
         /// Bytes: 1 to 64.
-        size: u8,
-    },
+        size
+    } = 6 "PKTMETA_KIND_BYTES", Spelling::Bytes("bytes[");
+
     /// `bytes[..N]`: up to a number of bytes.
     Variable {
         /// Most bytes: 1 to 64.
-        max: u8,
-    },
+        max
+    } = 12 "PKTMETA_KIND_VARIABLE", Spelling::Bytes("bytes[..");
 }
 
 impl Kind {
     /// Most bytes of a value.
     pub const BYTES_MAX: u8 = 64;
 
-    /// What a schema may say, for messages.
-    pub const NAMES: &'static str = "flag, bool, u8 to u128, i8 to i128, enum8 to enum32, bits8 to bits64, \
-         timestamp, ipv4, ipv6, socket, mac, bytes[N] or bytes[..N] with N from 1 to 64";
-
-    /// The kind that a schema calls `name`.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        let kind = match name {
-            "flag" => Self::Flag,
-            "bool" => Self::Bool,
-            "timestamp" => Self::Timestamp,
-            "ipv4" => Self::Ipv4,
-            "ipv6" => Self::Ipv6,
-            "socket" => Self::Socket,
-            "mac" => Self::Mac,
-            _ => {
-                let digits = name.find(|c: char| c.is_ascii_digit() || c == '[')?;
-                let (family, size) = name.split_at(digits);
-                match family {
-                    "u" => Self::from_code(Self::UNSIGNED, bits_to_bytes(size)?)?,
-                    "i" => Self::from_code(Self::SIGNED, bits_to_bytes(size)?)?,
-                    "enum" => Self::from_code(Self::ENUM, bits_to_bytes(size)?)?,
-                    "bits" => Self::from_code(Self::BITS, bits_to_bytes(size)?)?,
-                    "bytes" => {
-                        let size = size.strip_prefix('[')?.strip_suffix(']')?;
-                        match size.strip_prefix("..") {
-                            Some(max) => Self::from_code(Self::VARIABLE, decimal(max)?)?,
-                            None => Self::from_code(Self::BYTES, decimal(size)?)?,
-                        }
-                    }
-                    _ => return None,
-                }
-            }
-        };
-        Some(kind)
+    /// Every kind, in each of its sizes.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::FAMILIES.iter().flat_map(|family| {
+            (0..=Self::BYTES_MAX).filter_map(|size| Self::from_code(family.code, size))
+        })
     }
 
-    /// Bytes of a value, at most.
+    /// Each number of a kind, with its name in the ABI.
+    pub fn constants() -> impl Iterator<Item = (&'static str, u8)> {
+        let families = Self::FAMILIES.iter();
+        families.map(|family| (family.constant, family.code))
+    }
+
+    /// The name of [`Kind::code`] in the ABI: `PKTMETA_KIND_BOOL`.
     #[must_use]
-    #[inline]
-    pub const fn size(self) -> u8 {
-        match self {
-            Self::Flag => 0,
-            Self::Bool => 1,
-            Self::Unsigned { size }
-            | Self::Signed { size }
-            | Self::Enum { size }
-            | Self::Bits { size }
-            | Self::Bytes { size }
-            | Self::Variable { max: size } => size,
-            Self::Ipv4 => 4,
-            Self::Mac => 6,
-            Self::Timestamp => 8,
-            Self::Ipv6 => 16,
-            Self::Socket => 18,
-        }
+    pub fn constant(self) -> &'static str {
+        self.family().constant
     }
 
     /// True if values differ in size.
@@ -141,79 +166,97 @@ impl Kind {
         header + self.size() as usize
     }
 
-    /// The kind's number in a [`crate::FieldInfo`].
+    /// What schemas can say, as a phrase.
     #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Unsigned { .. } => Self::UNSIGNED,
-            Self::Bool => 2,
-            Self::Ipv4 => 3,
-            Self::Ipv6 => 4,
-            Self::Mac => 5,
-            Self::Bytes { .. } => Self::BYTES,
-            Self::Signed { .. } => Self::SIGNED,
-            Self::Enum { .. } => Self::ENUM,
-            Self::Bits { .. } => Self::BITS,
-            Self::Timestamp => 10,
-            Self::Socket => 11,
-            Self::Variable { .. } => Self::VARIABLE,
-            Self::Flag => 13,
-        }
+    pub fn names() -> String {
+        let names = Kind::FAMILIES.iter().map(|family| match family.spelling {
+            Spelling::Word(word, _) => word.into(),
+            Spelling::Bits(word, max) => format!("{word}8 to {word}{}", u16::from(max) * 8),
+            Spelling::Bytes(word) => format!("{word}N]"),
+        });
+        let names: Vec<String> = names.collect();
+        let (last, others) = names
+            .split_last()
+            .map_or(("", &[][..]), |(last, others)| (last, others));
+        let max = Kind::BYTES_MAX;
+        format!("{} or {last} with N from 1 to {max}", others.join(", "))
     }
 
-    /// The kind with this number and size.
-    #[must_use]
-    pub const fn from_code(code: u8, size: u8) -> Option<Self> {
-        Some(match (code, size) {
-            (Self::UNSIGNED, 1 | 2 | 4 | 8 | 16) => Self::Unsigned { size },
-            (2, 1) => Self::Bool,
-            (3, 4) => Self::Ipv4,
-            (4, 16) => Self::Ipv6,
-            (5, 6) => Self::Mac,
-            (Self::BYTES, 1..=Self::BYTES_MAX) => Self::Bytes { size },
-            (Self::SIGNED, 1 | 2 | 4 | 8 | 16) => Self::Signed { size },
-            (Self::ENUM, 1 | 2 | 4) => Self::Enum { size },
-            (Self::BITS, 1 | 2 | 4 | 8) => Self::Bits { size },
-            (10, 8) => Self::Timestamp,
-            (11, 18) => Self::Socket,
-            (Self::VARIABLE, 1..=Self::BYTES_MAX) => Self::Variable { max: size },
-            (13, 0) => Self::Flag,
-            _ => return None,
-        })
+    fn family(self) -> &'static Family {
+        let mut families = Self::FAMILIES.iter();
+        let family = families.find(|family| family.code == self.code());
+        family.unwrap_or(&Self::FAMILIES[0]) // never: all are there
     }
-
-    const UNSIGNED: u8 = 1;
-    const BYTES: u8 = 6;
-    const SIGNED: u8 = 7;
-    const ENUM: u8 = 8;
-    const BITS: u8 = 9;
-    const VARIABLE: u8 = 12;
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = u16::from(self.size()) * 8;
-        match self {
-            Self::Flag => f.pad("flag"),
-            Self::Bool => f.pad("bool"),
-            Self::Unsigned { .. } => write!(f, "u{bits}"),
-            Self::Signed { .. } => write!(f, "i{bits}"),
-            Self::Enum { .. } => write!(f, "enum{bits}"),
-            Self::Bits { .. } => write!(f, "bits{bits}"),
-            Self::Timestamp => f.pad("timestamp"),
-            Self::Ipv4 => f.pad("ipv4"),
-            Self::Ipv6 => f.pad("ipv6"),
-            Self::Socket => f.pad("socket"),
-            Self::Mac => f.pad("mac"),
-            Self::Bytes { size } => write!(f, "bytes[{size}]"),
-            Self::Variable { max } => write!(f, "bytes[..{max}]"),
+        let size = self.size();
+        match self.family().spelling {
+            Spelling::Word(word, _) => f.pad(word),
+            Spelling::Bits(word, _) => write!(f, "{word}{}", u16::from(size) * 8),
+            Spelling::Bytes(word) => write!(f, "{word}{size}]"),
         }
     }
 }
 
-fn bits_to_bytes(bits: &str) -> Option<u8> {
-    let bits = decimal(bits)?;
-    (bits % 8 == 0).then_some(bits / 8)
+impl FromStr for Kind {
+    type Err = Misspelt;
+
+    fn from_str(name: &str) -> Result<Self, Misspelt> {
+        let mut families = Self::FAMILIES.iter();
+        let kind = families
+            .find_map(|family| Self::from_code(family.code, family.spelling.size_of(name)?));
+        kind.ok_or_else(|| Misspelt::new(format!("one of {}", Self::names())))
+    }
+}
+
+/// What the kinds of one number have in common.
+struct Family {
+    code: u8,
+    constant: &'static str,
+    spelling: Spelling,
+}
+
+/// What schemas call the kinds of a family, and with it, which sizes there are.
+#[derive(Clone, Copy)]
+enum Spelling {
+    /// A word; values have this size.
+    Word(&'static str, u8),
+    /// A word with the number of bits behind it. Sizes are 1, 2, 4 and so on, up to this one.
+    Bits(&'static str, u8),
+    /// A word with the number of bytes and `]` behind it. Sizes are 1 to [`Kind::BYTES_MAX`].
+    Bytes(&'static str),
+}
+
+impl Spelling {
+    const fn admits(self, size: u8) -> bool {
+        match self {
+            Self::Word(_, only) => size == only,
+            Self::Bits(_, max) => size.is_power_of_two() && size <= max,
+            Self::Bytes(_) => 1 <= size && size <= Kind::BYTES_MAX,
+        }
+    }
+
+    /// The size of a family that has but one.
+    const fn only_size(self) -> u8 {
+        match self {
+            Self::Word(_, size) => size,
+            Self::Bits(..) | Self::Bytes(_) => panic!("a kind of several sizes has a field for it"),
+        }
+    }
+
+    /// The size of the kind with this name; whether there is such a size is not looked at.
+    fn size_of(self, name: &str) -> Option<u8> {
+        match self {
+            Self::Word(word, size) => (name == word).then_some(size),
+            Self::Bits(word, _) => {
+                let bits = decimal(name.strip_prefix(word)?)?;
+                (bits % 8 == 0).then_some(bits / 8)
+            }
+            Self::Bytes(word) => decimal(name.strip_prefix(word)?.strip_suffix(']')?),
+        }
+    }
 }
 
 /// A number as [`Kind`]'s `Display` writes it, so that each kind has one name.
@@ -233,7 +276,7 @@ mod tests {
                      bits16 bits32 bits64 timestamp ipv4 ipv6 socket mac bytes[1] bytes[64] \
                      bytes[..1] bytes[..64]";
         for name in names.split_whitespace() {
-            let kind = Kind::parse(name).unwrap();
+            let kind = name.parse::<Kind>().unwrap();
             assert_eq!(kind.to_string(), name);
             assert_eq!(Kind::from_code(kind.code(), kind.size()), Some(kind));
         }
@@ -257,7 +300,7 @@ mod tests {
             "Bool",
             "é8",
         ] {
-            assert_eq!(Kind::parse(name), None, "{name}");
+            assert!(name.parse::<Kind>().is_err(), "{name}");
         }
     }
 
@@ -266,9 +309,9 @@ mod tests {
         fn no_code_and_no_name_make_it_panic(code: u8, size: u8, name: String) {
             if let Some(kind) = Kind::from_code(code, size) {
                 prop_assert_eq!((kind.code(), kind.size()), (code, size));
-                prop_assert_eq!(Kind::parse(&kind.to_string()), Some(kind));
+                prop_assert_eq!(kind.to_string().parse(), Ok(kind));
             }
-            let _ = Kind::parse(&name);
+            let _ = name.parse::<Kind>();
         }
     }
 }

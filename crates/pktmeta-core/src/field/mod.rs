@@ -1,11 +1,13 @@
 //! Fields: what a value is called and what type it has.
 
 mod kind;
+mod misspelt;
 mod name;
 mod types;
 mod value;
 
 pub use kind::Kind;
+pub use misspelt::Misspelt;
 pub use name::FieldName;
 pub(crate) use name::NameKey;
 pub use types::{MacAddr, Timestamp, VarBytes};

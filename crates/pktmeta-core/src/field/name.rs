@@ -1,6 +1,7 @@
 //! Names of fields and owners.
 
-use core::fmt;
+use super::Misspelt;
+use core::{fmt, str::FromStr};
 
 /// The name of a field or an owner: a C identifier in lower case of at most 27 bytes, so that BPF
 /// source, Rust source and tables can all spell it alike.
@@ -13,13 +14,11 @@ impl FieldName {
     /// Bytes of a name with its terminating NUL.
     pub const CAPACITY: usize = 28;
 
-    /// What a name must be, for messages.
-    pub const RULE: &'static str =
-        "a name is a lower-case letter, then lower-case letters, digits and _, at most 27 in all";
+    /// What a name must be, as a phrase.
+    const RULE: &str =
+        "a lower-case letter, then lower-case letters, digits and _, at most 27 in all";
 
-    /// `name`, if it follows the [rule](Self::RULE).
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
+    fn read(name: &str) -> Option<Self> {
         let [first, rest @ ..] = name.as_bytes() else {
             return None;
         };
@@ -50,7 +49,7 @@ impl FieldName {
     pub fn from_padded(bytes: &[u8]) -> Option<Self> {
         let end = bytes.iter().position(|&byte| byte == 0)?;
         bytes[end..].iter().all(|&byte| byte == 0).then_some(())?;
-        Self::parse(core::str::from_utf8(&bytes[..end]).ok()?)
+        Self::read(core::str::from_utf8(&bytes[..end]).ok()?)
     }
 
     /// The name with its NUL padding.
@@ -67,7 +66,7 @@ impl FieldName {
             .iter()
             .position(|&byte| byte == 0)
             .unwrap_or(Self::CAPACITY);
-        // parse() admits ASCII only.
+        // read() admits ASCII only.
         core::str::from_utf8(&self.bytes[..end]).unwrap_or_default()
     }
 }
@@ -100,6 +99,14 @@ impl NameKey {
     }
 }
 
+impl FromStr for FieldName {
+    type Err = Misspelt;
+
+    fn from_str(name: &str) -> Result<Self, Misspelt> {
+        Self::read(name).ok_or_else(|| Misspelt::new(Self::RULE))
+    }
+}
+
 impl fmt::Display for FieldName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -120,18 +127,18 @@ mod tests {
     fn a_name_is_a_short_lower_case_identifier() {
         let longest = "a".repeat(27);
         for name in ["tenant", "x1_y", longest.as_str()] {
-            let name = FieldName::parse(name).unwrap();
+            let name: FieldName = name.parse().unwrap();
             assert_eq!(FieldName::from_padded(name.as_padded()), Some(name));
         }
         for name in ["", "1x", "Tenant", "a-b", "_x", "é", &"a".repeat(28)] {
-            assert_eq!(FieldName::parse(name), None, "{name}");
+            assert!(name.parse::<FieldName>().is_err(), "{name}");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn no_text_makes_the_parser_panic(text: String) {
-            let _ = (FieldName::parse(&text), FieldName::from_padded(text.as_bytes()));
+            let _ = (text.parse::<FieldName>(), FieldName::from_padded(text.as_bytes()));
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The Rust types that a field's values can have.
 
-use super::{FieldType, Kind};
+use super::{FieldType, Kind, Misspelt};
 use core::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::Deref,
+    str::FromStr,
 };
 
 /// A MAC address.
@@ -12,9 +13,7 @@ use core::{
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {
-    /// Reads `02:00:5e:00:53:01`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    fn read(text: &str) -> Option<Self> {
         let mut octets = [0; 6];
         let mut parts = text.split(':');
         for octet in &mut octets {
@@ -22,6 +21,16 @@ impl MacAddr {
             *octet = u8::from_str_radix(part, 16).ok()?;
         }
         parts.next().is_none().then_some(Self(octets))
+    }
+}
+
+/// Reads `02:00:5e:00:53:01`.
+impl FromStr for MacAddr {
+    type Err = Misspelt;
+
+    fn from_str(text: &str) -> Result<Self, Misspelt> {
+        let wanted = "a MAC address such as 02:00:5e:00:53:01";
+        Self::read(text).ok_or_else(|| Misspelt::new(wanted))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Values whose type is known only when the program runs.
 
-use super::{FieldType, Kind, MacAddr, Timestamp};
+use super::{FieldType, Kind, MacAddr, Misspelt, Timestamp};
 use alloc::{string::String, string::ToString, vec::Vec};
 use core::{
     fmt,
@@ -9,6 +9,7 @@ use core::{
 
 /// A value whose type is known only when the program runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Value {
     /// Of a `flag` that is set.
     Flag,
@@ -100,8 +101,8 @@ impl Value {
     /// bytes. Displaying a value gives what this reads.
     ///
     /// # Errors
-    /// What would have been right, as a phrase.
-    pub fn parse(kind: Kind, text: &str) -> Result<Self, String> {
+    /// It is no value of that kind.
+    pub fn parse(kind: Kind, text: &str) -> Result<Self, Misspelt> {
         let value = match kind {
             Kind::Flag => (text == "true").then_some(Self::Flag),
             Kind::Bool => text.parse().ok().map(Self::Bool),
@@ -115,12 +116,12 @@ impl Value {
             Kind::Ipv4 => text.parse().ok().map(Self::Ipv4),
             Kind::Ipv6 => text.parse().ok().map(Self::Ipv6),
             Kind::Socket => parse_socket(text).map(Self::Socket),
-            Kind::Mac => MacAddr::parse(text).map(Self::Mac),
+            Kind::Mac => text.parse().ok().map(Self::Mac),
             Kind::Bytes { .. } | Kind::Variable { .. } => parse_hex(text).map(Self::Bytes),
         };
         value
             .filter(|value| value.encode(kind).is_some())
-            .ok_or_else(|| wanted(kind))
+            .ok_or_else(|| Misspelt::new(wanted(kind)))
     }
 }
 
@@ -236,7 +237,7 @@ mod tests {
             ("bytes[..3]", "aaff"),
             ("bytes[..3]", ""),
         ] {
-            let kind = Kind::parse(kind).unwrap();
+            let kind: Kind = kind.parse().unwrap();
             let value = Value::parse(kind, text).unwrap();
             assert_eq!(value.to_string(), text);
             let bytes = value.encode(kind).unwrap();
@@ -270,8 +271,8 @@ mod tests {
             ("bytes[2]", "abc", "4 hex digits"),
             ("bytes[..2]", "aabbcc", "up to 4 hex digits"),
         ] {
-            let error = Value::parse(Kind::parse(kind).unwrap(), text).unwrap_err();
-            assert!(error.contains(wanted), "{kind} {text}: {error}");
+            let error = Value::parse(kind.parse().unwrap(), text).unwrap_err();
+            assert!(error.wanted().contains(wanted), "{kind} {text}: {error}");
         }
     }
 

@@ -11,6 +11,9 @@ impl TlvType {
     /// The highest number.
     pub const MAX: u8 = 63;
 
+    /// The first that a registry gives away.
+    pub const FIRST: Self = Self(NonZeroU8::MIN);
+
     /// The type numbered `number`; `None` for 0, and beyond [`TlvType::MAX`].
     #[must_use]
     pub const fn new(number: u8) -> Option<Self> {
@@ -78,6 +81,13 @@ impl Tag {
         self.0.get()
     }
 
+    /// The code for the size of values, above the number: 0 if they say theirs.
+    #[must_use]
+    #[inline]
+    pub const fn size_code(self) -> u8 {
+        self.byte() >> Self::SIZE_CODE_AT
+    }
+
     /// The field's number.
     #[must_use]
     pub fn tlv(self) -> Option<TlvType> {
@@ -92,7 +102,7 @@ impl Tag {
 
     /// What stands before a value of `size` bytes; `None` if none of this tag has that size.
     pub(super) fn header(self, size: usize) -> Option<TlvHeader> {
-        let long = match self.byte() >> Self::SIZE_CODE_AT {
+        let long = match self.size_code() {
             0 => true,
             code if size == 1 << code => false,
             _ => return None,

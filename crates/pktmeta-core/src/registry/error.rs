@@ -1,8 +1,10 @@
 //! Why a field was not registered.
 
 use super::field::{FieldInfo, Wanted};
-use crate::record::TlvType;
-use alloc::string::String;
+use crate::{
+    field::{FieldName, Kind},
+    record::TlvType,
+};
 use core::fmt;
 
 /// Why a field was not registered.
@@ -11,40 +13,27 @@ use core::fmt;
 pub enum RegisterError {
     /// The name has another meaning on this host.
     Taken {
-        /// The meaning it has.
+        /// Who wants it for another.
+        owner: FieldName,
+        /// The type that it would have there.
+        kind: Kind,
+        /// The meaning that it has.
         taken: FieldInfo,
     },
     /// Every TLV type is given away.
-    Full,
+    Full {
+        /// The field that was to be registered.
+        wanted: Wanted,
+    },
 }
 
 impl RegisterError {
-    /// Says what became of `wanted`, with both sides of a conflict.
-    #[must_use]
-    pub fn describe(&self, wanted: &Wanted) -> String {
-        let Wanted {
-            name, owner, kind, ..
-        } = wanted;
-        match self {
-            Self::Taken { taken } => alloc::format!(
-                "field {name}: owner {owner} wants it as {kind}, but owner {} has it as {} on this \
-                 host",
-                taken.owner,
-                taken.kind
-            ),
-            Self::Full => alloc::format!(
-                "field {name} of owner {owner}: all {} field numbers of this host are given away",
-                TlvType::MAX
-            ),
-        }
-    }
-
     /// What to do about it.
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::Taken { .. } => "rename one of the two, or make both schemas say the same",
-            Self::Full => {
+            Self::Full { .. } => {
                 "numbers of removed fields are free again once the registry is: `pktmeta down`, \
                  `pktmeta registry remove --all`, and `up` again"
             }
@@ -55,14 +44,18 @@ impl RegisterError {
 impl fmt::Display for RegisterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Taken { taken } => {
-                write!(
-                    f,
-                    "field {} is {} of owner {}",
-                    taken.name, taken.kind, taken.owner
-                )
-            }
-            Self::Full => f.write_str("no field number is left"),
+            Self::Taken { owner, kind, taken } => write!(
+                f,
+                "field {}: owner {owner} wants it as {kind}, but owner {} has it as {} on this host",
+                taken.name, taken.owner, taken.kind
+            ),
+            Self::Full { wanted } => write!(
+                f,
+                "field {} of owner {}: all {} field numbers of this host are given away",
+                wanted.name,
+                wanted.owner,
+                TlvType::MAX
+            ),
         }
     }
 }

@@ -76,10 +76,7 @@ fn end_of_place(field: &FieldInfo) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        field::FieldName,
-        registry::{Policy, Registry, Wanted},
-    };
+    use crate::registry::{Policy, Registry, Wanted};
 
     /// The places of fields of these types, registered one after the other, and their layout.
     fn places_of(kinds: &[&str]) -> (alloc::vec::Vec<Option<u8>>, Layout) {
@@ -87,9 +84,9 @@ mod tests {
         let places = kinds.iter().enumerate().map(|(at, kind)| {
             let name = alloc::format!("field_{at}");
             let wanted = Wanted {
-                name: FieldName::parse(&name).unwrap(),
-                owner: FieldName::parse("edge").unwrap(),
-                kind: Kind::parse(kind).unwrap(),
+                name: name.parse().unwrap(),
+                owner: "edge".parse().unwrap(),
+                kind: kind.parse().unwrap(),
                 policy: Policy {
                     hot: true,
                     ..Policy::default()

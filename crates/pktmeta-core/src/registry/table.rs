@@ -155,7 +155,11 @@ impl Registry {
             .by_name(wanted.name.as_str())
             .filter(|taken| !same(taken))
         {
-            return Err(RegisterError::Taken { taken: *taken });
+            return Err(RegisterError::Taken {
+                owner: wanted.owner,
+                kind: wanted.kind,
+                taken: *taken,
+            });
         }
         let before = self
             .fields
@@ -167,7 +171,9 @@ impl Registry {
             None => FieldInfo {
                 name: wanted.name,
                 owner: wanted.owner,
-                tlv: self.free_type().ok_or(RegisterError::Full)?,
+                tlv: self
+                    .free_type()
+                    .ok_or(RegisterError::Full { wanted: *wanted })?,
                 kind: wanted.kind,
                 place: None,
                 policy: wanted.policy,
@@ -235,14 +241,14 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::{FieldName, Kind, Value};
+    use crate::field::Value;
     use proptest::prelude::*;
 
     fn wanted(owner: &str, name: &str, kind: &str) -> Wanted {
         Wanted {
-            name: FieldName::parse(name).unwrap(),
-            owner: FieldName::parse(owner).unwrap(),
-            kind: Kind::parse(kind).unwrap(),
+            name: name.parse().unwrap(),
+            owner: owner.parse().unwrap(),
+            kind: kind.parse().unwrap(),
             policy: Policy::default(),
         }
     }
@@ -288,7 +294,7 @@ mod tests {
             wanted("dns", "tenant", "u32"),
             wanted("edge", "tenant", "u64"),
         ] {
-            let message = registry.register(&other).unwrap_err().describe(&other);
+            let message = registry.register(&other).unwrap_err().to_string();
             for part in [
                 "tenant",
                 "edge",
@@ -311,7 +317,10 @@ mod tests {
                 .unwrap();
         }
         let last = wanted("edge", "one_more", "u8");
-        assert_eq!(registry.register(&last), Err(RegisterError::Full));
+        assert_eq!(
+            registry.register(&last),
+            Err(RegisterError::Full { wanted: last })
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     text_error::TextError,
 };
 use crate::{
-    field::Value,
+    field::{Misspelt, Value},
     record::{Record, Tag},
     registry::{FieldInfo, Registry, Wanted},
 };
@@ -210,8 +210,8 @@ impl Dictionary {
     /// Reads what a person writes for a value of a field of this registry.
     ///
     /// # Errors
-    /// What would have been right, as a phrase.
-    pub fn parse_value(&self, info: &FieldInfo, text: &str) -> Result<Value, String> {
+    /// It is neither a value of the field's kind nor a name of one.
+    pub fn parse_value(&self, info: &FieldInfo, text: &str) -> Result<Value, Misspelt> {
         match self.field(info) {
             Some(field) => field.parse_value(text),
             None => Value::parse(info.kind, text),
@@ -236,7 +236,7 @@ impl Dictionary {
         let wanted = match bytes {
             Ok(Some(bytes)) => return Ok(bytes),
             Ok(None) => format!("a value of {}", info.kind),
-            Err(wanted) => wanted,
+            Err(error) => error.wanted().to_owned(),
         };
         let message = format!("{text:?} is no value for {}: {}", info.name, info.kind);
         Err(TextError::new(message, format!("write {wanted}")))
@@ -490,7 +490,8 @@ type = "bytes[64]"
             prop_oneof![Just(Kind::Bytes { size }), Just(variable)]
         });
         let names: Vec<_> = names.split(' ').collect();
-        let others = proptest::sample::select(names).prop_filter_map("no kind", Kind::parse);
+        let others = proptest::sample::select(names)
+            .prop_filter_map("no kind", |name: &str| name.parse::<Kind>().ok());
         prop_oneof![4 => others, 1 => bytes]
     }
 
@@ -542,7 +543,7 @@ type = "bytes[64]"
             }).collect();
             let expected: Vec<_> = assignments
                 .into_iter()
-                .map(|(n, value)| (FieldName::parse(&format!("f{n}")).unwrap(), value))
+                .map(|(n, value)| (format!("f{n}").parse::<FieldName>().unwrap(), value))
                 .collect();
             prop_assert_eq!(values, expected);
             let texts: Vec<_> = entries.iter().map(Entry::to_string).collect();

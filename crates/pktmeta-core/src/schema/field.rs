@@ -6,7 +6,7 @@ use super::{
     source::{FieldSource, Gro, Passing, Varies, Writer},
 };
 use crate::{
-    field::{FieldName, Kind, Value},
+    field::{FieldName, Kind, Misspelt, Value},
     registry::{GroMerge, Policy, Wanted, Writers},
 };
 
@@ -30,15 +30,18 @@ impl SchemaField {
     /// of a set of bits are joined with `|`.
     ///
     /// # Errors
-    /// What would have been right, as a phrase.
-    pub fn parse_value(&self, text: &str) -> Result<Value, String> {
+    /// It is neither a value of the field's kind nor a name of one.
+    pub fn parse_value(&self, text: &str) -> Result<Value, Misspelt> {
         let kind = self.wanted.kind;
         if let Some(number) = self.names.parse(kind, text) {
             return Ok(Value::Unsigned(number.into()));
         }
-        Value::parse(kind, text).map_err(|wanted| match self.names.is_empty() {
-            true => wanted,
-            false => format!("{}, or {wanted}", self.names.wanted(kind)),
+        Value::parse(kind, text).map_err(|error| match self.names.is_empty() {
+            true => error,
+            false => {
+                let names = self.names.wanted(kind);
+                Misspelt::new(format!("{names}, or {}", error.wanted()))
+            }
         })
     }
 
@@ -53,9 +56,9 @@ impl SchemaField {
 
     pub(super) fn check(owner: FieldName, source: &FieldSource) -> Result<Self, Mistake> {
         let name = name(&source.name, "a field")?;
-        let kind = Kind::parse(source.kind.get_ref()).ok_or_else(|| {
+        let kind: Kind = source.kind.get_ref().parse().map_err(|error: Misspelt| {
             let message = format!("{:?} is not a field type", source.kind.get_ref());
-            let remedy = format!("use one of {}", Kind::NAMES);
+            let remedy = format!("use {}", error.wanted());
             Mistake(source.kind.span(), message, remedy)
         })?;
         let names = Names::check(kind, source)?;

@@ -10,7 +10,7 @@ use crate::{
     abi,
     field::{FieldName, Kind},
     record::Record,
-    registry::{Registry, Wanted},
+    registry::{RegisterError, Registry, Wanted},
     seal,
 };
 use std::ops::Range;
@@ -105,12 +105,12 @@ impl Schema {
     ///
     /// # Errors
     /// Two of the schemas give a name different meanings, or there are more fields than numbers.
-    pub fn registry<'a>(schemas: impl IntoIterator<Item = &'a Self>) -> Result<Registry, String> {
+    pub fn registry<'a>(
+        schemas: impl IntoIterator<Item = &'a Self>,
+    ) -> Result<Registry, RegisterError> {
         let mut registry = Registry::new();
         for field in schemas.into_iter().flat_map(Self::fields) {
-            registry.register(&field.wanted).map_err(|error| {
-                format!("{}: {}", error.describe(&field.wanted), error.remedy())
-            })?;
+            registry.register(&field.wanted)?;
         }
         Ok(registry)
     }
@@ -280,12 +280,12 @@ encrypted = 9
         assert_eq!(verdict.parse_value("7"), Ok(Value::Unsigned(7)));
         let error = verdict.parse_value("drop").unwrap_err();
         assert!(
-            error.contains("pass, log") && error.contains("0 to 255"),
+            error.wanted().contains("pass, log") && error.wanted().contains("0 to 255"),
             "{error}"
         );
         let error = seen.parse_value("internal|secret").unwrap_err();
         assert!(
-            error.contains("internal, encrypted") && error.contains('|'),
+            error.wanted().contains("internal, encrypted") && error.wanted().contains('|'),
             "{error}"
         );
     }

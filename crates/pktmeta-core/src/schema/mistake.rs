@@ -1,6 +1,6 @@
 //! What is wrong with a schema, before it is shown in its file.
 
-use crate::field::FieldName;
+use crate::field::{FieldName, Misspelt};
 use std::ops::Range;
 use toml::Spanned;
 
@@ -13,8 +13,9 @@ pub(super) struct Mistake(
 
 /// The name that a file gives to `what`.
 pub(super) fn name(source: &Spanned<String>, what: &str) -> Result<FieldName, Mistake> {
-    FieldName::parse(source.get_ref()).ok_or_else(|| {
+    source.get_ref().parse().map_err(|error: Misspelt| {
         let message = format!("{:?} is not a name for {what}", source.get_ref());
-        Mistake(source.span(), message, FieldName::RULE.into())
+        let remedy = format!("a name is {}", error.wanted());
+        Mistake(source.span(), message, remedy)
     })
 }

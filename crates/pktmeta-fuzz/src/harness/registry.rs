@@ -25,8 +25,8 @@ fn seeds() -> Vec<Vec<u8>> {
         ("cookie", "bytes[..8]", false),
         ("source", "socket", false),
     ] {
-        let name = FieldName::parse(name);
-        if let (Some(name), Some(kind)) = (name, Kind::parse(kind)) {
+        let name = name.parse::<FieldName>();
+        if let (Ok(name), Ok(kind)) = (name, kind.parse()) {
             let policy = Policy {
                 hot,
                 ..Policy::default()
@@ -79,7 +79,7 @@ fn run(data: &[u8]) {
         }
     }
     if let (Some(name), Some(kind)) = (
-        FieldName::parse("tenant"),
+        "tenant".parse().ok(),
         Kind::from_code(choice & 0x0f, choice >> 4),
     ) {
         let policy = Policy {

@@ -317,7 +317,7 @@ fn known_of(backend: u32) -> &'static RwLock<Datapath> {
 pub(crate) mod tests {
     use super::*;
     use crate::host::ring::tests::Kernel;
-    use pktmeta_core::{Field, Kind, TlvType, registry::Policy, registry::Wanted};
+    use pktmeta_core::{Field, TlvType, registry::Policy, registry::Wanted};
     use std::{net::UdpSocket, os::fd::AsFd};
 
     pub(crate) const TENANT: Field<u32> = Field::new("tenant");
@@ -326,11 +326,11 @@ pub(crate) mod tests {
     pub(crate) fn registry() -> &'static Registry {
         let mut registry = Registry::new();
         for (name, kind) in [("tenant", "u32"), ("zone", "u8")] {
-            let name = pktmeta_core::FieldName::parse(name).unwrap();
+            let name: pktmeta_core::FieldName = name.parse().unwrap();
             let wanted = Wanted {
                 name,
                 owner: name,
-                kind: Kind::parse(kind).unwrap(),
+                kind: kind.parse().unwrap(),
                 policy: Policy::default(),
             };
             registry.register(&wanted).unwrap();

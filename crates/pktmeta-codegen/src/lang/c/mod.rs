@@ -1,7 +1,13 @@
 //! C headers, for BPF programs and for applications.
 
 use super::identifiers::Identifiers;
-use crate::{error::Error, file::GeneratedFile, language::Language, text};
+use crate::{
+    error::Error,
+    file::GeneratedFile,
+    kinds::{C, filled, words},
+    language::Language,
+    text,
+};
 use pktmeta_core::{
     FieldName, Kind, Record, TlvType, abi,
     schema::{Schema, SchemaField},
@@ -156,20 +162,16 @@ fn definition(field: &SchemaField) -> String {
     let doc = comment(&comment_lines(&field.doc));
     let (code, size) = (kind.code(), kind.size());
     let values = values(field);
-    let value_type = match kind {
-        Kind::Flag => String::new(),
-        _ => {
-            let bytes = match kind {
-                Kind::Variable { .. } => format!("1 + {upper}_SIZE"),
-                _ => format!("{upper}_SIZE"),
-            };
-            let value_type = value_type(kind);
-            format!(
-                "typedef {value_type} {lower}_t;\n\
-                 PKTMETA_STATIC_ASSERT(sizeof({lower}_t) == {bytes}, \"{name} is {kind}\");\n"
-            )
-        }
+    let bytes = match kind.is_variable() {
+        true => format!("1 + {upper}_SIZE"),
+        false => format!("{upper}_SIZE"),
     };
+    let value_type = value_type(kind).map_or_else(String::new, |value_type| {
+        format!(
+            "typedef {value_type} {lower}_t;\n\
+             PKTMETA_STATIC_ASSERT(sizeof({lower}_t) == {bytes}, \"{name} is {kind}\");\n"
+        )
+    });
     format!(
         "{doc}#define {upper}_NAME \"{name}\"\n\
          #define {upper}_KIND {code} /* {kind} */\n\
@@ -214,31 +216,19 @@ fn values(field: &SchemaField) -> String {
     }
 }
 
-fn value_type(kind: Kind) -> String {
-    let integer = |sign, size| match size {
-        16 => format!("struct {{\n\t__u64 lo;\n\t__{sign}64 hi;\n}}"),
-        _ => format!("__{sign}{}", 8 * u32::from(size)),
-    };
-    let octets = |name, size| format!("struct {{\n\t__u8 {name}[{size}];\n}}");
-    match kind {
-        Kind::Flag | Kind::Bool => "__u8".into(),
-        Kind::Unsigned { size } | Kind::Enum { size } | Kind::Bits { size } => integer('u', size),
-        Kind::Signed { size } => integer('s', size),
-        Kind::Timestamp => "__u64".into(),
-        Kind::Ipv4 => "__be32".into(),
-        Kind::Ipv6 | Kind::Mac => octets("octets", kind.size()),
-        Kind::Socket => {
-            "struct {\n\t__u8 address[16]; /* IPv4 as ::ffff:a.b.c.d */\n\t__be16 port;\n} \
-             __attribute__((packed))"
-                .into()
+/// `None` of a kind that has no values.
+fn value_type(kind: Kind) -> Option<String> {
+    Some(match words(kind).c {
+        C::Nothing => return None,
+        C::Bool => "__u8".into(),
+        C::Integer(integer) => filled(integer, kind, &[]),
+        C::Halves(upper) => format!("struct {{\n\t__u64 lo;\n\t{upper} hi;\n}}"),
+        C::Copied(bytes) => filled(bytes, kind, &[]),
+        C::Counted => {
+            let bytes = "\t__u8 size; /* of bytes, those that are set */\n\t__u8 bytes[{size}];\n";
+            filled(&format!("struct {{\n{bytes}}}"), kind, &[])
         }
-        Kind::Bytes { size } => octets("bytes", size),
-        Kind::Variable { max } => {
-            format!(
-                "struct {{\n\t__u8 size; /* of bytes, those that are set */\n\t__u8 bytes[{max}];\n}}"
-            )
-        }
-    }
+    })
 }
 
 /// The macro with which a BPF program says that it uses a field.
@@ -286,51 +276,34 @@ fn flag_functions(lower: &str) -> String {
 }
 
 fn value_functions(lower: &str, upper: &str, kind: Kind) -> String {
-    let code = match (kind, kind.size()) {
-        (Kind::Variable { .. }, _) => 0,
-        (_, 2) => 1,
-        (_, 4) => 2,
-        (_, 8) => 3,
-        _ => 0,
-    };
-    let unlike = match kind {
-        Kind::Variable { .. } => format!("size < 0 || size > {upper}_SIZE"),
-        Kind::Bool => format!("size != {upper}_SIZE || *bytes > 1"),
+    let words = words(kind);
+    // The code of the size in the tag, which the kind has with any number.
+    let code = kind.tag(TlvType::FIRST).size_code();
+    let unlike = match words.c {
+        C::Counted => format!("size < 0 || size > {upper}_SIZE"),
+        C::Bool => format!("size != {upper}_SIZE || *bytes > 1"),
         _ => format!("size != {upper}_SIZE"),
     };
-    let (load, store) = match kind {
-        Kind::Unsigned { size: 16 } | Kind::Signed { size: 16 } => {
-            let sign = match kind {
-                Kind::Signed { .. } => 's',
-                _ => 'u',
-            };
-            (
-                format!(
-                    "\tvalue->lo = pktmeta_schema_integer(bytes, 8);\n\
-                     \tvalue->hi = (__{sign}64)pktmeta_schema_integer(bytes + 8, 8);\n"
-                ),
-                "\tpktmeta_schema_store(bytes, value.lo, 8);\n\
-                 \treturn 8 + pktmeta_schema_store(bytes + 8, (__u64)value.hi, 8);\n"
-                    .into(),
-            )
-        }
-        Kind::Flag
-        | Kind::Bool
-        | Kind::Unsigned { .. }
-        | Kind::Signed { .. }
-        | Kind::Enum { .. }
-        | Kind::Bits { .. }
-        | Kind::Timestamp => {
-            let value = match kind {
-                Kind::Bool => "!!value",
-                _ => "(__u64)value",
-            };
-            (
-                format!("\t*value = ({lower}_t)pktmeta_schema_integer(bytes, size);\n"),
-                format!("\treturn pktmeta_schema_store(bytes, {value}, {upper}_SIZE);\n"),
-            )
-        }
-        Kind::Variable { .. } => (
+    let integer = |value: &str| {
+        (
+            format!("\t*value = ({lower}_t)pktmeta_schema_integer(bytes, size);\n"),
+            format!("\treturn pktmeta_schema_store(bytes, {value}, {upper}_SIZE);\n"),
+        )
+    };
+    let (load, store) = match words.c {
+        C::Nothing => return String::new(),
+        C::Bool => integer("!!value"),
+        C::Integer(_) => integer("(__u64)value"),
+        C::Halves(half) => (
+            format!(
+                "\tvalue->lo = pktmeta_schema_integer(bytes, 8);\n\
+                 \tvalue->hi = ({half})pktmeta_schema_integer(bytes + 8, 8);\n"
+            ),
+            "\tpktmeta_schema_store(bytes, value.lo, 8);\n\
+             \treturn 8 + pktmeta_schema_store(bytes + 8, (__u64)value.hi, 8);\n"
+                .into(),
+        ),
+        C::Counted => (
             "\tvalue->size = (__u8)size;\n\
              \tmemcpy(value->bytes, bytes, (size_t)size);\n"
                 .into(),
@@ -341,7 +314,7 @@ fn value_functions(lower: &str, upper: &str, kind: Kind) -> String {
                  \treturn value.size;\n"
             ),
         ),
-        Kind::Ipv4 | Kind::Ipv6 | Kind::Socket | Kind::Mac | Kind::Bytes { .. } => (
+        C::Copied(_) => (
             "\tmemcpy(value, bytes, sizeof(*value));\n".into(),
             "\tmemcpy(bytes, &value, sizeof(value));\n\
              \treturn sizeof(value);\n"

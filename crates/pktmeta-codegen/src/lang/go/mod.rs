@@ -1,7 +1,13 @@
 //! A Go package: what is the same for all schemas, and a file for each owner.
 
 use super::identifiers::{Identifiers, camel_case};
-use crate::{error::Error, file::GeneratedFile, language::Language, text};
+use crate::{
+    error::Error,
+    file::GeneratedFile,
+    kinds::{filled, words},
+    language::Language,
+    text,
+};
 use pktmeta_core::{
     Kind, abi,
     schema::{Schema, SchemaField},
@@ -108,31 +114,16 @@ fn variable(field: &SchemaField) -> String {
     let variable = variable_name(field);
     about.insert(0, format!("{variable}: {kind}."));
     let about = text::prefixed("//", &about);
-    let (size, bits) = (kind.size(), 8 * u32::from(kind.size()));
-    let values = values_name(field);
-    let make = match kind {
-        Kind::Flag => format!("flag(\"{name}\")"),
-        Kind::Bool => format!("boolean(\"{name}\")"),
-        Kind::Unsigned { size: 16 } => format!("uint128(\"{name}\")"),
-        Kind::Signed { size: 16 } => format!("int128(\"{name}\")"),
-        Kind::Unsigned { .. } => {
-            format!("numbers[uint{bits}](\"{name}\", PKTMETA_KIND_UNSIGNED, {size})")
-        }
-        Kind::Signed { .. } => {
-            format!("numbers[int{bits}](\"{name}\", PKTMETA_KIND_SIGNED, {size})")
-        }
-        Kind::Timestamp => format!("numbers[uint64](\"{name}\", PKTMETA_KIND_TIMESTAMP, {size})"),
-        Kind::Enum { .. } => format!("numbers[{values}](\"{name}\", PKTMETA_KIND_ENUM, {size})"),
-        Kind::Bits { .. } => format!("numbers[{values}](\"{name}\", PKTMETA_KIND_BITS, {size})"),
-        Kind::Ipv4 => format!("address(\"{name}\", PKTMETA_KIND_IPV4, {size})"),
-        Kind::Ipv6 => format!("address(\"{name}\", PKTMETA_KIND_IPV6, {size})"),
-        Kind::Socket => format!("endpoint(\"{name}\")"),
-        Kind::Mac => format!("octets[net.HardwareAddr](\"{name}\", PKTMETA_KIND_MAC, {size})"),
-        Kind::Bytes { .. } => format!("octets[[]byte](\"{name}\", PKTMETA_KIND_BYTES, {size})"),
-        Kind::Variable { .. } => {
-            format!("octets[[]byte](\"{name}\", PKTMETA_KIND_VARIABLE, {size})")
-        }
-    };
+    let (quoted, size) = (format!("\"{name}\""), kind.size());
+    let columns = [
+        ("{own}", &*values_name(field)),
+        (
+            "{field}",
+            &*format!("{quoted}, {}, {size}", kind.constant()),
+        ),
+        ("{name}", &*quoted),
+    ];
+    let make = filled(words(kind).go, kind, &columns);
     format!("\n{about}var {variable} = {make}\n")
 }
 

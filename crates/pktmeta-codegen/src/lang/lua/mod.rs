@@ -1,8 +1,14 @@
 //! A Wireshark dissector in Lua: a table of the fields, and a program that reads it.
 
-use crate::{error::Error, file::GeneratedFile, language::Language, text};
+use crate::{
+    error::Error,
+    file::GeneratedFile,
+    kinds::{filled, words},
+    language::Language,
+    text,
+};
 use pktmeta_core::{
-    FieldInfo, FieldName, Kind, Record, Registry,
+    FieldInfo, FieldName, Record, Registry,
     schema::{Schema, SchemaField},
 };
 
@@ -70,7 +76,7 @@ fn entry(info: &FieldInfo, field: Option<&SchemaField>) -> String {
         kind,
         ..
     } = info;
-    let family = family(*kind);
+    let family = filled(words(*kind).wireshark, *kind, &[]);
     let (tag, size) = (info.tag().byte(), kind.size());
     let doc = field.map_or_else(Vec::new, |field| text::lines(&field.doc));
     let title = match doc.is_empty() {
@@ -83,25 +89,6 @@ fn entry(info: &FieldInfo, field: Option<&SchemaField>) -> String {
          title = {}{names} }},\n",
         quoted(&title)
     )
-}
-
-/// Which of the program's ways to show a value.
-fn family(kind: Kind) -> String {
-    let bits = 8 * u32::from(kind.size());
-    match kind {
-        Kind::Unsigned { .. } | Kind::Enum { .. } => format!("uint{bits}"),
-        Kind::Signed { .. } => format!("int{bits}"),
-        Kind::Bits { .. } => "bits".into(),
-        Kind::Bytes { .. } => "bytes".into(),
-        Kind::Variable { .. } => "variable".into(),
-        Kind::Flag
-        | Kind::Bool
-        | Kind::Timestamp
-        | Kind::Ipv4
-        | Kind::Ipv6
-        | Kind::Socket
-        | Kind::Mac => kind.to_string(),
-    }
 }
 
 fn names(field: &SchemaField) -> String {

@@ -1,7 +1,7 @@
 //! A Python package: what is the same for all schemas, and a module for each owner.
 
 use super::identifiers::{Identifiers, camel_case};
-use crate::{error::Error, file::GeneratedFile, language::Language, text};
+use crate::{error::Error, file::GeneratedFile, kinds::words, language::Language, text};
 use pktmeta_core::{
     Kind, abi,
     schema::{Schema, SchemaField},
@@ -99,7 +99,8 @@ fn module_name(schema: &Schema) -> String {
 fn imports(fields: &[SchemaField]) -> BTreeSet<&'static str> {
     let mut imports = BTreeSet::new();
     for field in fields {
-        imports.extend(class(field.wanted.kind));
+        let kind = field.wanted.kind;
+        imports.extend([words(kind).python, kind.constant()]);
         if matches!(field.wanted.kind, Kind::Enum { .. }) {
             imports.insert("Names");
         }
@@ -107,28 +108,9 @@ fn imports(fields: &[SchemaField]) -> BTreeSet<&'static str> {
     imports
 }
 
-/// The class of a field, and its kind.
-fn class(kind: Kind) -> [&'static str; 2] {
-    match kind {
-        Kind::Flag => ["Boolean", "PKTMETA_KIND_FLAG"],
-        Kind::Bool => ["Boolean", "PKTMETA_KIND_BOOL"],
-        Kind::Unsigned { .. } => ["Number", "PKTMETA_KIND_UNSIGNED"],
-        Kind::Signed { .. } => ["Number", "PKTMETA_KIND_SIGNED"],
-        Kind::Timestamp => ["Number", "PKTMETA_KIND_TIMESTAMP"],
-        Kind::Enum { .. } => ["Named", "PKTMETA_KIND_ENUM"],
-        Kind::Bits { .. } => ["Named", "PKTMETA_KIND_BITS"],
-        Kind::Ipv4 => ["Ipv4", "PKTMETA_KIND_IPV4"],
-        Kind::Ipv6 => ["Ipv6", "PKTMETA_KIND_IPV6"],
-        Kind::Socket => ["SocketAddress", "PKTMETA_KIND_SOCKET"],
-        Kind::Mac => ["Octets", "PKTMETA_KIND_MAC"],
-        Kind::Bytes { .. } => ["Octets", "PKTMETA_KIND_BYTES"],
-        Kind::Variable { .. } => ["Octets", "PKTMETA_KIND_VARIABLE"],
-    }
-}
-
 fn constant(field: &SchemaField) -> String {
     let (name, kind) = (field.wanted.name, field.wanted.kind);
-    let [class, code] = class(kind);
+    let (class, code) = (words(kind).python, kind.constant());
     let mut arguments = format!("\"{name}\", {code}, {}", kind.size());
     if !field.names.is_empty() {
         arguments += &format!(", {}", type_name(field));

@@ -3,7 +3,13 @@
 //! Without inner attributes, so that they work as a file of the crate and from `include!`.
 
 use super::identifiers::{Identifiers, camel_case};
-use crate::{error::Error, file::GeneratedFile, language::Language, text};
+use crate::{
+    error::Error,
+    file::GeneratedFile,
+    kinds::{filled, words},
+    language::Language,
+    text,
+};
 use pktmeta_core::{
     Kind,
     schema::{Schema, SchemaField},
@@ -21,21 +27,12 @@ pub(crate) fn constant(field: &SchemaField) -> String {
 /// The Rust type of a field's values; `krate` has those that the standard library lacks.
 pub(crate) fn value_type(field: &SchemaField, krate: &str) -> String {
     let kind = field.wanted.kind;
-    let bits = 8 * u32::from(kind.size());
-    match kind {
-        Kind::Flag => "()".into(),
-        Kind::Bool => "bool".into(),
-        Kind::Unsigned { .. } => format!("u{bits}"),
-        Kind::Signed { .. } => format!("i{bits}"),
-        Kind::Enum { .. } | Kind::Bits { .. } => type_name(field),
-        Kind::Timestamp => format!("{krate}::Timestamp"),
-        Kind::Ipv4 => "core::net::Ipv4Addr".into(),
-        Kind::Ipv6 => "core::net::Ipv6Addr".into(),
-        Kind::Socket => "core::net::SocketAddr".into(),
-        Kind::Mac => format!("{krate}::MacAddr"),
-        Kind::Bytes { size } => format!("[u8; {size}]"),
-        Kind::Variable { max } => format!("{krate}::VarBytes<{max}>"),
-    }
+    let own = type_name(field);
+    filled(
+        words(kind).rust,
+        kind,
+        &[("{krate}", krate), ("{own}", &own)],
+    )
 }
 
 /// The same without paths, for people.

@@ -160,10 +160,10 @@ impl Datapath {
     }
 
     fn register<T: FieldType>(mut self, field: Field<T>, app: bool) -> Self {
-        let name = FieldName::parse(field.name()).expect(FieldName::RULE);
+        let name: FieldName = field.name().parse().expect("a name of a field");
         let wanted = Wanted {
             name,
-            owner: FieldName::parse("mock").expect(FieldName::RULE),
+            owner: "mock".parse().expect("a name of an owner"),
             kind: T::KIND,
             policy: Policy {
                 writers: Writers {
