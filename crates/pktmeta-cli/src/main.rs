@@ -18,7 +18,7 @@ mod vectors;
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{
     bind, check, decode, demo, doctor, down, encode, exec, r#gen, headers, man, registry, sockets,
-    status, up, watch,
+    status, up, watch, r#where,
 };
 use environment::BPFFS;
 use pktmeta_core::printable;
@@ -50,6 +50,7 @@ enum Command {
     Bind(bind::Bind),
     Doctor(doctor::Doctor),
     Demo(demo::Demo),
+    Where(r#where::Where),
     Check(check::Check),
     Encode(encode::Encode),
     Decode(decode::Decode),
@@ -109,6 +110,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Bind(bind) => bind.run(&bpffs),
         Command::Doctor(doctor) => doctor.run(&bpffs),
         Command::Demo(demo) => demo.run(&bpffs),
+        Command::Where(r#where) => r#where.run(),
         Command::Check(check) => check.run(),
         Command::Encode(encode) => encode.run(&bpffs),
         Command::Decode(decode) => decode.run(&bpffs),

@@ -17,6 +17,7 @@ const volatile __u64 passport_magic = 1;
 const volatile __u16 first_port = 1;	/* of the cell 0, to which SYNs go */
 const volatile __u32 unwiped = 0;	/* 1: what earlier packets left in buffers stays there */
 const volatile __u32 sabotage = 0;	/* 1: now and then a wrong value is written */
+const volatile __u32 survey = 0;	/* 1: packets are left as they are, but written to in place */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -44,11 +45,19 @@ struct {
 	__type(value, struct forged);
 } forged SEC(".maps");
 
+/* The CPU that ACTION_XDP_CPU sends packets to. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, CELLS * HOOKS * VERDICTS);
+	__uint(type, BPF_MAP_TYPE_CPUMAP);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct bpf_cpumap_val);
+} cpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, TALLIES);
+	__type(key, struct stop);
+	__type(value, struct tally);
 } tallies SEC(".maps");
 
 struct {
@@ -68,7 +77,7 @@ static __always_inline int identify(const union tail *tail, struct identity *who
 		who->tcp = tail->data.passport.tcp;
 	} else if (tail->tcp.words == 10 << 4 && (tail->tcp.flags & 0x3f) == 0x02 &&
 		   tail->tcp.option == 2 && tail->tcp.option_size == 4) {
-		who->seed = mix(tail->tcp.sequence);
+		who->seed = mix(tail->tcp.sequence) | survey; /* odd: it has every field */
 		who->cell = __builtin_bswap16(tail->tcp.destination) - first_port;
 		who->tcp = 1;
 	} else {
@@ -77,16 +86,35 @@ static __always_inline int identify(const union tail *tail, struct identity *who
 	return who->cell < CELLS;
 }
 
+static __always_inline void count(const struct stop *stop)
+{
+	struct tally *tally = bpf_map_lookup_elem(&tallies, stop), none = {};
+
+	if (!tally) {
+		/* Another CPU may have made it meanwhile. */
+		bpf_map_update_elem(&tallies, stop, &none, BPF_NOEXIST);
+		tally = bpf_map_lookup_elem(&tallies, stop);
+	}
+	if (!tally)
+		return;
+	if (!tally->count)
+		tally->first = bpf_ktime_get_ns();
+	tally->count += 1;
+}
+
 static __always_inline void tally(const struct identity *who, __u32 hook, __u32 verdict,
 				  __u32 ifindex, __u32 sequence, __u32 step)
 {
-	__u32 key = (who->cell * HOOKS + hook) * VERDICTS + verdict;
+	struct stop stop = {
+		.cell = who->cell,
+		.hook = hook,
+		.ifindex = ifindex,
+		.verdict = verdict,
+	};
 	struct finding *finding, *last;
-	__u64 *count;
+	__u32 key;
 
-	count = bpf_map_lookup_elem(&tallies, &key);
-	if (count)
-		*count += 1;
+	count(&stop);
 	if (verdict != WRONG)
 		return;
 	key = __sync_fetch_and_add(&found, 1);
@@ -192,7 +220,7 @@ int label(struct xdp_md *ctx)
 		label_right(ctx, &who);
 	check_xdp(ctx, &who, cell, 0);
 	/* The kernel moves the record along with the packet's start, and leaves a copy. */
-	if (who.seed & 2 && !bpf_xdp_adjust_head(ctx, -XDP_GROWTH)) {
+	if (!survey && who.seed & 2 && !bpf_xdp_adjust_head(ctx, -XDP_GROWTH)) {
 		check_xdp(ctx, &who, cell, 1);
 		if (bpf_xdp_adjust_head(ctx, XDP_GROWTH))
 			return XDP_DROP;
@@ -200,6 +228,8 @@ int label(struct xdp_md *ctx)
 	}
 	if (cell->action == ACTION_XDP_REDIRECT)
 		return bpf_redirect(cell->ifindex, 0);
+	if (cell->action == ACTION_XDP_CPU)
+		return bpf_redirect_map(&cpus, 0, 0);
 	return XDP_PASS;
 }
 
@@ -220,7 +250,8 @@ int again(struct xdp_md *ctx)
 		label_right(ctx, &who);
 	else if (cell->again == AGAIN_RESERVE)
 		bpf_xdp_adjust_meta(ctx, -(int)cell->bytes);
-	check_xdp(ctx, &who, cell, 1);
+	if (!survey)
+		check_xdp(ctx, &who, cell, 1);
 	return XDP_PASS;
 }
 
@@ -324,6 +355,14 @@ static __noinline int walk(struct __sk_buff *skb, const struct identity *who, __
 	return 1;
 }
 
+/* What a record is worth, and of a right one in a survey whether it can be written. */
+static __noinline int look(struct __sk_buff *skb, __u64 seed, __u32 labelled)
+{
+	int verdict = tc_check(skb, seed, labelled);
+
+	return survey && verdict == RIGHT && tc_set(skb, seed) ? READ_ONLY : verdict;
+}
+
 /*
  * Looks at a packet, changes it and looks again: its cell if it is one of ours. It is not fit to go
  * on if who->cell is none. who is in this CPU's room.
@@ -346,7 +385,7 @@ static __always_inline struct cell *hop(struct __sk_buff *skb, struct room *room
 		return (void *)0;
 	labelled = cell->label != LABEL_FORGED;
 	number = mix(who->seed ^ (__u64)skb->ifindex << 8 ^ hook) % SEQUENCES;
-	tally(who, hook, tc_check(skb, who->seed, labelled), skb->ifindex, number, 0);
+	tally(who, hook, look(skb, who->seed, labelled), skb->ifindex, number, 0);
 	if (!walk(skb, who, hook, labelled, number))
 		who->cell = CELLS;
 	return cell;
@@ -360,8 +399,9 @@ static __always_inline int clone_redirect(struct __sk_buff *skb, const struct ce
 	int labelled = cell->label != LABEL_FORGED;
 
 	bpf_clone_redirect(skb, cell->ifindex, 0);
-	tally(&before, HOOK_TC_INGRESS, tc_check(skb, before.seed, labelled), skb->ifindex,
-	      SEQUENCES, 0);
+	if (!survey)
+		tally(&before, HOOK_TC_INGRESS, tc_check(skb, before.seed, labelled), skb->ifindex,
+		      SEQUENCES, 0);
 	return TCX_DROP;
 }
 

@@ -9,6 +9,7 @@
 #define SEQUENCES 128
 #define STEPS 8
 #define FINDINGS 64
+#define TALLIES 4096
 
 /* Where a record was looked for. */
 enum hook {
@@ -21,6 +22,7 @@ enum hook {
 /* What came of it; the later one of two is worse. */
 enum verdict {
 	RIGHT,
+	READ_ONLY, /* right, and the kernel refuses to write it */
 	ABSENT,	   /* a record without a field that was written */
 	NO_RECORD, /* none, it says */
 	REFUSED,   /* another error */
@@ -51,6 +53,19 @@ union tail {
 		__u8 before[16];
 		struct passport passport;
 	} data;
+};
+
+/* Looks of one worth at one stop of a cell's packets. */
+struct stop {
+	__u32 cell;
+	__u32 hook;
+	__u32 ifindex;
+	__u32 verdict;
+};
+
+struct tally {
+	__u64 count;
+	__u64 first; /* when, by the monotonic clock in nanoseconds */
 };
 
 /* A packet of ours. */
@@ -91,6 +106,7 @@ enum action {
 	ACTION_REDIRECT_NEIGH,
 	ACTION_REDIRECT_PEER,
 	ACTION_CLONE_REDIRECT,
+	ACTION_XDP_CPU,
 };
 
 /* A change of a packet at TC. */

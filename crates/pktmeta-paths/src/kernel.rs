@@ -1,7 +1,7 @@
 //! The programs in the kernel, their tables, and what they counted.
 
 use crate::{
-    report::{Hook, Verdict},
+    report::{Hook, Stop, Tally, Verdict},
     sequences::{SEQUENCES, Sequence},
     world::{Place, World},
 };
@@ -39,6 +39,8 @@ pub(crate) struct How {
     pub(crate) sabotage: bool,
     /// They leave in buffers what earlier packets left there.
     pub(crate) unwiped: bool,
+    /// They change nothing about packets, and write to their records in place.
+    pub(crate) survey: bool,
 }
 
 /// What the programs do with the packets of a cell: `struct cell` of bpf/paths.h.
@@ -70,6 +72,7 @@ pub(crate) enum Action {
     RedirectNeigh(u32),
     RedirectPeer(u32),
     CloneRedirect(u32),
+    XdpCpu,
 }
 
 /// What XDP does where the packet has been through XDP before.
@@ -105,11 +108,15 @@ impl Kernel {
                 ("first_port", FIRST_PORT.to_ne_bytes().into()),
                 ("sabotage", u32::from(how.sabotage).to_ne_bytes().into()),
                 ("unwiped", u32::from(how.unwiped).to_ne_bytes().into()),
+                ("survey", u32::from(how.survey).to_ne_bytes().into()),
             ],
             ..ObjectOptions::default()
         };
         let object = Object::load("paths", PROGRAMS, &options)?;
-        Ok(Self { object })
+        let kernel = Self { object };
+        // `struct bpf_cpumap_val`: how many frames may wait for the CPU 0, and no program there.
+        kernel.put("cpus", 0, &[192_u32, 0].map(u32::to_ne_bytes).concat())?;
+        Ok(kernel)
     }
 
     /// Runs a program wherever it has its place. Until the result is dropped.
@@ -150,6 +157,7 @@ impl Kernel {
             Action::RedirectNeigh(to) => (4, to),
             Action::RedirectPeer(to) => (5, to),
             Action::CloneRedirect(to) => (6, to),
+            Action::XdpCpu => (7, 0),
         };
         let label = match cell.label {
             Label::Right => 1,
@@ -190,20 +198,28 @@ impl Kernel {
         Ok(run.metadata)
     }
 
-    /// How often each cell met each verdict at each hook.
-    pub(crate) fn tallies(&self) -> Result<Vec<(usize, Hook, Verdict, u64)>> {
+    /// How often each cell met each verdict at each stop.
+    pub(crate) fn tallies(&self) -> Result<Vec<(usize, Stop, Verdict, Tally)>> {
         let map = self.object.map("tallies")?;
         let mut tallies = Vec::new();
-        for cell in 0..CELLS {
-            for (h, hook) in (0..).zip(Hook::IN_KERNEL) {
-                for (v, verdict) in (0..).zip(Verdict::IN_KERNEL) {
-                    let key = (cell * Hook::IN_KERNEL.len() + h) * Verdict::IN_KERNEL.len() + v;
-                    let counts = map.lookup_percpu(&(key as u32).to_ne_bytes(), MapFlags::ANY)?;
-                    let counts = counts.into_iter().flatten();
-                    let count = counts.map(|count| u64_at(&count, 0)).sum();
-                    tallies.push((cell, hook, verdict, count));
-                }
-            }
+        for key in map.keys() {
+            // `struct stop`, and for each CPU a `struct tally`.
+            let [cell, hook, ifindex, verdict] = [0, 4, 8, 12].map(|at| u64_at(&key, at) as u32);
+            let (Some(&hook), Some(&verdict)) = (
+                Hook::IN_KERNEL.get(hook as usize),
+                Verdict::IN_KERNEL.get(verdict as usize),
+            ) else {
+                continue;
+            };
+            let values = map.lookup_percpu(&key, MapFlags::ANY)?;
+            let of_cpus = values.iter().flatten();
+            let of_cpus = of_cpus.map(|value| (u64_at(value, 0), u64_at(value, 8)));
+            let of_cpus = of_cpus.filter(|(count, _)| *count > 0);
+            let tally = Tally {
+                count: of_cpus.clone().map(|(count, _)| count).sum(),
+                first: of_cpus.map(|(_, first)| first).min().unwrap_or(0),
+            };
+            tallies.push((cell as usize, Stop { hook, ifindex }, verdict, tally));
         }
         Ok(tallies)
     }

@@ -15,8 +15,11 @@ mod random;
 mod report;
 mod round;
 mod sequences;
+mod survey;
 mod traffic;
 mod world;
 
+pub use paths::{Loss, known_loss};
 pub use report::{Hook, Report, Verdict};
 pub use round::{Options, run};
+pub use survey::{Fate, Seen, Survey, Surveyed};

@@ -50,8 +50,8 @@ impl Arguments {
             seed: self.seed,
             round: self.round,
             only: self.only,
-            sabotage: false,
             unwiped: self.unwiped,
+            ..Options::default()
         };
         let report = run(sandbox, &options, |report| {
             if std::io::stderr().is_terminal() {

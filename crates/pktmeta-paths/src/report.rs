@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-/// Where a record was looked for.
+/// At what kind of place a record was looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hook {
     /// In an XDP program.
@@ -25,7 +25,7 @@ impl Hook {
     /// In the order of `enum hook` of bpf/paths.h.
     pub(crate) const IN_KERNEL: [Self; 3] = [Self::Xdp, Self::TcIngress, Self::TcEgress];
 
-    fn is_at_socket(self) -> bool {
+    pub(crate) fn is_at_socket(self) -> bool {
         !Self::IN_KERNEL.contains(&self)
     }
 }
@@ -35,6 +35,8 @@ impl Hook {
 pub enum Verdict {
     /// Every field has the value that was written.
     Right,
+    /// The same, and the kernel refuses to write the record. Only a survey tries.
+    ReadOnly,
     /// There is a record, and a field that was written is not in it.
     Absent,
     /// There is no record.
@@ -47,13 +49,36 @@ pub enum Verdict {
 
 impl Verdict {
     /// In the order of `enum verdict` of bpf/paths.h.
-    pub(crate) const IN_KERNEL: [Self; 5] = [
+    pub(crate) const IN_KERNEL: [Self; 6] = [
         Self::Right,
+        Self::ReadOnly,
         Self::Absent,
         Self::NoRecord,
         Self::Refused,
         Self::Wrong,
     ];
+}
+
+/// Where packets were looked at: at a hook of a device, or at a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Stop {
+    pub(crate) hook: Hook,
+    /// The device's index, 0 at a socket.
+    pub(crate) ifindex: u32,
+}
+
+impl Stop {
+    pub(crate) fn socket(hook: Hook) -> Self {
+        Self { hook, ifindex: 0 }
+    }
+}
+
+/// Looks of one worth.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) count: u64,
+    /// When the first one was, in nanoseconds; 0 at sockets.
+    pub(crate) first: u64,
 }
 
 /// What a run saw.
@@ -62,24 +87,30 @@ pub struct Report {
     pub(crate) packets: u64,
     pub(crate) arrived: u64,
     cells: BTreeMap<&'static str, Counts>,
+    /// The host and the name of each device, by its index.
+    pub(crate) devices: BTreeMap<u32, (&'static str, String)>,
     /// Paths that this kernel does not have, and why.
     pub(crate) missing: BTreeMap<&'static str, String>,
     /// The first wrong value at each hook of each path, in words.
     findings: BTreeMap<(&'static str, Hook), String>,
 }
 
-type Counts = BTreeMap<(Hook, Verdict), u64>;
+pub(crate) type Counts = BTreeMap<(Stop, Verdict), Tally>;
 
 impl Report {
-    pub(crate) fn count(&mut self, cell: &'static str, hook: Hook, verdict: Verdict, times: u64) {
-        if times > 0 {
-            *self
-                .cells
-                .entry(cell)
-                .or_default()
-                .entry((hook, verdict))
-                .or_default() += times;
-        }
+    pub(crate) fn count(&mut self, cell: &'static str, stop: Stop, verdict: Verdict, new: Tally) {
+        let cell = self.cells.entry(cell).or_default();
+        let tally = cell.entry((stop, verdict)).or_insert(Tally {
+            first: new.first,
+            ..Tally::default()
+        });
+        tally.count += new.count;
+        tally.first = tally.first.min(new.first);
+    }
+
+    /// What was seen of a path.
+    pub(crate) fn counts(&self, cell: &str) -> Option<&Counts> {
+        self.cells.get(cell)
     }
 
     /// Remembers a wrong value, unless one was found there before.
@@ -118,19 +149,21 @@ impl Report {
 
     fn sum(&self, cell: &str, of: impl Fn(Hook, Verdict) -> bool) -> u64 {
         let counts = self.cells.get(cell).into_iter().flatten();
-        let counts = counts.filter(|&(&(hook, verdict), _)| of(hook, verdict));
-        counts.map(|(_, count)| count).sum()
+        let counts = counts.filter(|&(&(stop, verdict), _)| of(stop.hook, verdict));
+        counts.map(|(_, tally)| tally.count).sum()
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let heads = ["right", "absent", "none", "refused", "WRONG", "at sockets"];
+        let verdicts = Verdict::IN_KERNEL.into_iter();
+        let verdicts = verdicts.filter(|verdict| *verdict != Verdict::ReadOnly);
         write!(f, "{:<24}", "path")?;
         heads.iter().try_for_each(|head| write!(f, "{head:>11}"))?;
         for cell in self.paths() {
             write!(f, "\n{cell:<24}")?;
-            for verdict in Verdict::IN_KERNEL {
+            for verdict in verdicts.clone() {
                 write!(f, "{:>11}", self.of(cell, verdict))?;
             }
             let right = self.at_sockets(cell, Verdict::Right);

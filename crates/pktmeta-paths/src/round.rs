@@ -5,7 +5,7 @@ use crate::{
     kernel::{CELLS, Cell, Finding, How, Kernel, Label},
     paths::{Origin, PATHS, Path, Route},
     random::{Random, mix},
-    report::{Hook, Report},
+    report::{Hook, Report, Stop, Tally},
     sequences::{SEQUENCES, Sequence},
     traffic::{Judge, Look, PORT, Passport, Sockets},
     world::{Lacking, World},
@@ -37,6 +37,12 @@ pub struct Options {
     /// Leaves in buffers what earlier packets left there, and lets packets grow at TC by as much as
     /// earlier ones did at XDP: the run must fail.
     pub unwiped: bool,
+    /// Leaves packets as they are, fills every area to its last byte, sends as many packets by each
+    /// path, and writes to each record in place.
+    pub survey: bool,
+    /// Keeps packet sockets open on every host, as tcpdump does; by default in half of all rounds,
+    /// and never in a survey.
+    pub captured: bool,
 }
 
 impl Options {
@@ -44,6 +50,7 @@ impl Options {
         How {
             sabotage: self.sabotage,
             unwiped: self.unwiped,
+            survey: self.survey,
         }
     }
 }
@@ -58,6 +65,8 @@ impl Default for Options {
             only: None,
             sabotage: false,
             unwiped: false,
+            survey: false,
+            captured: false,
         }
     }
 }
@@ -111,13 +120,14 @@ pub fn run(
         interface: datapath_link.far.name,
     };
     for seed in options.seed.. {
-        if report.packets >= options.packets {
+        if report.packets >= options.packets || lab.routes.is_empty() {
             break;
         }
         lab.round(sandbox, options, seed, &mut report)
             .with_context(|| format!("the round of seed {seed}"))?;
         progress(&report);
     }
+    report.devices = lab.world.devices;
     Ok(report)
 }
 
@@ -136,7 +146,7 @@ impl Lab {
         report: &mut Report,
     ) -> Result<()> {
         let mut random = Random::new(seed);
-        let full = !random.one_in(4);
+        let full = options.survey || !random.one_in(4);
         let record = full.then(|| 16 + 8 * random.below((RECORD_MAX - 16) / 8 + 1));
         // By less than its area a packet grows into its own record.
         let most = if options.unwiped { 40 } else { RECORD_MAX };
@@ -152,9 +162,10 @@ impl Lab {
         self.world.host.run(|| datapath.up(&up))?;
         let registry = datapath.registry().read()?;
         let kernel = Kernel::load(&registry, options.how())?;
-        let draw = |_| match options.unwiped {
-            true => Sequence::GROW_AS_XDP_DOES,
-            false => Sequence::draw(&mut random),
+        let draw = |_| match (options.unwiped, options.survey) {
+            (true, _) => Sequence::GROW_AS_XDP_DOES,
+            (_, true) => Sequence::EMPTY,
+            _ => Sequence::draw(&mut random),
         };
         let sequences: Vec<_> = (0..SEQUENCES).map(draw).collect();
         kernel.set_sequences(&sequences)?;
@@ -169,13 +180,13 @@ impl Lab {
             judge.labelled[*cell] = route.cell.label == Label::Right;
         }
         let links = kernel.attach(&self.world)?;
-        let watchers = if random.one_in(2) {
-            self.watch()?
-        } else {
-            Vec::new()
+        let watchers = match options.captured || (!options.survey && random.one_in(2)) {
+            true => self.watch()?,
+            false => Vec::new(),
         };
         let with_tcp = self.routes.iter().filter(|(_, _, route)| route.tcp);
-        let sockets = Sockets::new(&self.world, with_tcp.map(|(cell, _, _)| *cell))?;
+        let with_tcp = with_tcp.map(|(cell, _, _)| *cell);
+        let sockets = Sockets::new(&self.world, with_tcp, options.survey)?;
         let mut looks = Vec::new();
         let (sent, arrived) =
             self.traffic(&sockets, &judge, &forged, options, &mut random, &mut looks)?;
@@ -183,9 +194,9 @@ impl Lab {
         report.arrived += arrived;
         drop((links, watchers, sockets));
         self.tell(report, looks, seed);
-        for (cell, hook, verdict, count) in kernel.tallies()? {
+        for (cell, stop, verdict, tally) in kernel.tallies()? {
             let path = PATHS.get(cell).map_or("?", |path| path.name);
-            report.count(path, hook, verdict, count);
+            report.count(path, stop, verdict, tally);
         }
         for finding in kernel.findings()? {
             let path = PATHS
@@ -215,20 +226,34 @@ impl Lab {
             .sender
             .run(|| Socket::new(Domain::PACKET, Type::RAW, None))?;
         let (mut sent, mut arrived) = (0, 0);
+        // In a survey, packets take all paths in turn; every so many turns they are a connection's.
+        let mut turns = (0..self.routes.len()).cycle();
+        let mut round = 0;
+        // The seed of a packet with every field is odd.
+        let full = u64::from(options.survey);
         while sent < options.round {
             for _ in 0..BURST {
-                let (cell, _, route) = &self.routes[random.below(self.routes.len())];
+                let turn = match options.survey {
+                    true => turns.next().unwrap_or(0),
+                    false => random.below(self.routes.len()),
+                };
+                round += u32::from(turn == 0);
+                let (cell, _, route) = &self.routes[turn];
                 let to = route.to[random.below(route.to.len())];
-                if route.tcp && random.one_in(24) {
-                    let seeds: Vec<u64> =
-                        (0..1 + random.below(4)).map(|_| random.number()).collect();
+                let connects = match options.survey {
+                    true => round % 24 == 1,
+                    false => random.one_in(24),
+                };
+                if route.tcp && connects {
+                    let segments = 0..1 + random.below(4);
+                    let seeds: Vec<u64> = segments.map(|_| random.number() | full).collect();
                     let made = sockets.connect(&self.world, *cell, to, &seeds, judge, looks)?;
                     sent += 1 + seeds.len() as u64;
                     arrived += made.unwrap_or(0);
                     continue;
                 }
                 let passport = Passport {
-                    seed: random.number(),
+                    seed: random.number() | full,
                     cell: *cell as u8,
                     tcp: false,
                 };
@@ -289,7 +314,8 @@ impl Lab {
     fn tell(&self, report: &mut Report, looks: Vec<Look>, seed: u64) {
         for look in looks {
             let path = PATHS.get(look.cell).map_or("?", |path| path.name);
-            report.count(path, look.hook, look.verdict, 1);
+            let tally = Tally { count: 1, first: 0 };
+            report.count(path, Stop::socket(look.hook), look.verdict, tally);
             if let Some(finding) = look.finding {
                 report.found(path, look.hook, || format!("--seed {seed}: {finding}"));
             }
@@ -323,7 +349,7 @@ impl Lab {
         format!(
             "--seed {round}: packet {:#x} on {}: {what}; {done}",
             finding.seed,
-            device.map_or("?", String::as_str)
+            device.map_or("?", |(_, name)| name)
         )
     }
 }

@@ -63,7 +63,7 @@ impl Step {
 }
 
 impl Sequence {
-    const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         steps: [Step::NONE; STEPS],
     };
 

@@ -77,11 +77,17 @@ pub(crate) struct Sockets {
     receivers: Vec<UdpSocket>,
     listeners: Vec<(Version, u16, TcpListener)>,
     patience: Cell<Duration>,
+    /// As the programs' global of this name: what it adds to the seeds of SYNs.
+    survey: bool,
 }
 
 impl Sockets {
     /// Sockets of the sender, and on every host that receives; listeners for some cells.
-    pub(crate) fn new(world: &World, cells: impl Iterator<Item = usize> + Clone) -> Result<Self> {
+    pub(crate) fn new(
+        world: &World,
+        cells: impl Iterator<Item = usize> + Clone,
+        survey: bool,
+    ) -> Result<Self> {
         let sender = world.sender.run(|| {
             let [v4, v6] = [any(V4, 0), any(V6, 0)].map(UdpSocket::bind);
             Ok::<_, io::Error>([v4?, v6?])
@@ -106,6 +112,7 @@ impl Sockets {
             receivers,
             listeners,
             patience: Cell::new(*PATIENCE.end()),
+            survey,
         })
     }
 
@@ -194,6 +201,7 @@ impl Sockets {
         let Ok(syn) = syn_seed(&server) else {
             return Ok(None);
         };
+        let syn = syn | u64::from(self.survey);
         looks.push(judge.look(cell, Hook::Syn, &[syn], server.opening_meta()));
         // The latest segment that had a record, which may be none of the last.
         let mut any = vec![syn];

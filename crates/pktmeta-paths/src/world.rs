@@ -33,8 +33,8 @@ pub(crate) struct World {
     pub(crate) receiver: Netns,
     pub(crate) container: Netns,
     pub(crate) places: Vec<Place>,
-    /// By their indexes, which no two namespaces share.
-    pub(crate) devices: BTreeMap<u32, String>,
+    /// By their indexes, which no two namespaces share: the host that each is on, and its name.
+    pub(crate) devices: BTreeMap<u32, (&'static str, String)>,
     /// The sender's device on the first link.
     pub(crate) first: u32,
     links: u8,
@@ -189,8 +189,20 @@ impl World {
     fn added(&mut self, device: &Device) -> Result<()> {
         let name = &device.name;
         self.ip(&device.netns, &format!("link set {name} up"))?;
-        self.devices.insert(device.ifindex, name.clone());
+        let host = self.name_of(&device.netns);
+        self.devices.insert(device.ifindex, (host, name.clone()));
         Ok(())
+    }
+
+    fn name_of(&self, netns: &Netns) -> &'static str {
+        let hosts = [
+            (&self.sender, "sender"),
+            (&self.host, "host"),
+            (&self.receiver, "receiver"),
+            (&self.container, "container"),
+        ];
+        let host = hosts.iter().find(|(other, _)| other.id() == netns.id());
+        host.map_or("?", |(_, name)| name)
     }
 
     pub(crate) fn add_addresses(&self, device: &Device, number: u8, end: u8) -> Result<()> {
@@ -257,6 +269,11 @@ impl World {
     /// Runs `ip`.
     pub(crate) fn ip(&self, netns: &Netns, words: &str) -> Result<()> {
         self.command(netns, "ip", words.split_whitespace())
+    }
+
+    /// Runs `tc`.
+    pub(crate) fn tc(&self, netns: &Netns, words: &str) -> Result<()> {
+        self.command(netns, "tc", words.split_whitespace())
     }
 
     /// Runs `nft` with one command.
@@ -334,9 +351,12 @@ impl std::fmt::Display for Lacking {
 
 impl std::error::Error for Lacking {}
 
-/// How `ip` and `nft` say that the kernel does not know what they ask for.
-const LACKING: [&str; 5] = [
+/// How `ip`, `nft` and `tc` say that the kernel does not know what they ask for.
+const LACKING: [&str; 8] = [
     "Unknown device type",
+    "qdisc kind is unknown",
+    "TC classifier not found",
+    "Failed to load TC action module",
     "Operation not supported",
     "Protocol not supported",
     "Could not process rule: No such file or directory",
@@ -368,22 +388,23 @@ impl Version {
 
     fn subnet(self) -> u8 {
         match self {
-            V4 => 29,
+            V4 => 30,
             V6 => 64,
         }
     }
 }
 
-/// The ends of a link in its subnet, and an address there that nobody has.
+/// The ends of a link in its subnet, and an address there that nobody has: Linux takes the lowest for
+/// one like others.
 pub(crate) const NEAR: u8 = 1;
 pub(crate) const FAR: u8 = 2;
-pub(crate) const NOBODY: u8 = 3;
+pub(crate) const NOBODY: u8 = 0;
 
 /// An address of a link.
 pub(crate) fn address(number: u8, version: Version, end: u8) -> IpAddr {
     match version {
-        V4 if number < 32 => Ipv4Addr::new(192, 0, 2, 8 * number + end).into(),
-        V4 => Ipv4Addr::new(198, 51, 100, 8 * (number - 32) + end).into(),
+        V4 if number < 64 => Ipv4Addr::new(192, 0, 2, 4 * number + end).into(),
+        V4 => Ipv4Addr::new(198, 51, 100, 4 * (number - 64) + end).into(),
         V6 => Ipv6Addr::new(0x2001, 0xdb8, number.into(), 0, 0, 0, 0, end.into()).into(),
     }
 }

@@ -1,20 +1,9 @@
 //! The short form of `cargo xtask paths`.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use pktmeta_paths::{Options, Report, Verdict, run};
+use pktmeta_paths::{Fate, Hook, Options, Report, Survey, Verdict, known_loss, run};
 use pktmeta_testkit::sandbox::{Sandbox, in_sandbox, in_sandbox_for};
 use std::time::Duration;
-
-/// Paths on which some kernels lose every record before it is at a socket, by what they do there.
-const LOST: [&str; 7] = [
-    "bridged, tag in frame",  // its tag goes back where the record's end is
-    "routed, VLAN, in frame", // the same
-    "routed, VLAN, header on",
-    "from a VLAN, header on",
-    "routed, XDP reserves", // XDP has taken the room for itself
-    "into vxlan and out",   // the outer headers are where the record was
-    "out of vxlan",         // what is in front of the inner packet are the outer headers
-];
 
 #[test]
 fn no_path_and_no_sequence_of_helpers_shows_a_value_that_nobody_wrote() {
@@ -24,7 +13,7 @@ fn no_path_and_no_sequence_of_helpers_shows_a_value_that_nobody_wrote() {
         assert_eq!(report.total(Verdict::Wrong), 0);
         for path in report.paths() {
             let right = report.at_sockets(path, Verdict::Right);
-            let may_be_lost = LOST.contains(&path) || path.starts_with("forged");
+            let may_be_lost = known_loss(path).is_some() || path.starts_with("forged");
             assert!(right > 0 || may_be_lost, "{path}");
         }
     });
@@ -62,6 +51,53 @@ fn a_packet_that_grows_at_tc_shows_what_an_earlier_one_left_in_its_buffer() {
         };
         let report = sent(sandbox, &options);
         assert!(report.total(Verdict::Wrong) > 0, "{report}");
+    });
+}
+
+#[test]
+fn a_survey_meets_every_stop_of_a_path_in_turn_and_finds_each_packets_own_record() {
+    in_sandbox(|sandbox| {
+        let survey = Survey::new(
+            sandbox,
+            100,
+            Some("redirect, peer".into()),
+            false,
+            |_, _| {},
+        );
+        let survey = survey.unwrap_or_else(|error| panic!("{error:#}"));
+        let [path] = &survey.paths[..] else {
+            panic!("{survey:#?}")
+        };
+        let stops = path.stops.as_ref().unwrap();
+        let met: Vec<_> = stops.iter().map(|seen| (seen.hook, seen.host)).collect();
+        let (host, receiver) = (Some("host"), Some("receiver"));
+        assert_eq!(
+            met,
+            [
+                (Hook::Xdp, host),
+                (Hook::TcIngress, host),
+                (Hook::TcIngress, receiver),
+                (Hook::Ring, None),
+                (Hook::Ticket, None),
+                (Hook::Syn, None),
+                (Hook::Segment, None),
+            ]
+        );
+        for seen in stops {
+            assert_eq!(seen.fate(), Fate::Intact, "{seen:?}");
+        }
+    });
+}
+
+#[test]
+fn a_survey_says_which_records_cannot_be_written_while_a_packet_socket_is_open() {
+    in_sandbox(|sandbox| {
+        let only = Some("local, generic XDP".into());
+        let survey = Survey::new(sandbox, 100, only, true, |_, _| {});
+        let survey = survey.unwrap_or_else(|error| panic!("{error:#}"));
+        let stops = survey.paths[0].stops.as_ref().unwrap();
+        let at_tc = stops.iter().find(|seen| seen.hook == Hook::TcIngress);
+        assert_eq!(at_tc.unwrap().fate(), Fate::ReadOnly, "{stops:#?}");
     });
 }
 

@@ -10,7 +10,7 @@ use clap_mangen::{
 use std::{fs, path::Path};
 
 /// With what commands exit, by the name of the command; all have those without a name.
-pub(crate) const EXIT_CODES: [(Option<&str>, &str, &str); 12] = [
+pub(crate) const EXIT_CODES: [(Option<&str>, &str, &str); 13] = [
     (None, "0", "it did what it was to do"),
     (
         None,
@@ -40,6 +40,7 @@ pub(crate) const EXIT_CODES: [(Option<&str>, &str, &str); 12] = [
         "something is missing that the datapath cannot do without",
     ),
     (Some("demo"), "1", "a record was wrong or missing"),
+    (Some("where"), "1", "a value was wrong"),
     (Some("exec"), "126", "the program could not be run"),
     (
         Some("exec"),

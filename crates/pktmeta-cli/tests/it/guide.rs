@@ -74,6 +74,14 @@ fn an_application_labels_what_it_sends_as_the_guide_says() {
 }
 
 #[test]
+fn where_records_are_kept_is_seen_as_the_guide_says() {
+    in_sandbox(|sandbox| {
+        let guide = include_str!("../../../../docs/guide/where.md");
+        runs(guide, &[], sandbox.cgroup());
+    });
+}
+
+#[test]
 fn a_program_of_ones_own_labels_packets_as_the_guide_says() {
     in_sandbox(|sandbox| {
         let guide = include_str!("../../../../docs/guide/bpf-author.md");

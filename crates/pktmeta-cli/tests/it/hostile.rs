@@ -497,7 +497,7 @@ fn a_directory_that_is_swapped_for_a_link_while_root_walks_leads_nowhere() {
         let scratch = Scratch::new();
         let precious = scratch.file("ring", "precious");
         let swap = format!(
-            "cd /sys/fs/bpf; echo swapping; while :; do mkdir pktmeta-aside; rmdir pktmeta-aside; \
+            "trap exit TERM; cd /sys/fs/bpf; echo swapping; while :; do mkdir pktmeta-aside; rmdir pktmeta-aside; \
              ln -s {} pktmeta-aside; rm pktmeta-aside; done 2>/dev/null",
             text(scratch.path())
         );
@@ -513,7 +513,9 @@ fn a_directory_that_is_swapped_for_a_link_while_root_walks_leads_nowhere() {
             assert!(matches!(down.code, Some(0 | 1)), "{down:#?}");
             assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
         }
-        drop(swapper);
+        // Ends behind the command that it is at: killed, it would leave that behind.
+        swapper.signal(libc::SIGTERM);
+        swapper.wait().unwrap();
         let _ = nobody("rm", &["-rf", "/sys/fs/bpf/pktmeta-aside"]);
         lab.down();
         lab.assert_nothing_is_left();

@@ -120,17 +120,17 @@ fn what_is_printed_about_files_has_the_documented_shape() {
 
 /// A JSON Schema, of which this knows the words that ours have. An object that names its properties has
 /// no others: whoever prints another describes it.
-struct Shape(Value);
+pub(crate) struct Shape(Value);
 
 impl Shape {
-    fn documented(name: &str) -> Self {
+    pub(crate) fn documented(name: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/json");
         let text = fs::read_to_string(path.join(format!("{name}.json"))).unwrap();
         Self(serde_json::from_str(&text).unwrap())
     }
 
     #[track_caller]
-    fn check(&self, printed: &Value) {
+    pub(crate) fn check(&self, printed: &Value) {
         if let Err(why) = self.fits(&self.0, printed, "") {
             panic!("{why}\nin {printed:#}");
         }

@@ -28,5 +28,6 @@ mod restart;
 mod servers;
 mod sockets;
 mod status;
+mod survey;
 mod up;
 mod watch;

@@ -1,7 +1,10 @@
 //! To a socket of the host on which packets come in.
 
 use super::route::{Route, host};
-use crate::world::{FAR, Pair, World, Xdp};
+use crate::{
+    kernel::Action,
+    world::{FAR, Pair, World, Xdp},
+};
 use anyhow::Result;
 use libbpf_sys::{BPF_TCX_EGRESS, BPF_TCX_INGRESS};
 
@@ -54,6 +57,33 @@ fn from_vlan_device(world: &mut World, how: &str) -> Result<Route> {
     world.comes_in(&pair.far, Xdp::Native)?;
     world.run(&far, "ingress", BPF_TCX_INGRESS);
     Ok(Route::to(pair.number, FAR))
+}
+
+/// To a device on top of the host's, that takes packets out by their address.
+pub(super) fn from_macvlan(world: &mut World) -> Result<Route> {
+    let (sender, host) = (world.sender.clone(), world.host.clone());
+    let pair = world.bare_pair(&sender, &host)?;
+    let words = format!("link {} type macvlan mode bridge", pair.far.name);
+    let top = world.device(&host, &words)?;
+    world.add_addresses(&pair.near, pair.number, crate::world::NEAR)?;
+    world.add_addresses(&top, pair.number, FAR)?;
+    world.comes_in(&pair.far, Xdp::Native)?;
+    world.run(&top, "ingress", BPF_TCX_INGRESS);
+    Ok(Route::to(pair.number, FAR))
+}
+
+/// XDP hands packets to another CPU.
+pub(super) fn by_another_cpu(world: &mut World) -> Result<Route> {
+    let pair = labelled_link(world)?;
+    world.compute_checksums(&pair.near)?;
+    Ok(Route::to(pair.number, FAR).doing(|cell| cell.action = Action::XdpCpu))
+}
+
+/// A link of the sender's to the host, whose XDP program labels.
+pub(super) fn labelled_link(world: &mut World) -> Result<Pair> {
+    let pair = link(world)?;
+    world.comes_in(&pair.far, Xdp::Native)?;
+    Ok(pair)
 }
 
 fn link(world: &mut World) -> Result<Pair> {

@@ -7,13 +7,13 @@ mod tcp;
 mod udp;
 mod way;
 
+use super::own_hosts::{self, progress};
 use crate::output::{self, Table, Unwritten, number, say};
-use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use anyhow::bail;
 use lab::{Family, Lab};
 use pktmeta_testkit::sandbox::Sandbox;
 use serde_json::{Value, json};
-use std::{os::unix::process::ExitStatusExt, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 use tally::{Connections, Datagrams};
 
 /// Show the way of a packet from XDP to applications, on hosts made for it
@@ -39,7 +39,7 @@ impl Demo {
     pub(crate) fn run(self, bpffs: &Path) -> anyhow::Result<ExitCode> {
         match Sandbox::current() {
             Some(sandbox) => self.run_in(&sandbox, bpffs),
-            None => run_in_sandbox(),
+            None => own_hosts::run("the demo"),
         }
     }
 
@@ -76,14 +76,13 @@ impl Demo {
     fn traffic(&self, lab: &Lab) -> anyhow::Result<Report> {
         let mut report = Report::default();
         for family in Family::BOTH {
-            let progress = progress(&format!("{family} datagrams"), half(self.datagrams, family));
-            let datagrams = udp::exchange(lab, family, half(self.datagrams, family), &progress)?;
-            let progress = self::progress(
+            let bar = progress(&format!("{family} datagrams"), half(self.datagrams, family));
+            let datagrams = udp::exchange(lab, family, half(self.datagrams, family), &bar)?;
+            let bar = progress(
                 &format!("{family} connections"),
                 half(self.connections, family),
             );
-            let connections =
-                tcp::exchange(lab, family, half(self.connections, family), &progress)?;
+            let connections = tcp::exchange(lab, family, half(self.connections, family), &bar)?;
             report.families.push((family, datagrams, connections));
         }
         Ok(report)
@@ -169,33 +168,9 @@ fn counts_json(datagrams: &Datagrams, connections: &Connections) -> Value {
 }
 
 /// Runs this same command in a sandbox: what the demo makes goes with it, even if it is killed.
-fn run_in_sandbox() -> anyhow::Result<ExitCode> {
-    pktmeta_bpf::host::check_capabilities().context("start the demo")?;
-    pktmeta_testkit::root::require().context("start the demo")?;
-    let this = std::env::current_exe().context("find this program")?;
-    let status = Sandbox::run(std::process::Command::new(this).args(std::env::args_os().skip(1)))
-        .context("start the demo in a sandbox")?;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
-        // As a shell reports it.
-        (None, signal) => Ok(ExitCode::from(
-            128 + u8::try_from(signal.unwrap_or(0)).unwrap_or(0),
-        )),
-    }
-}
-
 fn half(all: u64, family: Family) -> u64 {
     match family {
         Family::V4 => all - all / 2,
         Family::V6 => all / 2,
     }
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn progress(what: &str, length: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{msg:18} {wide_bar} {pos}/{len}") {
-        bar.set_style(style);
-    }
-    bar.with_message(what.to_owned())
 }
