@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use pktmeta_build::{CLANG, CLANG_VARIABLE};
+
 use crate::error::{Error, Result};
 use crate::tool;
 
@@ -34,31 +36,21 @@ impl Sign {
     }
 }
 
-fn program_in_path(name: &str) -> bool {
+fn program_in_path(name: impl AsRef<Path>) -> bool {
     let executable = |path: &Path| {
         fs::metadata(path)
             .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };
     env::var_os("PATH")
-        .is_some_and(|path| env::split_paths(&path).any(|folder| executable(&folder.join(name))))
+        .is_some_and(|path| env::split_paths(&path).any(|folder| executable(&folder.join(&name))))
 }
-
-/// Names a clang, for the build script of pktmeta-bpf too.
-const CLANG_ENV: &str = "BPF_CLANG";
-
-/// The oldest clang whose output the verifier is known to take, and the newest name tried: the
-/// same as in the build script of pktmeta-bpf.
-const CLANG_MIN: u32 = 14;
-const CLANG_MAX: u32 = 30;
 
 /// Whether the build script of pktmeta-bpf will find a clang: the one that is named, else a
 /// numbered one, else a `clang` that is new enough.
 fn clang() -> bool {
-    env::var_os(CLANG_ENV).is_some()
-        || (CLANG_MIN..=CLANG_MAX)
-            .rev()
-            .any(|version| program_in_path(&format!("clang-{version}")))
-        || plain_clang_version().is_some_and(|version| version >= CLANG_MIN)
+    env::var_os(CLANG_VARIABLE).is_some()
+        || pktmeta_build::names().any(|clang| program_in_path(&clang))
+        || plain_clang_version().is_some_and(|version| version >= *CLANG.start())
 }
 
 fn plain_clang_version() -> Option<u32> {
@@ -78,10 +70,10 @@ fn major_version(text: &str) -> Option<u32> {
 
 /// Refuses to go on with a clang that was named but does not run: installing one would not help.
 pub(super) fn usable_override() -> Result {
-    match env::var_os(CLANG_ENV) {
+    match env::var_os(CLANG_VARIABLE) {
         Some(clang) if !tool::succeeds(Command::new(&clang).arg("--version")) => {
             Err(Error::new(format!(
-                "{CLANG_ENV} names `{}`, but that does not run: correct or unset it",
+                "{CLANG_VARIABLE} names `{}`, but that does not run: correct or unset it",
                 clang.display()
             )))
         }

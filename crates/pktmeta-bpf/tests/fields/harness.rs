@@ -2,6 +2,7 @@
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use pktmeta_bpf::{Object, ObjectOptions};
+use pktmeta_build::Compiler;
 use pktmeta_core::{
     FieldInfo, Record, Registry, Tag,
     schema::Schema,
@@ -16,7 +17,6 @@ use std::{
     ffi::OsString,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     path::Path,
-    process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -25,11 +25,9 @@ pub(crate) const FALLBACK: &str = "-DPKTMETA_NO_SKB_META";
 
 /// Every clang there is, of those that the library is written for.
 pub(crate) fn clangs() -> Vec<OsString> {
-    let numbered = (14..=30).map(|version| format!("clang-{version}").into());
-    let mut clangs: Vec<OsString> = numbered
-        .chain(std::env::var_os("BPF_CLANG"))
-        .filter(is_there)
-        .collect();
+    let named = std::env::var_os(pktmeta_build::CLANG_VARIABLE);
+    let mut clangs = pktmeta_build::clangs();
+    clangs.extend(named);
     if clangs.is_empty() {
         clangs.push("clang".into());
     }
@@ -41,35 +39,15 @@ pub(crate) fn clang() -> OsString {
     clangs().pop().unwrap()
 }
 
-fn is_there(clang: &OsString) -> bool {
-    let version = Command::new(clang).arg("--version").output();
-    version.is_ok_and(|output| output.status.success())
-}
-
 /// Compiles `tests/fields/SOURCE`, with further arguments.
 pub(crate) fn compile(clang: &OsString, source: &str, arguments: &[&str]) -> Vec<u8> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let object = format!("{source}.{}.{number}.o", std::process::id());
     let object = Path::new(env!("CARGO_TARGET_TMPDIR")).join(object);
-    let output = Command::new(clang)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-nostdinc"])
-        .args(["-Wall", "-Wextra", "-Werror"])
-        .args(["-I", pktmeta_headers::INCLUDE, "-I", pktmeta_headers::UAPI])
-        .arg("-isystem")
-        .arg(env!("PKTMETA_LIBBPF"))
-        .args(arguments)
-        .args(["-c", &format!("tests/fields/{source}"), "-o"])
-        .arg(&object)
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", clang.display()));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{} {arguments:?}: {said}",
-        clang.display()
-    );
+    let compiler = Compiler::new(clang, env!("PKTMETA_LIBBPF")).arguments(arguments);
+    let compiled = compiler.compile(&Path::new("tests/fields").join(source), &object);
+    compiled.unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
     let elf = std::fs::read(&object).unwrap();
     std::fs::remove_file(&object).unwrap();
     elf

@@ -25,13 +25,13 @@ pub(crate) fn is_there(program: &str) -> bool {
 
 /// Every clang that BPF programs may be built with.
 pub(crate) fn clangs() -> Vec<String> {
-    let clangs: Vec<_> = (14..=30)
-        .map(|version| format!("clang-{version}"))
-        .filter(|clang| is_there(clang))
+    let clangs = pktmeta_build::clangs().into_iter();
+    let clangs: Vec<_> = clangs
+        .filter_map(|clang| clang.into_string().ok())
         .collect();
     assert!(
         !clangs.is_empty(),
-        "no clang-14 to clang-30 is in the path: run `cargo xtask setup`"
+        "no clang-NN is in the path: run `cargo xtask setup`"
     );
     clangs
 }
