@@ -25,6 +25,7 @@ struct Need {
 enum Package {
     Named(&'static str),
     Clang,
+    OldClang,
 }
 
 /// To build the workspace and to run the demo.
@@ -44,7 +45,12 @@ const BUILD: [Need; 8] = [
 ];
 
 /// What tests and benchmarks need on top.
-const TEST: [Need; 14] = [
+const TEST: [Need; 15] = [
+    Need {
+        what: "a clang from 14 to 19",
+        sign: Sign::OldClang,
+        package: Package::OldClang,
+    },
     header("bpf/libbpf.h", "libbpf-dev"),
     program("ip", "iproute2"),
     program("nft", "nftables"),
@@ -124,12 +130,18 @@ fn missing<'a>(needs: &[&'a [Need]], is_seen: impl Fn(&Sign) -> bool) -> Vec<&'a
 
 /// The packages to install, given which ones apt knows.
 fn packages(missing: &[&Need], apt_knows: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    // The version we test with; without a number it may be older, but Debian's is new enough.
-    const CLANG: &str = "clang-22";
+    // Those that the headers and programs are written for. Without a number Debian's may be another,
+    // but is new enough.
+    const NEWEST: &[&str] = &["clang-22"];
+    const OLDEST: &[&str] = &["clang-14", "clang-16", "clang-19"];
+    let known = |clangs: &[&'static str]| {
+        let known = clangs.iter().find(|clang| apt_knows(clang));
+        known.copied().unwrap_or("clang")
+    };
     let package = |need: &&Need| match need.package {
         Package::Named(name) => name,
-        Package::Clang if apt_knows(CLANG) => CLANG,
-        Package::Clang => "clang",
+        Package::Clang => known(NEWEST),
+        Package::OldClang => known(OLDEST),
     };
     missing.iter().map(package).collect()
 }
@@ -189,12 +201,20 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_clang_that_apt_has_is_there_for_tests() {
+        let clang = missing(&[&TEST], |sign| *sign != Sign::OldClang);
+        assert_eq!(packages(&clang, |_| true), ["clang-14"]);
+        assert_eq!(packages(&clang, |name| name == "clang-19"), ["clang-19"]);
+        assert_eq!(packages(&clang, |_| false), ["clang"]);
+    }
+
+    #[test]
     fn a_bare_machine_gets_everything() {
         let packages = packages(&everything_missing(), |_| true);
         assert_eq!(
             packages.join(" "),
             "gcc libc6-dev make pkg-config libelf-dev zlib1g-dev clang-22 python3 \
-             libbpf-dev iproute2 nftables bpftool tshark iperf3 tcpdump curl nginx-light haproxy \
+             clang-14 libbpf-dev iproute2 nftables bpftool tshark iperf3 tcpdump curl nginx-light haproxy \
              unbound strace golang-go mypy"
         );
     }

@@ -118,7 +118,7 @@ fn the_headers_structs_have_the_layout_that_rust_reads() {
     // A plain C compiler with the system's headers, as an application's author has.
     let source = std::env::temp_dir().join(format!("pktmeta-abi-{}.c", std::process::id()));
     std::fs::write(&source, asserts).unwrap();
-    let include = concat!(env!("CARGO_MANIFEST_DIR"), "/include");
+    let include = pktmeta_headers::INCLUDE;
     let compiled = Command::new("cc")
         .args([
             "-std=c11",

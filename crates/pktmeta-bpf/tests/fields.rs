@@ -7,10 +7,9 @@ mod harness;
 #[path = "fields/model.rs"]
 mod model;
 
-use harness::{
-    FALLBACK, Field, Hook, Programs, area, area_of, clangs, compile, load, open, registry, tag,
-};
+use harness::{FALLBACK, Field, Hook, Programs, area, area_of, compile, load, open, registry, tag};
 use pktmeta_bpf::ProgramStats;
+use pktmeta_build::clangs;
 use pktmeta_core::{
     Record, Tag,
     seal::{self, Secret},
@@ -527,12 +526,12 @@ const BUDGETS: [(&str, &str, &str, u32); 22] = [
     ("xdp", "GET", "hot_u32", 20_000),
     ("xdp", "GET", "cold_u32", 20_000),
     ("xdp", "GET", "blob", 22_000),
-    ("xdp", "SET", "hot_u32", 90_000),
-    ("xdp", "SET", "cold_u32", 90_000),
-    ("xdp", "SET", "blob", 90_000),
-    ("xdp", "DELETE", "hot_u32", 50_000),
-    ("xdp", "DELETE", "cold_u32", 50_000),
-    ("xdp", "DELETE", "blob", 50_000),
+    ("xdp", "SET", "hot_u32", 120_000),
+    ("xdp", "SET", "cold_u32", 120_000),
+    ("xdp", "SET", "blob", 120_000),
+    ("xdp", "DELETE", "hot_u32", 75_000),
+    ("xdp", "DELETE", "cold_u32", 75_000),
+    ("xdp", "DELETE", "blob", 75_000),
     ("xdp", "COMPACT", "cold_u32", 70_000),
     ("tc", "GET", "hot_u32", 20_000),
     ("tc", "GET", "cold_u32", 20_000),

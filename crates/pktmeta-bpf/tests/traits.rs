@@ -5,9 +5,10 @@
 #[path = "fields/harness.rs"]
 mod harness;
 
-use harness::{clangs, compile};
+use harness::compile;
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{Object, ObjectOptions};
+use pktmeta_build::clangs;
 use pktmeta_core::{Registry, schema::Schema, seal::Secret, traits::Traits};
 use pktmeta_testkit::{
     packet,

@@ -137,10 +137,21 @@ pub fn find_clang() -> Result<OsString, Error> {
     })
 }
 
-/// Every clang in the path that programs have to be right with, the oldest first.
+/// The versions that tests compile programs with: what Debian 12 and 13 have, and the newest. Every
+/// program has to load with each of them, within its budget.
+const TESTED: [u32; 4] = [14, 16, 19, 22];
+
+/// Those of the tested clangs that are in the path, the oldest first, and last the one that
+/// `BPF_CLANG` names; if there is none of these, the one that there is.
 #[must_use]
 pub fn clangs() -> Vec<OsString> {
-    names().filter(runs).collect()
+    let tested = TESTED.map(|version| format!("clang-{version}").into());
+    let named = env::var_os(CLANG_VARIABLE);
+    let mut clangs: Vec<_> = tested.into_iter().filter(runs).chain(named).collect();
+    if clangs.is_empty() {
+        clangs.extend(find_clang());
+    }
+    clangs
 }
 
 /// `clang-14` and so on.

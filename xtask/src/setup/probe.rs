@@ -20,6 +20,8 @@ pub(super) enum Sign {
     Header(&'static str),
     /// A clang for the BPF programs.
     Clang,
+    /// An old one, beside which the tests put the newest.
+    OldClang,
 }
 
 impl Sign {
@@ -32,6 +34,7 @@ impl Sign {
                     .args(["-x", "c", "/dev/null"]),
             ),
             Self::Clang => clang(),
+            Self::OldClang => old_clang(),
         }
     }
 }
@@ -51,6 +54,14 @@ fn clang() -> bool {
     env::var_os(CLANG_VARIABLE).is_some()
         || pktmeta_build::names().any(|clang| program_in_path(&clang))
         || plain_clang_version().is_some_and(|version| version >= *CLANG.start())
+}
+
+/// The newest that still counts as old: what a Debian release has.
+const OLD_CLANG_MAX: u32 = 19;
+
+fn old_clang() -> bool {
+    let mut versions = *CLANG.start()..=OLD_CLANG_MAX;
+    versions.any(|version| program_in_path(format!("clang-{version}")))
 }
 
 fn plain_clang_version() -> Option<u32> {

@@ -2,7 +2,7 @@
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use pktmeta_bpf::{Object, ObjectOptions};
-use pktmeta_build::Compiler;
+use pktmeta_build::{Compiler, clangs};
 use pktmeta_core::{
     FieldInfo, Record, Registry, Tag,
     schema::Schema,
@@ -22,17 +22,6 @@ use std::{
 
 /// Makes kernels look as if they had no `bpf_dynptr_from_skb_meta`.
 pub(crate) const FALLBACK: &str = "-DPKTMETA_NO_SKB_META";
-
-/// Every clang there is, of those that the library is written for.
-pub(crate) fn clangs() -> Vec<OsString> {
-    let named = std::env::var_os(pktmeta_build::CLANG_VARIABLE);
-    let mut clangs = pktmeta_build::clangs();
-    clangs.extend(named);
-    if clangs.is_empty() {
-        clangs.push("clang".into());
-    }
-    clangs
-}
 
 /// The newest, or what `BPF_CLANG` names.
 pub(crate) fn clang() -> OsString {

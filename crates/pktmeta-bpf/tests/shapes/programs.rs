@@ -61,8 +61,8 @@ impl Types {
     pub(crate) const ALL: [Self; 2] = [Self::Linux, Self::Vmlinux];
 }
 
-/// A C file with all programs of a hook, and their number.
-pub(crate) fn source(hook: Hook, types: Types) -> (String, usize) {
+/// A C file with all programs of a hook, and their names.
+pub(crate) fn source(hook: Hook, types: Types) -> (String, Vec<String>) {
     let mut source = match types {
         Types::Vmlinux => "#include \"vmlinux.h\"\n".to_owned(),
         Types::Linux => String::new(),
@@ -108,7 +108,7 @@ pub(crate) fn source(hook: Hook, types: Types) -> (String, usize) {
     let source = source.replace("CONTEXT", hook.context());
     (
         source.replace("PASS", pass).replace("DROP", drop),
-        shapes.len(),
+        shapes.into_iter().map(|(name, _)| name).collect(),
     )
 }
 

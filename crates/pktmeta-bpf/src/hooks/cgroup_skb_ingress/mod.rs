@@ -14,7 +14,7 @@ pub const HOOK: Hook = Hook {
     programs: &[Program {
         name: "pktmeta_deliver",
         attach: Attach::CgroupIngress,
-        budget: 6_000,
+        budget: 6_900,
     }],
     stores: &[
         stores::CONNECTIONS,

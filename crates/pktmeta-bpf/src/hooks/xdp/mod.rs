@@ -14,7 +14,7 @@ pub const HOOK: Hook = Hook {
     programs: &[Program {
         name: "pktmeta_xdp_label",
         attach: Attach::Xdp,
-        budget: 95_000,
+        budget: 125_000,
     }],
     stores: &[stores::LABELS, stores::LABEL_HITS, stores::NUMBERS],
     globals: &[settings::LABELS_USED, settings::RAW_IP],
