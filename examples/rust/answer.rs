@@ -1,5 +1,5 @@
-//! A UDP server on any address, as DNS servers are: each answer comes from the address that was asked, and is the
-//! tenant's that asked.
+//! A UDP server on any address, as DNS servers are: each answer comes from the address that was
+//! asked, and is the tenant's that asked.
 //!
 //! `cargo run -p pktmeta-examples --bin answer -- 0.0.0.0:7000`
 

@@ -1,8 +1,8 @@
 //! A QUIC server that knows what XDP said of a connection's Initial packet before it does any
 //! cryptography, and refuses those who are nobody's. It echoes streams.
 //!
-//! `cargo run -p pktmeta-examples --bin quic -- 192.0.2.2:7000 /tmp/certificate.der`: its clients have to trust
-//! this certificate, of "localhost".
+//! `cargo run -p pktmeta-examples --bin quic -- 192.0.2.2:7000 /tmp/certificate.der`: its clients
+//! have to trust this certificate, of "localhost".
 
 use pktmeta::{Error, Field, UdpMeta};
 use pktmeta_quinn::MetaSocket;

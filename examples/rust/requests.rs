@@ -1,5 +1,5 @@
-//! A server of one line a request, a thread a connection, which tells whose each request is: a proxy may put the
-//! requests of many into one connection.
+//! A server of one line a request, a thread a connection, which tells whose each request is: a
+//! proxy may put the requests of many into one connection.
 //!
 //! `cargo run -p pktmeta-examples --bin requests -- 192.0.2.2:7000`
 

@@ -1,5 +1,6 @@
-//! Says of what it sends whose it is: of a connection from its SYN on, and of each datagram. Programs at
-//! egress read it; `bpf/bill.bpf.c` is one. The schema must let applications write the field.
+//! Says of what it sends whose it is: of a connection from its SYN on, and of each datagram.
+//! Programs at egress read it; `bpf/bill.bpf.c` is one. The schema must let applications write the
+//! field.
 //!
 //! `cargo run -p pktmeta-examples --bin send -- 192.0.2.1:7000`
 

@@ -1,5 +1,5 @@
-//! The examples in Python, C and Go, on both versions of IP: what they read, and what is billed of what
-//! they send.
+//! The examples in Python, C and Go, on both versions of IP: what they read, and what is billed of
+//! what they send.
 
 use crate::{
     Bill, Server, labelled_hosts, options,
@@ -291,8 +291,8 @@ fn answers_connections(
     }
 }
 
-/// A server goes on while its datapath goes down and another comes up, in which the tenant's number is
-/// that of another field of the same type, with another value.
+/// A server goes on while its datapath goes down and another comes up, in which the tenant's number
+/// is that of another field of the same type, with another value.
 fn serves_on(sandbox: &Sandbox, program: &Program, expected: impl Fn(u32, u32) -> String) {
     const DECOY: &str = "owner = \"decoy\"\n[[field]]\nname = \"decoy\"\ntype = \"u32\"\n\
                          writers = [\"xdp\", \"app\"]\n";
@@ -341,7 +341,8 @@ fn serves_on(sandbox: &Sandbox, program: &Program, expected: impl Fn(u32, u32) -
     }
 }
 
-/// Sends datagrams to a server, each of whose answers is billed, and says whose datagram it answers.
+/// Sends datagrams to a server, each of whose answers is billed, and says whose datagram it
+/// answers.
 fn answers_datagrams(sandbox: &Sandbox, program: &Program) {
     let hosts = labelled_hosts(sandbox);
     let bill = Bill::new(sandbox);

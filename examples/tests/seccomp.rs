@@ -1,4 +1,5 @@
-//! A server in a service with systemd's `SystemCallFilter=@system-service`, which kills what calls bpf(2).
+//! A server in a service with systemd's `SystemCallFilter=@system-service`, which kills what calls
+//! bpf(2).
 
 use crate::{Server, connect, labelled_hosts, send_datagram};
 use pktmeta_testkit::sandbox::in_sandbox;

@@ -1,4 +1,5 @@
-//! Servers that serve while the datapath goes and another comes, with other numbers for the same fields.
+//! Servers that serve while the datapath goes and another comes, with other numbers for the same
+//! fields.
 
 use crate::{Server, labelled_hosts, options};
 use pktmeta_bpf::{Datapath, Part, UpOptions};
@@ -68,8 +69,9 @@ pub(crate) fn ask_tcp(hosts: &TwoHosts) {
     stream.read_exact(&mut [0; 5]).unwrap();
 }
 
-/// Asks a server all the time, and takes the datapath down and up meanwhile: each question is answered, and what
-/// the server says of it, in one line, has `labelled` in it before, not while there is no datapath, and again after.
+/// Asks a server all the time, and takes the datapath down and up meanwhile: each question is
+/// answered, and what the server says of it, in one line, has `labelled` in it before, not while
+/// there is no datapath, and again after.
 pub(crate) fn survives(
     sandbox: &Sandbox,
     hosts: &TwoHosts,

@@ -32,7 +32,8 @@ pub(super) fn measure(sandbox: &Sandbox, effort: Effort) -> anyhow::Result<Vec<R
             .map(|hook| Ok((hook.name, lab.attach_empty(kind(hook)?)?)))
             .collect::<anyhow::Result<_>>()?,
     };
-    // An interface has only one XDP program: the one that does nothing gets an interface of its own.
+    // An interface has only one XDP program: the one that does nothing gets an interface of its
+    // own.
     let bare = Lab::new(sandbox, "bare")?;
     let empty_xdp = bare.attach_empty(Kind::XDP)?;
     let mut bare_udp = bare.udp()?;

@@ -57,7 +57,8 @@ impl Programs {
         if let Some(ratio) = self.ratio_to_raw_struct() {
             let Spread { min, median, max } = ratio.spread();
             println!(
-                "A record of 4 fields costs {median:.2} times a raw struct ({min:.2} to {max:.2}).\n"
+                "A record of 4 fields costs {median:.2} times a raw struct ({min:.2} to \
+                 {max:.2}).\n"
             );
         }
     }
@@ -96,6 +97,7 @@ impl Programs {
 
 const NOTES: [&str; 3] = [
     "Added: what the program took more than a program that does nothing, measured in the same way.",
-    "PROG_RUN: the same packet again and again, all caches warm. \"creates\": its metadata is taken",
+    "PROG_RUN: the same packet again and again, all caches warm. \"creates\": its metadata is \
+     taken",
     "away before each run; \"overwrites\": it has the record of the run before.",
 ];

@@ -257,9 +257,11 @@ const BELOW_NOISE: &str = "below the clock's noise";
 
 const NOTES: [&str; 7] = [
     "ns: without the loop that repeats the operation; the processor may overlap one with the next.",
-    "Apart: each waits behind a locked instruction, which hides what needs no memory: a raw struct.",
+    "Apart: each waits behind a locked instruction, which hides what needs no memory: a raw \
+     struct.",
     "Of raw: how many times a raw struct at the same hook takes. Pktmeta is: how many times this",
-    "alternative pktmeta takes. Insns: BPF instructions of the operation, inlined + in functions it",
+    "alternative pktmeta takes. Insns: BPF instructions of the operation, inlined + in functions \
+     it",
     "calls; bytes: of machine code, of all; verified: by the verifier, in a program with one",
     "operation. Below the clock's noise: no telling it from the raw struct.",
     "Move: of 9 values of 8 bytes; in traits the 8 others stand behind it, in pktmeta before it.",

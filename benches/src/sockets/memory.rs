@@ -226,7 +226,8 @@ impl Memory {
             &[],
         );
         println!(
-            "A connection with a record takes {:.0} bytes more than one without the datapath, of which\n\
+            "A connection with a record takes {:.0} bytes more than one without the datapath, of \
+             which\n\
              {} are charged to its socket's option memory; a UDP socket that reads records {}.",
             self.with.for_each() - self.without.for_each(),
             self.connection,

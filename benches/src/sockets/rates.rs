@@ -330,15 +330,19 @@ impl Comparison {
 }
 
 const NOTES: [&str; 4] = [
-    "One CPU is client, network and server: a rate is what that CPU has time for, sending included.",
-    "The setups take turns of some milliseconds. Of a round, the median burst or connection counts;",
+    "One CPU is client, network and server: a rate is what that CPU has time for, sending \
+     included.",
+    "The setups take turns of some milliseconds. Of a round, the median burst or connection \
+     counts;",
     "min and max are those of whole rounds. Added ns and ratios are round by round, to the empty",
     "XDP program or the bare interface.",
 ];
 
 const RECEIVING_NOTES: [&str; 4] = [
     "Server: without what the same sender takes for datagrams that XDP drops; what a server loses",
-    "whose client is elsewhere. Receiver: recvmmsg and reading records alone, of datagrams that wait",
-    "in the queue, and how many times as fast as with bpf(2) that is. System calls: of the receiver,",
+    "whose client is elsewhere. Receiver: recvmmsg and reading records alone, of datagrams that \
+     wait",
+    "in the queue, and how many times as fast as with bpf(2) that is. System calls: of the \
+     receiver,",
     "for a datagram.",
 ];

@@ -23,8 +23,8 @@ impl Image {
     /// Reads an ELF file; `name` is what messages call it.
     ///
     /// # Errors
-    /// It is not a BPF object for this machine's byte order, or was compiled with headers of another
-    /// version.
+    /// It is not a BPF object for this machine's byte order, or was compiled with headers of
+    /// another version.
     pub fn parse(name: &str, bytes: Vec<u8>) -> Result<Self, Error> {
         let constants = constants(&bytes).map_err(|why| {
             Error::new(format!("read {name}"), why)
@@ -70,7 +70,8 @@ impl Image {
         fields
     }
 
-    /// [`Registry::id`] of the registry whose records it makes and believes; `None` until it is bound.
+    /// [`Registry::id`] of the registry whose records it makes and believes; `None` until it is
+    /// bound.
     #[must_use]
     pub fn registry(&self) -> Option<u32> {
         let mut layouts = self
@@ -101,8 +102,8 @@ impl Image {
                 let tried = format!("bind {} to this host's registry", self.name);
                 let why = "its secret cannot be read, or another version of pktmeta made it";
                 return Err(Error::new(tried, why).remedy(
-                    "run it as root; if that does not help, make the registry anew: `pktmeta down`, \
-                     `pktmeta registry remove --all`, then register and `up` again",
+                    "run it as root; if that does not help, make the registry anew: `pktmeta \
+                     down`, `pktmeta registry remove --all`, then register and `up` again",
                 ));
             }
         };
@@ -169,8 +170,8 @@ impl Image {
     /// Sets a `const volatile` global.
     ///
     /// # Errors
-    /// It has another size. A global that the object lacks is no error: the compiler leaves out what
-    /// nothing uses.
+    /// It has another size. A global that the object lacks is no error: the compiler leaves out
+    /// what nothing uses.
     pub fn set(&mut self, global: &str, value: &[u8]) -> Result<(), Error> {
         let constant = self
             .constants

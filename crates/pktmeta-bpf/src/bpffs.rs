@@ -57,8 +57,8 @@ impl Bpffs {
         Ok(is_bpffs(&found).then_some(root))
     }
 
-    /// Its root; mounts it if it is not there. It stays mounted: others may use it by the time that we
-    /// do not.
+    /// Its root; mounts it if it is not there. It stays mounted: others may use it by the time that
+    /// we do not.
     pub(crate) fn mounted(&self) -> Result<Dir, Error> {
         // Again if a `down` unmounts it in between.
         for _ in 0..3 {
@@ -86,7 +86,8 @@ impl Bpffs {
             let path = self.path.shown();
             let remedy = match error {
                 Errno::PERM => format!(
-                    "mounting takes CAP_SYS_ADMIN: run `mount -t bpf -o mode=755 bpf {path}` as root"
+                    "mounting takes CAP_SYS_ADMIN: run `mount -t bpf -o mode=755 bpf {path}` as \
+                     root"
                 ),
                 _ => format!("mount it: mount -t bpf -o mode=755 bpf {path}"),
             };
@@ -110,7 +111,8 @@ impl Bpffs {
                         let tried = format!("lock {}", root.path().shown());
                         let why = format!("{holder} changes something there since {:?}", self.wait);
                         return Err(Error::new(tried, why).remedy(
-                            "let it end, or end it; then run this again. --wait SECONDS waits longer",
+                            "let it end, or end it; then run this again. --wait SECONDS waits \
+                             longer",
                         ));
                     }
                     if !waits {

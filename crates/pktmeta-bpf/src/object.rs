@@ -100,8 +100,8 @@ impl Object {
         })
     }
 
-    /// Loads a hook with the globals and sizes of `settings`. Its stores and counters are pinned, or
-    /// taken from, where `pin` says, which gets a pin's name and of what there is one such map.
+    /// Loads a hook with the globals and sizes of `settings`. Its stores and counters are pinned,
+    /// or taken from, where `pin` says, which gets a pin's name and of what there is one such map.
     pub(crate) fn load_hook(
         hook: &Hook,
         settings: &Settings,

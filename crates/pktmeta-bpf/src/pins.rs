@@ -12,9 +12,9 @@
 //! BPFFS/pktmeta-secret                      what proves records, for root alone
 //! ```
 //!
-//! A cgroup or interface is up while its directory is below `pktmeta`. It comes there, and goes from
-//! there, by one rename; what is aside is not up, whoever put it there, and the next command that
-//! has the lock removes it ([`settle`]). So a command can be killed at any point.
+//! A cgroup or interface is up while its directory is below `pktmeta`. It comes there, and goes
+//! from there, by one rename; what is aside is not up, whoever put it there, and the next command
+//! that has the lock removes it ([`settle`]). So a command can be killed at any point.
 
 use crate::{
     dir::Dir,

@@ -1,5 +1,5 @@
-//! What the kernel's helpers and paths do to records, and what readers make of it: the right values, or
-//! no record.
+//! What the kernel's helpers and paths do to records, and what readers make of it: the right
+//! values, or no record.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 #[allow(dead_code, reason = "shared with the tests of fields")]
@@ -22,8 +22,8 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-/// The helpers that a TC program has for packets, each with its undoing, and whether without the seal a
-/// reader takes what they leave for a record.
+/// The helpers that a TC program has for packets, each with its undoing, and whether without the
+/// seal a reader takes what they leave for a record.
 const HELPERS: [(&str, Left); 12] = [
     ("untouched", Left::Record),
     ("vlan_once", Left::Record),
@@ -183,8 +183,8 @@ fn the_header_of_a_tunnel_is_no_record_whatever_its_sender_chose() {
     });
 }
 
-/// A container has the other end of a veth pair and redirects into it whatever it likes. It knows the
-/// registry's fields, its layout and how seals are made.
+/// A container has the other end of a veth pair and redirects into it whatever it likes. It knows
+/// the registry's fields, its layout and how seals are made.
 #[test]
 fn metadata_that_another_namespace_redirected_is_foreign_unless_it_proves_itself() {
     in_sandbox(|_| {
@@ -243,8 +243,8 @@ fn metadata_that_another_namespace_redirected_is_foreign_unless_it_proves_itself
     });
 }
 
-/// What docs/limitations.md says of programs that reserve metadata and write nothing there: no check
-/// of bytes can tell them from the program that wrote those.
+/// What docs/limitations.md says of programs that reserve metadata and write nothing there: no
+/// check of bytes can tell them from the program that wrote those.
 #[test]
 fn a_foreign_program_that_writes_nothing_where_it_reserved_shows_an_earlier_packets_record() {
     in_sandbox(|_| {
@@ -457,8 +457,8 @@ fn field(name: &str, kind: &str, hot: bool) -> (String, String, bool) {
     (name.into(), kind.into(), hot)
 }
 
-/// The fields of `seal.bpf.c`, and such that a record with all has no byte to spare in this area. One
-/// that is cold and one of a byte stand last.
+/// The fields of `seal.bpf.c`, and such that a record with all has no byte to spare in this area.
+/// One that is cold and one of a byte stand last.
 fn full(area: usize) -> Vec<(String, String, bool)> {
     let mut fields = vec![field("whole", "u32", true)];
     let mut left = area - seal::SIZE - Record::HEADER - 5 - 3 - 5;
@@ -498,8 +498,8 @@ fn plain_frame() -> Vec<u8> {
     .udp(&payload())
 }
 
-/// A packet in a tunnel whose outer source address begins as an area does: where that stands, the kernel
-/// looks for metadata once the tunnel's headers are gone.
+/// A packet in a tunnel whose outer source address begins as an area does: where that stands, the
+/// kernel looks for metadata once the tunnel's headers are gone.
 fn forged(hosts: &TwoHosts, tunnel: &Link, registry: &Registry) -> Vec<u8> {
     let inner = Frame::new(
         ([198, 51, 100, 7], 4000).into(),

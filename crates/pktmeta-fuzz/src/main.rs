@@ -54,7 +54,8 @@ fn again(harness: &Harness, hex: &str) -> ExitCode {
 fn long(arguments: &Arguments, harnesses: &[Harness]) -> ExitCode {
     let (decodes, records) = decodes_per_second();
     println!(
-        "Record::parse: {:.1} million arbitrary inputs a second on one core, {:.0} % of them records",
+        "Record::parse: {:.1} million arbitrary inputs a second on one core, {:.0} % of them \
+         records",
         decodes / 1e6,
         100.0 * records
     );

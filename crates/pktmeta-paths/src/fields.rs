@@ -1,5 +1,5 @@
-//! The fields that programs know, schemas of some of them, and the values that a packet's seed gives
-//! them: what `bpf/pool.h` says in C.
+//! The fields that programs know, schemas of some of them, and the values that a packet's seed
+//! gives them: what `bpf/pool.h` says in C.
 
 use crate::random::{Random, mix};
 use pktmeta_core::{FieldInfo, Registry, field::Kind, schema::Schema};

@@ -25,8 +25,8 @@ struct Arguments {
     /// How many packets share a schema and sequences
     #[arg(long, default_value_t = 5_000)]
     round: u64,
-    /// Leave in buffers what earlier packets left there, and let others grow into it: fails, by what
-    /// docs/limitations.md says
+    /// Leave in buffers what earlier packets left there, and let others grow into it: fails, by
+    /// what docs/limitations.md says
     #[arg(long)]
     unwiped: bool,
     /// Only paths whose names contain this

@@ -178,7 +178,8 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            "\n{} packets, {} arrived, {} right, {} absent, {} without a record, {} refused, {} wrong",
+            "\n{} packets, {} arrived, {} right, {} absent, {} without a record, {} refused, {} \
+             wrong",
             self.packets,
             self.arrived,
             self.total(Verdict::Right),

@@ -22,8 +22,9 @@ use std::{
 /// Where datagrams go.
 pub(crate) const PORT: u16 = 9999;
 
-/// How long a connection may take to be made, or to bring its messages, before it is given up: packets
-/// are dropped on the way, and sent again too late. Many times what the last ones took, within these.
+/// How long a connection may take to be made, or to bring its messages, before it is given up:
+/// packets are dropped on the way, and sent again too late. Many times what the last ones took,
+/// within these.
 const PATIENCE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_millis(300);
 

@@ -305,8 +305,8 @@ impl World {
         }
     }
 
-    /// Lets the kernel compute the checksums of what a device sends: XDP_REDIRECT forgets that others
-    /// are still to be computed.
+    /// Lets the kernel compute the checksums of what a device sends: XDP_REDIRECT forgets that
+    /// others are still to be computed.
     pub(crate) fn compute_checksums(&self, device: &Device) -> Result<()> {
         const ETHTOOL_STXCSUM: u32 = 0x17;
         ethtool(device, ETHTOOL_STXCSUM, 0).map(drop)

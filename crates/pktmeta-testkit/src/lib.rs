@@ -6,11 +6,12 @@
 //! | you want to | use | needs |
 //! |---|---|---|
 //! | build the bytes of a packet | [`packet`] | nothing |
-//! | run one XDP or skb program on a packet, with packet metadata | [`prog_run::XdpRun`], [`prog_run::SkbRun`] | Linux 5.15, root |
-//! | send labelled packets through XDP, TC and into sockets | [`prog_run::LiveFrames`] | Linux 5.18, root |
-//! | have two hosts that talk to each other | [`link::TwoHosts`] on [`netns::Netns`] | Linux 4.9, root |
+//! | run one program on a packet, with metadata | [`prog_run::XdpRun`] | Linux 5.15, root |
+//! | run one TC or cgroup program on a packet | [`prog_run::SkbRun`] | Linux 5.15, root |
+//! | send labelled packets into sockets | [`prog_run::LiveFrames`] | Linux 5.18, root |
+//! | have two hosts that talk to each other | [`link::TwoHosts`] | Linux 4.9, root |
 //! | make real UDP and TCP load, with a known end | [`traffic`] | nothing |
-//! | attach to a cgroup and pin maps, and leave nothing behind | [`sandbox`] | Linux 5.3, cgroup v2, root |
+//! | attach, pin, and leave nothing behind | [`sandbox`] | Linux 5.3, cgroup v2, root |
 //!
 //! A test that attaches BPF programs usually is one closure in a sandbox of its own:
 //!
@@ -22,7 +23,7 @@
 //! fn a_label_reaches_the_server() {
 //!     in_sandbox(|sandbox| {
 //!         let hosts = TwoHosts::new().unwrap();
-//!         // attach to hosts.server_ifindex() and to sandbox.cgroup(), pin below sandbox.bpffs() ...
+//!         // attach to hosts.server_ifindex() and sandbox.cgroup(), pin in sandbox.bpffs() ...
 //!     });
 //! }
 //! # fn main() {}

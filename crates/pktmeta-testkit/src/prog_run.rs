@@ -5,8 +5,8 @@
 //! | what runs | by | metadata in | metadata out |
 //! |---|---|---|---|
 //! | an XDP program on a copy | [`XdpRun`] | yes | yes |
-//! | a TC, cgroup_skb, socket filter or LWT program on a copy | [`SkbRun`] | no: the kernel has no way | no |
-//! | an XDP program on packets that then travel on | [`LiveFrames`] | yes | with the packet, to TC and beyond |
+//! | a TC, cgroup_skb, socket filter or LWT program on a copy | [`SkbRun`] | no way | no |
+//! | an XDP program on packets that then travel on | [`LiveFrames`] | yes | with the packet |
 //!
 //! Device indexes are looked up in the network namespace of the calling thread: use
 //! [`Netns::run`](crate::netns::Netns::run).

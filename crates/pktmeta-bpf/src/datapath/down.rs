@@ -48,7 +48,8 @@ impl Part<'_> {
 /// What `down` removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Down {
-    /// What messages call interfaces and cgroups: their names, or what is known of those that are gone.
+    /// What messages call interfaces and cgroups: their names, or what is known of those that are
+    /// gone.
     pub parts: Vec<String>,
     /// True if nothing of the datapath is left.
     pub everything: bool,
@@ -78,8 +79,8 @@ pub(super) fn down(bpffs: &Bpffs, registry: &HostRegistry, part: Part<'_>) -> Re
     Ok(down)
 }
 
-/// Each part leaves the datapath by one rename, packets' writers before their readers; what is aside
-/// then is removed, by the next command if this one is killed.
+/// Each part leaves the datapath by one rename, packets' writers before their readers; what is
+/// aside then is removed, by the next command if this one is killed.
 fn take_down(locked: &Locked, registry: &HostRegistry, part: Part<'_>) -> Result<Down, Error> {
     let root = locked.root();
     let mut left = settle(locked, registry)?;

@@ -26,11 +26,11 @@ impl LinkType {
         })
     }
 
-    /// XDP sees a packet from its MAC header on (`bpf_prog_run_generic_xdp`). Tunnels have no XDP in
-    /// their drivers, and put their MAC header where the inner IP header is: `skb_reset_mac_header`
-    /// in `tun_get_user`, `wg_reset_packet`, `ppp_receive_nonmp_frame`, `ipip_tunnel_rcv`,
-    /// `ipip6_rcv` and `__ip6_tnl_rcv`. GRE without a fixed peer leaves it at the outer IP header
-    /// (`__ipgre_rcv`), and its link type does not say which it is.
+    /// XDP sees a packet from its MAC header on (`bpf_prog_run_generic_xdp`). Tunnels have no XDP
+    /// in their drivers, and put their MAC header where the inner IP header is:
+    /// `skb_reset_mac_header` in `tun_get_user`, `wg_reset_packet`, `ppp_receive_nonmp_frame`,
+    /// `ipip_tunnel_rcv`, `ipip6_rcv` and `__ip6_tnl_rcv`. GRE without a fixed peer leaves it at
+    /// the outer IP header (`__ipgre_rcv`), and its link type does not say which it is.
     fn from_arphrd(number: u16) -> Option<Self> {
         // Missing in libc: linux/if_arp.h.
         const ARPHRD_RAWIP: u16 = 519;

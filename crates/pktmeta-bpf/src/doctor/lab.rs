@@ -19,8 +19,8 @@ pub(super) struct Lab {
 }
 
 /// Why nothing can be attached for a moment, although `up` could attach it.
-pub(super) const NO_LAB: &str = "loads; whether it attaches was not tried, which takes a network namespace and a \
-                      cgroup of doctor's own and so CAP_SYS_ADMIN";
+pub(super) const NO_LAB: &str = "loads; whether it attaches was not tried, which takes a network \
+                      namespace and a cgroup of doctor's own and so CAP_SYS_ADMIN";
 
 impl Lab {
     /// Index of the loopback interface of every network namespace (`LOOPBACK_IFINDEX`).

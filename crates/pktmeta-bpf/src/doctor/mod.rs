@@ -68,7 +68,8 @@ pub fn examine(bpffs: &Path) -> Vec<Check> {
     checks.push(ticket_check(
         "tickets in SO_RCVPRIORITY",
         SO_RCVPRIORITY,
-        "where the mark cannot be had, tickets take the place of the time of arrival (SO_TIMESTAMPNS)",
+        "where the mark cannot be had, tickets take the place of the time of arrival \
+         (SO_TIMESTAMPNS)",
         "boot Linux 6.14 or later",
     ));
     checks

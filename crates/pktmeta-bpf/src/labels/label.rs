@@ -19,8 +19,8 @@ pub struct Label {
 }
 
 impl Label {
-    /// Reads the labels of a file, one a line; `file` is its name in messages. Empty lines and those
-    /// that begin with `#` say nothing.
+    /// Reads the labels of a file, one a line; `file` is its name in messages. Empty lines and
+    /// those that begin with `#` say nothing.
     ///
     /// # Errors
     /// A line is no label.

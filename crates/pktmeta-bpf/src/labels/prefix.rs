@@ -5,8 +5,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// A prefix of the addresses of one version of IP. In their order, a prefix comes right before those
-/// that are in it.
+/// A prefix of the addresses of one version of IP. In their order, a prefix comes right before
+/// those that are in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Prefix {
     version: Version,

@@ -239,8 +239,8 @@ impl HostRegistry {
     }
 
     /// Loaded programs that are bound to another registry: one of another bpffs or, if the program
-    /// was bound before the last boot, one that is gone. The kernel cannot tell which. Or by another
-    /// version. Neither makes records that prove themselves here.
+    /// was bound before the last boot, one that is gone. The kernel cannot tell which. Or by
+    /// another version. Neither makes records that prove themselves here.
     ///
     /// # Errors
     /// The kernel does not let us look at its programs.

@@ -1,7 +1,7 @@
 //! The maps of the registry, pinned in bpffs: an array with a field's entry at its number. Entry 0,
-//! which is no field's, begins with a hash of all fields and ends with the registry's id. Its secret
-//! has a map of its own: whoever may read the fields need not be able to forge records. So have the
-//! names of values, see names.rs.
+//! which is no field's, begins with a hash of all fields and ends with the registry's id. Its
+//! secret has a map of its own: whoever may read the fields need not be able to forge records. So
+//! have the names of values, see names.rs.
 
 use super::names;
 use crate::{
@@ -27,8 +27,8 @@ pub(crate) fn new() -> Result<Registry, Error> {
     Ok(Registry::new().with_id(new_id()).with_secret(new_secret()?))
 }
 
-/// The fields, their numbers, and the secret for who may know it. None if nobody has registered any:
-/// what becomes the registry when somebody does.
+/// The fields, their numbers, and the secret for who may know it. None if nobody has registered
+/// any: what becomes the registry when somebody does.
 pub(crate) fn read(root: &Dir) -> Result<Registry, Error> {
     if !root.has(PIN)? {
         return new();
@@ -190,7 +190,8 @@ fn open(root: &Dir) -> Result<MapHandle, Error> {
     let tried = format!("read the registry {}", root.path_of(PIN).shown());
     let why = "it has another form than this command knows";
     Err(Error::new(tried, why).remedy(
-        "another version of pktmeta made it: remove it with that one (`pktmeta registry remove --all`)",
+        "another version of pktmeta made it: remove it with that one (`pktmeta registry remove \
+         --all`)",
     ))
 }
 

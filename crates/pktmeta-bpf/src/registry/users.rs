@@ -83,8 +83,8 @@ struct Bound {
     user: User,
 }
 
-/// The loaded programs that are bound. Their bindings lie in the frozen map that is their `.rodata`,
-/// whichever loader made it.
+/// The loaded programs that are bound. Their bindings lie in the frozen map that is their
+/// `.rodata`, whichever loader made it.
 fn bound_programs() -> Result<Vec<Bound>, Error> {
     host::check_capabilities()?;
     // No program has number 0, and who may not ask is told so first.

@@ -51,7 +51,8 @@ fn packet(random: &mut Random, hook: Hook, layout: &Layout, fields: &[Field]) ->
     match (random.below(4), hook) {
         (0, Hook::Xdp) => Vec::new(),
         (0 | 1, _) => area(&layout.template, layout.area),
-        // As a program with other fields makes it, or one that was bound before the last was registered.
+        // As a program with other fields makes it, or one that was bound before the last was
+        // registered.
         (2, _) => area(&layout.template, size),
         _ => {
             let mut record = Record::new();

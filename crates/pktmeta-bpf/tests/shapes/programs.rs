@@ -242,11 +242,13 @@ fn reading() -> Shapes {
     for (name, body) in [
         (
             "get_flag",
-            "\tstruct pktmeta_flag none;\n\n\treturn pktmeta_get(ctx, urgent, &none) ? PASS : DROP;",
+            "\tstruct pktmeta_flag none;\n\n\treturn pktmeta_get(ctx, urgent, &none) ? PASS : \
+             DROP;",
         ),
         (
             "get_key",
-            "\tstruct shape_key k;\n\n\treturn !pktmeta_get(ctx, key, &k) && k.bytes[3] == 9 ? DROP : PASS;",
+            "\tstruct shape_key k;\n\n\treturn !pktmeta_get(ctx, key, &k) && k.bytes[3] == 9 ? \
+             DROP : PASS;",
         ),
         (
             "get_note",
@@ -279,7 +281,8 @@ fn reading() -> Shapes {
         ),
         (
             "both",
-            "\t__u32 t, r;\n\n\treturn !pktmeta_get(ctx, tenant, &t) && !pktmeta_get(ctx, rule, &r) &&\n\
+            "\t__u32 t, r;\n\n\treturn !pktmeta_get(ctx, tenant, &t) && !pktmeta_get(ctx, rule, \
+             &r) &&\n\
              \t\t\tt == r ? DROP : PASS;",
         ),
         (
@@ -325,7 +328,8 @@ fn reading() -> Shapes {
             "into_a_maps_value",
             "\t__u32 zero = 0;\n\ttypeof(*(typeof(scratch.value))0) *to = \
              bpf_map_lookup_elem(&scratch, &zero);\n\n\tif (!to)\n\t\treturn PASS;\n\
-             \tif (!pktmeta_get(ctx, trace, &to->seen) && !pktmeta_get(ctx, tenant, &to->tenant) &&\n\
+             \tif (!pktmeta_get(ctx, trace, &to->seen) && !pktmeta_get(ctx, tenant, &to->tenant) \
+             &&\n\
              \t    !pktmeta_get(ctx, key, &to->key))\n\t\treturn to->seen ? DROP : PASS;\n\
              \treturn PASS;",
         ),
@@ -338,7 +342,8 @@ fn reading() -> Shapes {
         ),
         (
             "into_an_array",
-            "\t__u32 v[2];\n\n\tpktmeta_get(ctx, tenant, &v[0]);\n\tpktmeta_get(ctx, rule, &v[1]);\n\
+            "\t__u32 v[2];\n\n\tpktmeta_get(ctx, tenant, &v[0]);\n\tpktmeta_get(ctx, rule, \
+             &v[1]);\n\
              \treturn v[0] == v[1] ? DROP : PASS;",
         ),
         (
@@ -349,7 +354,8 @@ fn reading() -> Shapes {
         ),
         (
             "twice",
-            "\t__u32 a, b;\n\n\tif (!pktmeta_get(ctx, tenant, &a) && !pktmeta_get(ctx, tenant, &b))\n\
+            "\t__u32 a, b;\n\n\tif (!pktmeta_get(ctx, tenant, &a) && !pktmeta_get(ctx, tenant, \
+             &b))\n\
              \t\treturn a == b ? PASS : DROP;\n\treturn PASS;",
         ),
         (
@@ -383,7 +389,8 @@ fn reading() -> Shapes {
             format!("{}\treturn PASS;", gets(count, "return DROP")),
         );
     }
-    // Of more the compilers defer all tests to the end, with more ways through them than can be followed.
+    // Of more the compilers defer all tests to the end, with more ways through them than can be
+    // followed.
     for count in [2, 4, 8] {
         let gets = gets(count, "hits++");
         shape(

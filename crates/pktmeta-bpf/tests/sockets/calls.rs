@@ -1,5 +1,5 @@
-//! Socket calls with arguments of chance, by a user without privileges: those of others are as if there were
-//! no datapath, and ours answer with what was said.
+//! Socket calls with arguments of chance, by a user without privileges: those of others are as if
+//! there were no datapath, and ours answer with what was said.
 //!
 //! `PKTMETA_SOCKET_CALLS` says how many, `PKTMETA_SOCKET_SEED` which.
 
@@ -279,8 +279,8 @@ impl Calls {
 }
 
 impl Call {
-    /// Ours, which differ, and what would make new descriptors, buffers as large as the machine, or sockets
-    /// that take long to close.
+    /// Ours, which differ, and what would make new descriptors, buffers as large as the machine, or
+    /// sockets that take long to close.
     fn is_left_out(&self, level: i32) -> bool {
         const SO_PEERPIDFD: i32 = 77;
         const PACKET_RX_RING: i32 = 5;
@@ -301,7 +301,8 @@ impl Call {
             0 => self.option == 52, // which of raw sockets is the protocol, and of others the port
             SOL_SOCKET => matches!(
                 self.option,
-                // Errors that came meanwhile, peer's credentials, name, incoming CPU and queue, memory, cookies.
+                // Errors that came meanwhile, peer's credentials, name, incoming CPU and queue,
+                // memory, cookies.
                 4 | 17 | 28 | 49 | 55 | 56 | 57 | 71
             ),
             // Info, queues and windows, key, congestion, time stamps, saved SYN.
@@ -441,11 +442,12 @@ impl Side {
     }
 }
 
-/// Closes all other descriptors but the standard ones, so that both processes have the same numbers: an option's
-/// value may be one.
+/// Closes all other descriptors but the standard ones, so that both processes have the same
+/// numbers: an option's value may be one.
 fn alone_with(stream: UnixStream) -> UnixStream {
     const NUMBER: i32 = 3;
-    // SAFETY: this process was just forked, and ends without dropping what owned the other descriptors.
+    // SAFETY: this process was just forked, and ends without dropping what owned the other
+    // descriptors.
     unsafe {
         assert_eq!(libc::dup2(stream.into_raw_fd(), NUMBER), NUMBER);
         assert_eq!(libc::close_range(NUMBER as u32 + 1, u32::MAX, 0), 0);
@@ -470,8 +472,8 @@ fn make_calls(seed: u64, count: u64, mut to: impl Write) {
     let _ = to.flush();
 }
 
-/// Makes this process one of a user without privileges, in a cgroup, with namespaces of its own, where it
-/// may open any kind of socket.
+/// Makes this process one of a user without privileges, in a cgroup, with namespaces of its own,
+/// where it may open any kind of socket.
 fn become_nobody(cgroup: &Path) {
     const NOBODY: u32 = 65534;
     fs::write(cgroup.join("cgroup.procs"), "0").unwrap();
@@ -502,7 +504,8 @@ fn become_nobody(cgroup: &Path) {
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
-/// A socket of every kind, and of TCP, UDP and Unix also such as are bound, listen or are connected.
+/// A socket of every kind, and of TCP, UDP and Unix also such as are bound, listen or are
+/// connected.
 struct Sockets {
     all: Vec<(Option<Kind>, OwnedFd)>,
 }

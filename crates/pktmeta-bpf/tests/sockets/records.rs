@@ -289,8 +289,8 @@ fn a_record_of_the_longest_length_is_kept_whole_and_a_longer_one_refused() {
     });
 }
 
-/// A datapath that takes the cases' fields for the host's. No area has room for all of them, so that no
-/// command would register them.
+/// A datapath that takes the cases' fields for the host's. No area has room for all of them, so
+/// that no command would register them.
 fn up(sandbox: &Sandbox) -> (Lab, Registry) {
     let lab = Lab::up_for(sandbox, Senders::All);
     let map = MapHandle::from_pinned_path(HostRegistry::new(sandbox.bpffs()).path()).unwrap();
@@ -310,8 +310,8 @@ fn connection(lab: &Lab) -> (TcpStream, TcpStream) {
     (listener.accept().unwrap().0, client)
 }
 
-/// What the kernel says of bytes as the record of a socket, and of a ticket. What is refused changes
-/// nothing.
+/// What the kernel says of bytes as the record of a socket, and of a ticket. What is refused
+/// changes nothing.
 #[track_caller]
 fn give(socket: &UdpSocket, registry: &Registry, bytes: &[u8]) -> Set {
     let sampled = registry.by_name("sampled").unwrap();

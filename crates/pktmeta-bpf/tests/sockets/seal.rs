@@ -19,7 +19,8 @@ fn no_byte_of_a_seal_leaves_the_kernel_with_a_record_of_any_length() {
         // Values of 9 bytes and more: each makes the record one byte longer.
         for size in 9..17 {
             let schema = format!(
-                "owner = \"last\"\n[[field]]\nname = \"last\"\ntype = \"bytes[{size}]\"\nhot = true\n"
+                "owner = \"last\"\n[[field]]\nname = \"last\"\ntype = \"bytes[{size}]\"\nhot = \
+                 true\n"
             );
             let lab = Lab::up_with(sandbox, |options| {
                 options

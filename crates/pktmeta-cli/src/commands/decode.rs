@@ -11,9 +11,10 @@ use std::{io, path::Path, process::ExitCode};
 
 /// Show the fields of a record that is written in hex
 ///
-/// A field whose bytes are no value of its type is shown as ?(bytes): readers do not see it, and see the
-/// rest. With --json, integers are numbers, but those of 128 bits are strings; addresses are strings, and
-/// bytes hex; what is no value is { "odd": bytes }. `text` is what the table shows and `encode` reads.
+/// A field whose bytes are no value of its type is shown as ?(bytes): readers do not see it, and
+/// see the rest. With --json, integers are numbers, but those of 128 bits are strings; addresses
+/// are strings, and bytes hex; what is no value is { "odd": bytes }. `text` is what the table shows
+/// and `encode` reads.
 #[derive(clap::Args)]
 #[command(after_help = "Example: pktmeta decode --schema edge.toml 504d 1009 8107 0000 00")]
 pub(crate) struct Decode {

@@ -15,10 +15,10 @@ use std::{
 
 /// Detach from an interface or a cgroup, or from all
 ///
-/// What is named goes, and nothing else: cgroups are delivered to without an interface too. With the
-/// last part everything of pktmeta goes, but for fields that were registered to stay (`pktmeta
-/// registry`). Applications that go on reading get "unavailable". If it is killed, the next `down` or
-/// `up` finishes it.
+/// What is named goes, and nothing else: cgroups are delivered to without an interface too. With
+/// the last part everything of pktmeta goes, but for fields that were registered to stay (`pktmeta
+/// registry`). Applications that go on reading get "unavailable". If it is killed, the next `down`
+/// or `up` finishes it.
 #[derive(clap::Args)]
 pub(crate) struct Down {
     /// Interface to detach from [default: everything]

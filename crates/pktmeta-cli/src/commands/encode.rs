@@ -8,8 +8,8 @@ use std::{path::Path, process::ExitCode};
 
 /// Write a record in hex, from the values of its fields
 ///
-/// Values are written as `decode` shows them: numbers, addresses, hex digits for bytes, true or false,
-/// names for what has names (of bits joined with |). A flag is set with =true.
+/// Values are written as `decode` shows them: numbers, addresses, hex digits for bytes, true or
+/// false, names for what has names (of bits joined with |). A flag is set with =true.
 #[derive(clap::Args)]
 #[command(after_help = "Example: pktmeta encode --schema edge.toml tenant=7 'seen=internal|wan'")]
 pub(crate) struct Encode {

@@ -26,11 +26,11 @@ use std::{
 
 /// Run a program, and log the record of each connection that it accepts or opens
 ///
-/// The program knows nothing of it. It runs in a cgroup of its own, of which nothing is left when it ends.
-/// A program that puts itself into the background is followed there, until the last of its processes
-/// ends. Exits as the program does, with 127 if there is no such program; signals go to the program,
-/// in the background to all of its processes. Of a connection this is the record of the segment that
-/// opened it.
+/// The program knows nothing of it. It runs in a cgroup of its own, of which nothing is left when
+/// it ends. A program that puts itself into the background is followed there, until the last of its
+/// processes ends. Exits as the program does, with 127 if there is no such program; signals go to
+/// the program, in the background to all of its processes. Of a connection this is the record of
+/// the segment that opened it.
 #[derive(clap::Args)]
 #[command(after_help = "Example: pktmeta exec --log nginx.log -- nginx")]
 pub(crate) struct Exec {
@@ -151,8 +151,8 @@ impl Run {
                 }
                 if follow && status.success() {
                     remark!(
-                        "the program goes on in the background; this ends when its last process does \
-                         (--no-follow: with the program)"
+                        "the program goes on in the background; this ends when its last process \
+                         does (--no-follow: with the program)"
                     );
                     return Ok(ControlFlow::Continue(Self::Background(status)));
                 }

@@ -136,8 +136,8 @@ fn write(directory: &Path, files: &[GeneratedFile]) -> anyhow::Result<()> {
         let old = read(&path)?;
         if old.as_deref().is_some_and(|old| !is_generated(old)) {
             bail!(
-                "write {path}: it is there, and pktmeta did not generate it; nothing was written\n  \
-                 = move it away, or name another directory with -o",
+                "write {path}: it is there, and pktmeta did not generate it; nothing was \
+                 written\n  = move it away, or name another directory with -o",
                 path = output::name(&path)
             );
         }

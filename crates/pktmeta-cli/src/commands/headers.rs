@@ -5,8 +5,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 /// Write the header library for BPF programs, and its pkg-config file
 ///
-/// The headers go to DIR/include/pktmeta, the file to DIR/share/pkgconfig. A package for a distribution
-/// takes its /usr for DIR.
+/// The headers go to DIR/include/pktmeta, the file to DIR/share/pkgconfig. A package for a
+/// distribution takes its /usr for DIR.
 #[derive(clap::Args)]
 #[command(after_help = "Example: pktmeta headers /usr/local && \
     clang -g -O2 -target bpf -mcpu=v3 $(pkg-config --cflags pktmeta) -c steer.bpf.c")]

@@ -34,7 +34,8 @@ pub(crate) struct Sockets {
     /// Only UDP sockets
     #[arg(long)]
     udp: bool,
-    /// Only sockets with a record that has a field, or has it with a value; may be given more than once
+    /// Only sockets with a record that has a field, or has it with a value; may be given more than
+    /// once
     #[arg(long, value_name = "NAME[=VALUE]", add = ArgValueCandidates::new(complete::fields))]
     field: Vec<String>,
     /// Only sockets that have this port on either end
@@ -93,7 +94,8 @@ fn listed(bpffs: &Path, scope: SocketScope) -> anyhow::Result<(Dictionary, Vec<S
     bail!("list sockets: the registry changes all the time\n  = run it again")
 }
 
-/// A field that a record must have, with this value if there is one. One that is shown as odd is not there.
+/// A field that a record must have, with this value if there is one. One that is shown as odd is
+/// not there.
 struct FieldFilter {
     field: FieldInfo,
     value: Option<FieldValue>,

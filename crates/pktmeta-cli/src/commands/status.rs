@@ -9,9 +9,9 @@ use std::{cmp::Reverse, path::Path, process::ExitCode};
 
 /// Show what is attached where, and what each hop counted
 ///
-/// What is attached, and where, is what the kernel says. Exits with 0 if all that is up works, with 3
-/// if nothing is up, with 4 if a part is detached or cannot be looked at, and with 1 if nothing can be
-/// told.
+/// What is attached, and where, is what the kernel says. Exits with 0 if all that is up works, with
+/// 3 if nothing is up, with 4 if a part is detached or cannot be looked at, and with 1 if nothing
+/// can be told.
 #[derive(clap::Args)]
 pub(crate) struct Status {
     /// Print JSON

@@ -28,8 +28,8 @@ pub(crate) struct Up {
     #[arg(long, value_name = "IF", required_unless_present = "cgroup",
         add = ArgValueCandidates::new(complete::interfaces))]
     iface: Option<OsString>,
-    /// Cgroup (v2) whose sockets get records, with a ring of its own, which belongs to the owner of its
-    /// directory [default: those that get them already, else the root, that is all sockets]
+    /// Cgroup (v2) whose sockets get records, with a ring of its own, which belongs to the owner of
+    /// its directory [default: those that get them already, else the root, that is all sockets]
     #[arg(long, value_name = "PATH")]
     cgroup: Option<PathBuf>,
     /// Users of the cgroup that may label what they send: all, none, or their numbers with commas
@@ -52,7 +52,8 @@ pub(crate) struct Up {
     /// How XDP attaches: in the driver, or after it [default: in the driver if it can]
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Slots for records of datagrams that wait to be read, a power of two; each CPU has an equal part
+    /// Slots for records of datagrams that wait to be read, a power of two; each CPU has an equal
+    /// part
     #[arg(long, default_value_t = UpOptions::SLOTS)]
     slots: u32,
     #[command(flatten)]

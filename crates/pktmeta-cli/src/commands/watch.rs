@@ -16,9 +16,9 @@ use std::{
 
 /// Log the record of each connection that running programs accept or open
 ///
-/// They know nothing of it. It watches the sockets of a cgroup, such as that of a systemd service, and
-/// of the cgroups below, until it is interrupted. A socket belongs to the cgroup in which its program
-/// was when it made it; connections to that of the listener.
+/// They know nothing of it. It watches the sockets of a cgroup, such as that of a systemd service,
+/// and of the cgroups below, until it is interrupted. A socket belongs to the cgroup in which its
+/// program was when it made it; connections to that of the listener.
 #[derive(clap::Args)]
 #[command(after_help = "Example: pktmeta watch --pid $(pidof -s nginx)")]
 #[group(id = "what", required = true, multiple = false, args = ["cgroup", "pid"])]

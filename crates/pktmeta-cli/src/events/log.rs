@@ -51,8 +51,8 @@ impl Log {
         self.failure.take()
     }
 
-    /// Logs events, whose records have the names of `dictionary`. If that fails it logs no more: what
-    /// is watched goes on.
+    /// Logs events, whose records have the names of `dictionary`. If that fails it logs no more:
+    /// what is watched goes on.
     pub(crate) fn write(
         &mut self,
         dictionary: &Dictionary,

@@ -139,7 +139,8 @@ fn restore(mask: &libc::sigset_t) -> io::Result<()> {
 }
 
 fn set(signals: &[i32]) -> libc::sigset_t {
-    // SAFETY: zeros are a signal set, which sigemptyset makes an empty one; signals are the kernel's.
+    // SAFETY: zeros are a signal set, which sigemptyset makes an empty one; signals are the
+    // kernel's.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&mut set);

@@ -16,8 +16,8 @@ use std::{
     time::Duration,
 };
 
-/// What arrives. Only records of one registry prove themselves to a [`Watch`], so that they have the
-/// names of that one; when another takes its place, so does another watch.
+/// What arrives. Only records of one registry prove themselves to a [`Watch`], so that they have
+/// the names of that one; when another takes its place, so does another watch.
 pub(crate) struct Source<'a> {
     cgroup: &'a File,
     datagrams: bool,
@@ -103,8 +103,8 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    /// Watches for records of another registry from now on; what the watch before told goes to `events`.
-    /// The names of the other are returned.
+    /// Watches for records of another registry from now on; what the watch before told goes to
+    /// `events`. The names of the other are returned.
     fn change_watch(
         &mut self,
         now: RegistryState,

@@ -15,8 +15,8 @@ pub(crate) fn json_line(json: &Value) -> String {
     escape_json(&json.to_string()).into_owned()
 }
 
-/// Adds a name of others to an object. JSON has no form for one that is not UTF-8: it gets U+FFFD for
-/// what is not, and `KEY_hex` has all its bytes.
+/// Adds a name of others to an object. JSON has no form for one that is not UTF-8: it gets U+FFFD
+/// for what is not, and `KEY_hex` has all its bytes.
 pub(crate) fn add_name(object: &mut Value, key: &str, name: &(impl AsRef<OsStr> + ?Sized)) {
     let name = name.as_ref();
     object[key] = json!(name.to_string_lossy());

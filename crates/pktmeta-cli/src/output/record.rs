@@ -30,8 +30,8 @@ pub(crate) fn record_line(dictionary: &Dictionary, record: &Record) -> String {
     }
 }
 
-/// The fields of a record by name, as readers see them; null if there is none. Those that are not known
-/// are left out.
+/// The fields of a record by name, as readers see them; null if there is none. Those that are not
+/// known are left out.
 pub(crate) fn record_fields_json(
     dictionary: &Dictionary,
     record: Option<&Record>,

@@ -108,7 +108,8 @@ impl Table {
         cells().any(|cell| cell.is_number) && cells().all(|cell| cell.is_number || empty(cell))
     }
 
-    /// The width of each column: as wide as what is in it, unless all of it is wider than the paper.
+    /// The width of each column: as wide as what is in it, unless all of it is wider than the
+    /// paper.
     fn widths(&self, paper: Paper) -> Vec<usize> {
         let widest = |measure: fn(&str) -> usize| {
             let mut widths: Vec<_> = self.heading.iter().map(|word| measure(word)).collect();

@@ -14,9 +14,12 @@ macro_rules! say {
     ($($arguments:tt)*) => { $crate::output::print(&(format!($($arguments)*) + "\n")) };
 }
 
-/// Prints a line to the standard error, as far as that can be: about what the command goes on after.
+/// Prints a line to the standard error, as far as that can be: about what the command goes on
+/// after.
 macro_rules! remark {
-    ($($arguments:tt)*) => { $crate::output::complain(&format!("pktmeta: {}\n", format_args!($($arguments)*))) };
+    ($($arguments:tt)*) => {
+        $crate::output::complain(&format!("pktmeta: {}\n", format_args!($($arguments)*)))
+    };
 }
 
 pub(crate) use {remark, say};
@@ -39,8 +42,8 @@ pub(crate) fn name(name: &(impl AsRef<OsStr> + ?Sized)) -> String {
     printable::name(name.as_ref().as_bytes())
 }
 
-/// Says what went wrong, and with which code to exit: if the reader has gone with the one that a shell
-/// makes of SIGPIPE, by which other tools end then.
+/// Says what went wrong, and with which code to exit: if the reader has gone with the one that a
+/// shell makes of SIGPIPE, by which other tools end then.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     match complain_of(error) {
         true => ExitCode::FAILURE,

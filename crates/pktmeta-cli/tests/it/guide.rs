@@ -137,7 +137,8 @@ fn blocks<'a>(guide: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
     blocks.filter_map(move |block| block.strip_prefix(start.as_str()))
 }
 
-/// Runs the bash blocks of a guide as one script, which ends with what fails, for the sockets of a cgroup and no others.
+/// Runs the bash blocks of a guide as one script, which ends with what fails, for the sockets of a
+/// cgroup and no others.
 fn run(guide: &str, cgroup: &Path) -> String {
     let script = blocks(guide, "bash").collect::<String>();
     let up = format!("pktmeta up --cgroup {} ", text(cgroup));

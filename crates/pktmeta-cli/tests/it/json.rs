@@ -1,4 +1,5 @@
-//! What `--json` prints has the shapes of `docs/json/`: each key that is printed is described there.
+//! What `--json` prints has the shapes of `docs/json/`: each key that is printed is described
+//! there.
 
 use crate::{
     bind::{probe, probe_schema},
@@ -118,8 +119,8 @@ fn what_is_printed_about_files_has_the_documented_shape() {
     });
 }
 
-/// A JSON Schema, of which this knows the words that ours have. An object that names its properties has
-/// no others: whoever prints another describes it.
+/// A JSON Schema, of which this knows the words that ours have. An object that names its properties
+/// has no others: whoever prints another describes it.
 pub(crate) struct Shape(Value);
 
 impl Shape {

@@ -1,8 +1,9 @@
 //! Commands that are killed half-way: the next one recovers.
 //!
-//! A command is killed as it enters a system call that changes something others can see; between two of
-//! these nothing differs. A run takes some of them, another run others; `PKTMETA_KILLS=changes` takes all
-//! (some minutes), and `PKTMETA_KILLS=all` each system call, whatever it does (hours).
+//! A command is killed as it enters a system call that changes something others can see; between
+//! two of these nothing differs. A run takes some of them, another run others;
+//! `PKTMETA_KILLS=changes` takes all (some minutes), and `PKTMETA_KILLS=all` each system call,
+//! whatever it does (hours).
 
 use crate::{
     bind::{probe, probe_schema},
@@ -151,8 +152,8 @@ fn everything() -> bool {
 
 const KILLS: &str = "PKTMETA_KILLS";
 
-/// Runs a command and kills it as it is about to change something for this time, counted from 0. If it
-/// comes to its end before, the number of changes that it made.
+/// Runs a command and kills it as it is about to change something for this time, counted from 0. If
+/// it comes to its end before, the number of changes that it made.
 #[expect(
     clippy::zombie_processes,
     reason = "each way out has waited by waitpid"

@@ -1,5 +1,5 @@
-//! Packets that do not begin with Ethernet's header, that have VLAN tags in them, or that are large;
-//! and how labels count what they did.
+//! Packets that do not begin with Ethernet's header, that have VLAN tags in them, or that are
+//! large; and how labels count what they did.
 
 use crate::{
     command::{Run, Scratch, text},
@@ -49,8 +49,8 @@ fn a_packet_without_ethernet_is_labelled_by_its_source_address_and_not_by_its_pa
     });
 }
 
-/// Behind Ethernet, bytes 12 and 13 would be the EtherType, and the source address of the header behind
-/// it among bytes that the sender chooses.
+/// Behind Ethernet, bytes 12 and 13 would be the EtherType, and the source address of the header
+/// behind it among bytes that the sender chooses.
 #[test]
 fn a_sender_cannot_choose_a_label_by_what_would_be_an_address_behind_ethernet() {
     in_sandbox(|sandbox| {

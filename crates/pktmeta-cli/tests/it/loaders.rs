@@ -1,5 +1,5 @@
-//! What the authors of BPF programs have: the system's headers and tools, and those of the headers that
-//! `pktmeta headers` writes.
+//! What the authors of BPF programs have: the system's headers and tools, and those of the headers
+//! that `pktmeta headers` writes.
 
 use crate::command::{PKTMETA, Ran, Run, Scratch};
 use pktmeta_testkit::sandbox::in_sandbox;
@@ -62,7 +62,8 @@ fn headers_of_the_system_for_packets_of_all_kinds_compile_with_the_written_ones(
     let includes = headers.map(|name| format!("#include <linux/{name}.h>\n"));
     let source = format!(
         "#include <pktmeta/pktmeta.bpf.h>\n{}PKTMETA_FIELD(tenant, __u32);\n\
-         SEC(\"xdp\") int f(struct xdp_md *ctx) {{ pktmeta_set(ctx, tenant, 7); return XDP_PASS; }}\n",
+         SEC(\"xdp\") int f(struct xdp_md *ctx) {{ pktmeta_set(ctx, tenant, 7); return XDP_PASS; \
+         }}\n",
         includes.concat()
     );
     scratch.file("it.bpf.c", source);

@@ -9,7 +9,8 @@ use pktmeta_core::{
 
 pub(super) const HARNESS: Harness = Harness {
     name: "schema",
-    about: "no text makes the readers of schemas and records panic, and a schema agrees with itself",
+    about: "no text makes the readers of schemas and records panic, and a schema agrees with \
+            itself",
     run,
     seeds,
 };

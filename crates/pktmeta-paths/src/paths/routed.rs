@@ -41,8 +41,8 @@ pub(super) fn dnat(world: &mut World) -> Result<Route> {
         world.nft(
             &host,
             &format!(
-                "table {table} to_receiver {{ chain before {{ type nat hook prerouting priority -100; \
-                 {table} daddr {from} dnat to {to}\n }}\n }}"
+                "table {table} to_receiver {{ chain before {{ type nat hook prerouting priority \
+                 -100; {table} daddr {from} dnat to {to}\n }}\n }}"
             ),
         )?;
     }

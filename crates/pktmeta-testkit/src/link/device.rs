@@ -214,7 +214,8 @@ fn check_name(name: &str) -> Result<()> {
     match valid {
         true => Ok(()),
         false => Err(Error::new(format!(
-            "{name:?} cannot name a network device: 1 to 15 bytes, no blank, slash or colon, not . or .."
+            "{name:?} cannot name a network device: 1 to 15 bytes, no blank, slash or colon, not . \
+             or .."
         ))),
     }
 }

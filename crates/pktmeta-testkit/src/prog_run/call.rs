@@ -130,8 +130,8 @@ fn hint(error: &io::Error) -> &'static str {
             "; what it made of the packet does not fit a page more than the packet"
         }
         Some(libc::EINVAL) => {
-            "; the type of the program is not the type of this run, the receive queue does not exist, \
-             or this kernel lacks the feature"
+            "; the type of the program is not the type of this run, the receive queue does not \
+             exist, or this kernel lacks the feature"
         }
         Some(libc::EINTR) => "; a signal came in between, and some frames may have been sent",
         _ => "",

@@ -16,7 +16,8 @@ pub(super) fn check_packet(packet: &[u8]) -> Result<()> {
             "there is no packet to run the program on: call packet()",
         )),
         len if len < MIN_PACKET => Err(Error::new(format!(
-            "a packet of {len} bytes cannot be run: its Ethernet header alone has {MIN_PACKET} bytes"
+            "a packet of {len} bytes cannot be run: its Ethernet header alone has {MIN_PACKET} \
+             bytes"
         ))),
         _ => Ok(()),
     }

@@ -33,7 +33,8 @@ impl Sandbox {
     /// use pktmeta_testkit::sandbox::Sandbox;
     /// use std::process::Command;
     ///
-    /// let status = Sandbox::run(Command::new("sh").args(["-c", "ls $PKTMETA_SANDBOX /sys/fs/bpf"]))?;
+    /// let mut list = Command::new("sh");
+    /// let status = Sandbox::run(list.args(["-c", "ls $PKTMETA_SANDBOX /sys/fs/bpf"]))?;
     /// assert!(status.success());
     /// # Ok::<(), pktmeta_testkit::Error>(())
     /// ```

@@ -213,8 +213,8 @@ impl<'a> UdpSender<'a> {
                 (before, moved) = (now, Instant::now());
             } else if moved.elapsed() >= STALL_LIMIT {
                 return Err(Error::new(format!(
-                    "stopped sending UDP to {}: {sent} datagrams are sent, {now} are received, and nothing \
-                     came for {STALL_LIMIT:?}; were datagrams dropped?",
+                    "stopped sending UDP to {}: {sent} datagrams are sent, {now} are received, and \
+                     nothing came for {STALL_LIMIT:?}; were datagrams dropped?",
                     self.to
                 )));
             }

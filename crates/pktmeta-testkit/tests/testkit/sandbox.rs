@@ -61,7 +61,8 @@ fn send(signal: libc::c_int, child: &Child) {
 #[test]
 fn the_command_is_in_a_cgroup_of_its_own_that_is_gone_afterwards() {
     let (status, output) = sandboxed(
-        "echo $PKTMETA_SANDBOX; cat $PKTMETA_SANDBOX/cgroup.procs; echo pid $$; grep 0:: /proc/self/cgroup",
+        "echo $PKTMETA_SANDBOX; cat $PKTMETA_SANDBOX/cgroup.procs; echo pid $$; grep 0:: \
+         /proc/self/cgroup",
     );
     assert!(status.success());
     let cgroup = output.lines().next().unwrap();
@@ -86,7 +87,8 @@ fn no_cgroup_is_left_when_the_command_fails_is_killed_or_leaves_daemons_and_cgro
         ("kill -KILL $$", None, Some(libc::SIGKILL)),
         ("sleep 1000 & exit 0", Some(0), None),
         (
-            "mkdir -p $PKTMETA_SANDBOX/a/b; sleep 1000 & echo $! >$PKTMETA_SANDBOX/a/b/cgroup.procs; exit 4",
+            "mkdir -p $PKTMETA_SANDBOX/a/b; sleep 1000 & echo $! \
+             >$PKTMETA_SANDBOX/a/b/cgroup.procs; exit 4",
             Some(4),
             None,
         ),

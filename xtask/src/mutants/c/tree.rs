@@ -32,8 +32,8 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Copies what git tracks, as it is in the working tree. A file that is there already, and is the
-    /// same, is left: what was built of it need not be built again.
+    /// Copies what git tracks, as it is in the working tree. A file that is there already, and is
+    /// the same, is left: what was built of it need not be built again.
     pub(super) fn copy() -> Result<Self> {
         let root = tool::root().join("target/mutants/tree");
         let tracked: BTreeSet<PathBuf> = tool::tracked_files()?.into_iter().collect();

@@ -113,7 +113,8 @@ impl Cgroup {
     }
 
     /// Programs of a cgroup run for the sockets of those below it too: one ticket would take the
-    /// place of another. The kernel says which programs run here; cgroups above may be out of sight.
+    /// place of another. The kernel says which programs run here; cgroups above may be out of
+    /// sight.
     fn check_apart(&self, deliveries: &[PinnedDelivery]) -> Result<(), Error> {
         let tried = || format!("deliver to {}", self.path.shown());
         let attach = Attach::CgroupIngress.kernel();

@@ -47,8 +47,8 @@ pub const HOOK: Hook = Hook {
         Counter::of("syns_absent", "SYNs without a record"),
         Counter::of_loss(
             "segments_unkept",
-            "TCP segments whose record there was no memory for: see net.core.optmem_max and the memory \
-             cgroup of whoever ran `up`",
+            "TCP segments whose record there was no memory for: see net.core.optmem_max and the \
+             memory cgroup of whoever ran `up`",
         ),
     ],
 };

@@ -39,7 +39,8 @@ pub const HOOK: Hook = Hook {
         Counter::of("settled", "what applications set"),
         Counter::of_loss(
             "not_permitted",
-            "what applications may not set: a field without `app` among its writers, or a user without --send",
+            "what applications may not set: a field without `app` among its writers, or a user \
+             without --send",
         ),
         Counter::of("refused", "what was wrong with what applications set"),
     ],

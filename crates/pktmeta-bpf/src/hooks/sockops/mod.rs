@@ -36,8 +36,8 @@ pub const HOOK: Hook = Hook {
         Counter::of("absent", "connections whose SYN or SYN-ACK had no record"),
         Counter::of_loss(
             "unkept",
-            "connections whose records there was no memory for: see net.core.optmem_max and the memory \
-             cgroup of whoever ran `up`",
+            "connections whose records there was no memory for: see net.core.optmem_max and the \
+             memory cgroup of whoever ran `up`",
         ),
         Counter::of_loss(
             "syns_unknown",

@@ -171,7 +171,8 @@ fn a_real_time_to_be_sent_is_no_ticket() {
         let clock = [libc::CLOCK_MONOTONIC, 0].map(i32::to_ne_bytes).concat();
         set_at(&socket, libc::SOL_SOCKET, libc::SO_TXTIME, &clock).unwrap();
         let observer = Observer::attach(&lab, sandbox, Place::Interface);
-        // Long past: from a nanosecond that the ticket is, to those that have it in their low words.
+        // Long past: from a nanosecond that the ticket is, to those that have it in their low
+        // words.
         for (time, trace) in [
             (TICKET, 8),
             (1 << 32 | TICKET, 7),

@@ -57,7 +57,8 @@ impl Storage {
         counts.filter(|&(_, count)| count > 0).collect()
     }
 
-    /// Waits until no more is left than this: the kernel frees sockets some time after they are closed.
+    /// Waits until no more is left than this: the kernel frees sockets some time after they are
+    /// closed.
     #[track_caller]
     pub(crate) fn wait_until_left<const N: usize>(&mut self, wanted: [(&str, usize); N]) {
         let wanted = BTreeMap::from(wanted);

@@ -131,8 +131,8 @@ fn a_connection_that_is_established_by_its_first_data_has_the_record_of_its_syn(
 fn a_syn_that_does_not_open_the_connection_leaves_it_its_record() {
     in_sandbox(|sandbox| {
         let lab = Lab::up(sandbox);
-        // Kernels newer than 6.12 want the SYN-ACK's time echoed. The other SYN is answered by an ACK, and
-        // where that is a millisecond later, they drop the data, which echoes the ACK's.
+        // Kernels newer than 6.12 want the SYN-ACK's time echoed. The other SYN is answered by an
+        // ACK, and where that is a millisecond later, they drop the data, which echoes the ACK's.
         set_sysctl(lab.hosts.server(), "tcp_timestamps", "0");
         for version in IpVersion::BOTH {
             let listener = lab.listen(version);
@@ -228,8 +228,8 @@ fn a_syn_with_ip_options_or_extension_headers_has_its_record() {
 /// Options of an IPv4 header that do nothing.
 const NOPS: &[u8] = &[1, 1, 1, 0];
 
-/// An extension header that does nothing: the next one's type, which the kernel fills in, its length
-/// beyond 8 bytes, and PadN.
+/// An extension header that does nothing: the next one's type, which the kernel fills in, its
+/// length beyond 8 bytes, and PadN.
 const PADDING: &[u8] = &[0, 0, 1, 4, 0, 0, 0, 0];
 
 #[test]

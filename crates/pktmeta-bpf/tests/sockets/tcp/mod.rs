@@ -151,7 +151,8 @@ fn number(meta: &PacketMeta) -> u64 {
     meta.get(builtin::PACKET_NUMBER).unwrap()
 }
 
-/// Makes the client's first sequence number what is wanted (tcp_v4_connect keeps one that is there).
+/// Makes the client's first sequence number what is wanted (tcp_v4_connect keeps one that is
+/// there).
 fn begin_with(socket: &Socket, sequence: u32) {
     let set = |name, value| set_option(socket, libc::IPPROTO_TCP, name, value);
     set(libc::TCP_REPAIR, 1);

@@ -49,8 +49,8 @@ fn tickets_in_the_mark_leave_the_priority_and_the_rest_alone() {
     });
 }
 
-/// What it costs an application with a buffer of a fixed size: quinn-udp has 88 bytes, and all but 8 of them are used
-/// before there are tickets.
+/// What it costs an application with a buffer of a fixed size: quinn-udp has 88 bytes, and all but
+/// 8 of them are used before there are tickets.
 #[test]
 fn a_ticket_takes_24_bytes_and_pushes_out_what_udp_and_ip_say_last() {
     const BUFFER: usize = 88;

@@ -1,5 +1,5 @@
-//! What looks like a record in front of a packet, and is none. Frames that another XDP program passed
-//! with its own metadata are met by our hooks at TC and in the cgroup.
+//! What looks like a record in front of a packet, and is none. Frames that another XDP program
+//! passed with its own metadata are met by our hooks at TC and in the cgroup.
 
 use super::{foreign::passing_xdp, message::Message};
 use crate::{

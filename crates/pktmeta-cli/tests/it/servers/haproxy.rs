@@ -18,7 +18,8 @@ backend servers
     server one 192.0.2.2:8081 send-proxy-v2
 frontend server
     bind 192.0.2.2:8081 accept-proxy
-    http-request return status 200 content-type text/plain lf-string \"%[src] %[method] %[path] %[req.body_len]\\n\"
+    http-request return status 200 content-type text/plain \
+     lf-string \"%[src] %[method] %[path] %[req.body_len]\\n\"
 frontend stream
     mode tcp
     bind 192.0.2.2:8082

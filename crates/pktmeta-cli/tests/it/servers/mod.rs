@@ -1,5 +1,6 @@
-//! Servers as people run them, asked by clients as people use them: all is the same with the datapath and without, and
-//! `pktmeta sockets` has the records of connections of which the server knows nothing.
+//! Servers as people run them, asked by clients as people use them: all is the same with the
+//! datapath and without, and `pktmeta sockets` has the records of connections of which the server
+//! knows nothing.
 
 mod go;
 mod haproxy;
@@ -125,7 +126,8 @@ struct Seen {
     calls: BTreeSet<String>,
 }
 
-/// The record of a connection, of its first segment and of its latest, has the tenant of its client.
+/// The record of a connection, of its first segment and of its latest, has the tenant of its
+/// client.
 #[track_caller]
 fn assert_is_listed(client: &Client<'_>, connection: &TcpStream) {
     let ran = pktmeta(client.lab.hosts.server(), &["sockets", "--json"]).ran();
@@ -180,8 +182,8 @@ impl Traced {
     }
 }
 
-/// A call in a line of strace's, without what chance decides: numbers of descriptors and of ports, addresses in memory,
-/// and how often there was nothing to accept.
+/// A call in a line of strace's, without what chance decides: numbers of descriptors and of ports,
+/// addresses in memory, and how often there was nothing to accept.
 fn call(line: &str) -> Option<String> {
     // A call that the server's end cut short did nothing either.
     let nothing = ["= -1 EAGAIN", "<unfinished ...>"];

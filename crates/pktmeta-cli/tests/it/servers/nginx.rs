@@ -12,8 +12,8 @@ fn nginx_and_its_clients_are_served_the_same_with_a_datapath() {
         scratch.file("file", "All of it, and none of it twice.\n".repeat(9_000));
         let listen = |port, options| {
             format!(
-                "server {{ listen 192.0.2.2:{port} {options}; listen [2001:db8::2]:{port} {options}; \
-                 root {directory}; location /upload {{ client_max_body_size 1m; \
+                "server {{ listen 192.0.2.2:{port} {options}; listen [2001:db8::2]:{port} \
+                 {options}; root {directory}; location /upload {{ client_max_body_size 1m; \
                  proxy_pass http://192.0.2.2:{port}/count; }} location /count {{ return 200 \
                  \"$request_length $remote_addr\\n\"; }} }}"
             )

@@ -4,7 +4,8 @@ use super::{Client, Server};
 use crate::command::{Run, Scratch, text};
 use pktmeta_testkit::sandbox::in_sandbox;
 
-/// It learns to which address a datagram was sent from a control message, beside which a ticket would stand.
+/// It learns to which address a datagram was sent from a control message, beside which a ticket
+/// would stand.
 const CONF: &str = "
 server:
     interface: 0.0.0.0
@@ -49,7 +50,8 @@ def by(kind):
 datagrams = by(socket.SOCK_DGRAM)
 connection = by(socket.SOCK_STREAM)
 reader = connection.makefile('rb')
-names = [('one.example.org', 1), ('one.example.org', 28), ('none.example.org', 1), ('long.example.org', 16)]
+names = [('one.example.org', 1), ('one.example.org', 28), ('none.example.org', 1),
+         ('long.example.org', 16)]
 for number, (name, kind) in enumerate(names * 5):
     asked = query(number, name, kind)
     datagrams.send(asked)
