@@ -1,7 +1,10 @@
 //! Binding: a program's source names its fields, the registry numbers them, and this writes the
 //! numbers into the compiled object. Any loader can load the result.
 
-use crate::{error::Error, secret::new_secret};
+use crate::{
+    error::{Error, ErrorKind},
+    secret::new_secret,
+};
 use object::{
     Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, elf, read::elf::ElfFile64,
 };
@@ -27,8 +30,8 @@ impl Image {
     /// another version.
     pub fn parse(name: &str, bytes: Vec<u8>) -> Result<Self, Error> {
         let constants = constants(&bytes).map_err(|why| {
-            Error::new(format!("read {name}"), why)
-                .remedy("compile it with clang -target bpf -g -O2 -c")
+            Error::new(ErrorKind::Invalid, format!("read {name}"), why)
+                .with_remedy("compile it with clang -target bpf -g -O2 -c")
         })?;
         let unknown = |constant: &&Constant| {
             let bytes = bytes.get(constant.range()).unwrap_or_default();
@@ -43,8 +46,8 @@ impl Image {
         };
         if let Some(unknown) = constants.iter().find(unknown) {
             let why = format!("{} has another form than this command knows", unknown.name);
-            return Err(Error::new(format!("read {name}"), why)
-                .remedy("compile it with the headers of this version of pktmeta"));
+            return Err(Error::new(ErrorKind::Unusable, format!("read {name}"), why)
+                .with_remedy("compile it with the headers of this version of pktmeta"));
         }
         Ok(Self {
             name: name.into(),
@@ -92,8 +95,12 @@ impl Image {
     /// host's secret is not known.
     pub fn bind(&mut self, registry: &Registry, unbound: &[String]) -> Result<(), Error> {
         let fail = |name: &str, why: String| {
-            Err(Error::new(format!("bind the fields of {name}"), why)
-                .remedy("give the field the same type in the program and in its schema"))
+            Err(Error::new(
+                ErrorKind::Invalid,
+                format!("bind the fields of {name}"),
+                why,
+            )
+            .with_remedy("give the field the same type in the program and in its schema"))
         };
         let secret = match registry.secret() {
             Some(secret) => secret,
@@ -101,7 +108,7 @@ impl Image {
             None => {
                 let tried = format!("bind {} to this host's registry", self.name);
                 let why = "its secret cannot be read, or another version of pktmeta made it";
-                return Err(Error::new(tried, why).remedy(
+                return Err(Error::new(ErrorKind::NotPermitted, tried, why).with_remedy(
                     "run it as root; if that does not help, make the registry anew: `pktmeta \
                      down`, `pktmeta registry remove --all`, then register and `up` again",
                 ));
@@ -159,7 +166,7 @@ impl Image {
             false => {
                 let tried = format!("bind the fields of {}", self.name);
                 let why = format!("nobody registered {} on this host", unbound.join(", "));
-                Err(Error::new(tried, why).remedy(
+                Err(Error::new(ErrorKind::NotFound, tried, why).with_remedy(
                     "name the schemas that define them with --schema, or leave them unread and \
                      unwritten with --allow-unbound",
                 ))
@@ -185,6 +192,7 @@ impl Image {
                 Ok(())
             }
             Some(place) => Err(Error::new(
+                ErrorKind::Invalid,
                 format!("set {global} of {}", self.name),
                 format!("it has {} bytes, not {}", place.len(), value.len()),
             )),
@@ -214,6 +222,7 @@ impl Image {
 
 /// What a program says of a field, and the loader of it: `struct pktmeta_binding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Binding {
     /// The field's name.
     pub name: FieldName,

@@ -2,7 +2,7 @@
 
 use crate::{
     dir::{Dir, Owner, is_ours, untrusted},
-    error::{Context, Error, Shown},
+    error::{Context, Error, ErrorKind, Shown},
     host,
 };
 use rustix::{
@@ -73,6 +73,7 @@ impl Bpffs {
         }
         let why = "others unmount it as often as it is mounted";
         Err(Error::new(
+            ErrorKind::InUse,
             format!("mount bpffs on {}", self.path.shown()),
             why,
         ))
@@ -91,7 +92,7 @@ impl Bpffs {
                 ),
                 _ => format!("mount it: mount -t bpf -o mode=755 bpf {path}"),
             };
-            Error::of("mount", &error).remedy(remedy)
+            Error::of("mount", error).with_remedy(remedy)
         })
     }
 
@@ -110,7 +111,7 @@ impl Bpffs {
                     if waited {
                         let tried = format!("lock {}", root.path().shown());
                         let why = format!("{holder} changes something there since {:?}", self.wait);
-                        return Err(Error::new(tried, why).remedy(
+                        return Err(Error::new(ErrorKind::InUse, tried, why).with_remedy(
                             "let it end, or end it; then run this again. --wait SECONDS waits \
                              longer",
                         ));
@@ -220,7 +221,7 @@ fn open_lock(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>, Error
     if Mode::from_raw_mode(stat.st_mode).intersects(Mode::RWXG | Mode::RWXO) {
         let remedy = format!("`rmdir {}` removes it", path.shown());
         let why = "others can open it, and keep it locked";
-        return Err(Error::new(tried(), why).remedy(remedy));
+        return Err(Error::new(ErrorKind::Unusable, tried(), why).with_remedy(remedy));
     }
     Ok(Some(lock))
 }

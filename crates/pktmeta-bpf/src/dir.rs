@@ -5,7 +5,7 @@
 //! with `RESOLVE_NO_SYMLINKS` would leave the same steps to do, since it does not look at owners.
 
 use crate::{
-    error::{Context, Error, Shown},
+    error::{Context, Error, ErrorKind, Shown},
     sys,
 };
 use libbpf_rs::MapHandle;
@@ -55,7 +55,11 @@ impl Dir {
                     way.push(next);
                 }
                 Some(_) if links == Self::LINKS => {
-                    return Err(Error::new(tried(), io::Error::from(Errno::LOOP)));
+                    return Err(Error::new(
+                        ErrorKind::Unusable,
+                        tried(),
+                        io::Error::from(Errno::LOOP),
+                    ));
                 }
                 Some(target) => {
                     links += 1;
@@ -69,7 +73,7 @@ impl Dir {
             }
         }
         way.pop()
-            .ok_or_else(|| Error::new(tried(), "there is no root directory"))
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, tried(), "there is no root directory"))
     }
 
     /// As many symbolic links as Linux follows on one path (`MAXSYMLINKS`).
@@ -91,7 +95,7 @@ impl Dir {
             let tried = format!("trust the directory {}", path.shown());
             let why = "others may replace what is in it";
             let remedy = format!("`chmod go-w {}` ends that", path.shown());
-            return Err(Error::new(tried, why).remedy(remedy));
+            return Err(Error::new(ErrorKind::Unusable, tried, why).with_remedy(remedy));
         }
         Ok(Self { fd, path, shared })
     }
@@ -153,13 +157,14 @@ impl Dir {
             Ok(()) => {
                 // The process' umask may have taken something away.
                 let made = self.open(name)?;
-                let made = made.ok_or_else(|| Error::new(tried(), "it went away"))?;
+                let made =
+                    made.ok_or_else(|| Error::new(ErrorKind::NotFound, tried(), "it went away"))?;
                 rustix::fs::chmodat(&made.fd, ".", PASSABLE, AtFlags::empty()).context(tried)?;
                 Ok(made)
             }
             Err(Errno::EXIST) => {
                 let there = self.open(name)?;
-                there.ok_or_else(|| Error::new(tried(), "it went away"))
+                there.ok_or_else(|| Error::new(ErrorKind::NotFound, tried(), "it went away"))
             }
             Err(error) => Err(error).context(tried),
         }
@@ -211,7 +216,9 @@ impl Dir {
         let tried = || format!("open the map {}", self.path_of(name).shown());
         if !self.has_pin(name)? {
             let remedy = "somebody removed it: run `pktmeta down`, then `pktmeta up`";
-            return Err(Error::new(tried(), "it is not there").remedy(remedy));
+            return Err(
+                Error::new(ErrorKind::NotFound, tried(), "it is not there").with_remedy(remedy)
+            );
         }
         MapHandle::from_pinned_path(self.path_by_fd(name)).context(tried)
     }
@@ -329,7 +336,7 @@ impl fmt::Display for Owner {
 pub(crate) fn untrusted(path: &Path, owner: Owner) -> Error {
     let tried = format!("trust {}", path.shown());
     let why = format!("it belongs to {owner}, who could lead this command elsewhere");
-    Error::new(tried, why).remedy(format!(
+    Error::new(ErrorKind::Unusable, tried, why).with_remedy(format!(
         "look at it and remove it (`rm -r {}`), or name another bpffs with --bpffs; one of mode \
          755 keeps others from making names in it",
         path.shown()
@@ -338,7 +345,7 @@ pub(crate) fn untrusted(path: &Path, owner: Owner) -> Error {
 
 fn not_ours(path: &Path, why: &str) -> Error {
     let remedy = format!("look at it and remove it: rm {}", path.shown());
-    Error::new(format!("use {}", path.shown()), why).remedy(remedy)
+    Error::new(ErrorKind::Unusable, format!("use {}", path.shown()), why).with_remedy(remedy)
 }
 
 /// The names on the way to a path.
@@ -402,7 +409,7 @@ mod tests {
             parent.open("theirs").unwrap_err(),
             parent.create("theirs").unwrap_err(),
         ];
-        for error in errors.map(|error| error.to_string()) {
+        for error in errors.map(|error| format!("{error:?}")) {
             assert!(error.contains("user 65534"), "{error}");
             assert!(error.contains("rm -r"), "{error}");
         }
@@ -434,7 +441,7 @@ mod tests {
         for name in ["ours", "relative"] {
             assert_eq!(Dir::walk(&sticky.join(name)).unwrap().path(), target);
         }
-        let error = Dir::walk(&sticky.join("theirs")).unwrap_err().to_string();
+        let error = format!("{:?}", Dir::walk(&sticky.join("theirs")).unwrap_err());
         assert!(error.contains("user 65534"), "{error}");
     }
 
@@ -443,7 +450,7 @@ mod tests {
         let scratch = Scratch::new();
         symlink("b", scratch.0.join("a")).unwrap();
         symlink("a", scratch.0.join("b")).unwrap();
-        let error = Dir::walk(&scratch.0.join("a")).unwrap_err().to_string();
+        let error = format!("{:?}", Dir::walk(&scratch.0.join("a")).unwrap_err());
         assert!(error.contains("symbolic links"), "{error}");
     }
 
@@ -466,7 +473,7 @@ mod tests {
                 dir.create(name).unwrap_err(),
                 dir.open_pin(name).unwrap_err(),
             ] {
-                assert!(error.to_string().contains("it is no "), "{name}: {error}");
+                assert!(error.why().contains("it is no "), "{name}: {error:?}");
             }
         }
         assert!(dir.open("nothing").unwrap().is_none());

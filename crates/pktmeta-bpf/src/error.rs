@@ -1,130 +1,211 @@
 //! What went wrong, why, and what to do.
 
 use pktmeta_core::printable;
-use std::{any::Any, ffi::OsStr, fmt, io, os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    error::Error as StdError, ffi::OsStr, fmt, io, os::unix::ffi::OsStrExt, path::Path, sync::Arc,
+};
 
-/// A failed operation on the datapath.
-#[derive(Clone, Debug)]
-pub struct Error {
+/// A failed operation on the datapath: what was tried, why it failed, and what to do.
+///
+/// `{}` says what was tried, and why if no other error is the reason; that one is
+/// [`source`](StdError::source). `{:#}` says all of it, with the sources. The remedy is in neither:
+/// it is for whoever shows the error to people.
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
     tried: String,
-    why: String,
+    why: Why,
     remedy: Option<String>,
     errno: Option<i32>,
 }
 
+#[derive(Clone)]
+enum Why {
+    Text(String),
+    Source(Arc<dyn StdError + Send + Sync>),
+}
+
+/// What sort of failure an [`Error`] is: what a program can decide by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What is asked for contradicts itself, or the fields of this host.
+    Invalid,
+    /// Something that was named is not there.
+    NotFound,
+    /// Somebody else uses it, or it is done already.
+    InUse,
+    /// This process may not do it.
+    NotPermitted,
+    /// The host lacks what it takes.
+    Unsupported,
+    /// What is there is damaged, or of another user or version.
+    Unusable,
+    /// The kernel refused for another reason, which [`source`](StdError::source) says.
+    Refused,
+}
+
 impl Error {
-    /// `tried` failed because of `why`.
-    pub(crate) fn new(tried: impl Into<String>, why: impl fmt::Display) -> Self {
-        Self {
-            tried: tried.into(),
-            why: why.to_string(),
-            remedy: None,
-            errno: None,
-        }
-    }
-
-    /// `tried` failed because of an error of the kernel, if `why` is one: then it says what to do.
-    pub(crate) fn of(tried: impl Into<String>, why: &(impl fmt::Display + 'static)) -> Self {
-        let errno = errno(why);
-        Self {
-            remedy: errno.and_then(remedy_of).map(Into::into),
-            errno,
-            ..Self::new(tried, why)
-        }
-    }
-
-    pub(crate) fn without_remedy(self) -> Self {
-        Self {
-            remedy: None,
-            ..self
-        }
-    }
-
-    /// What to do if nothing is known that fits better.
-    pub(crate) fn or_remedy(self, remedy: impl Into<String>) -> Self {
-        match self.remedy {
-            Some(_) => self,
-            None => self.remedy(remedy),
-        }
-    }
-
-    /// The same error of a larger undertaking.
-    pub(crate) fn during(self, tried: impl Into<String>) -> Self {
-        Self {
-            why: self.line(),
-            tried: tried.into(),
-            ..self
-        }
-    }
-
-    /// The same error, told at more length.
-    pub(crate) fn because(self, why: impl Into<String>) -> Self {
-        Self {
-            why: why.into(),
-            ..self
-        }
-    }
-
-    /// What the kernel said, if it was the kernel.
-    pub(crate) fn errno(&self) -> Option<i32> {
-        self.errno
-    }
-
-    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = Some(remedy.into());
-        self
-    }
-
-    /// Says at which place of the user's text it was tried.
-    pub(crate) fn at(mut self, place: &str) -> Self {
-        self.tried = format!("{place}: {}", self.tried);
-        self
+    /// What sort of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
     /// What was being done.
     #[must_use]
     pub fn tried(&self) -> &str {
-        &self.tried
+        &self.0.tried
     }
 
-    /// Why it failed.
+    /// Why it failed, down to the last source.
     #[must_use]
-    pub fn why(&self) -> &str {
-        &self.why
-    }
-
-    /// What was being done and why it failed, in a line.
-    pub(crate) fn line(&self) -> String {
-        format!("{}: {}", self.tried, self.why)
+    pub fn why(&self) -> String {
+        match &self.0.why {
+            Why::Text(text) => text.clone(),
+            Why::Source(source) => {
+                let mut text = source.to_string();
+                let mut next = source.source();
+                while let Some(source) = next {
+                    text += &format!(": {source}");
+                    next = source.source();
+                }
+                text
+            }
+        }
     }
 
     /// What to do about it, if that is known.
     #[must_use]
-    pub fn remedy_text(&self) -> Option<&str> {
-        self.remedy.as_deref()
+    pub fn remedy(&self) -> Option<&str> {
+        self.0.remedy.as_deref()
+    }
+
+    /// `tried` failed because of `why`.
+    pub(crate) fn new(kind: ErrorKind, tried: impl Into<String>, why: impl fmt::Display) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            tried: tried.into(),
+            why: Why::Text(why.to_string()),
+            remedy: None,
+            errno: None,
+        }))
+    }
+
+    /// `tried` failed because of another error. If that is one of the kernel, it says of what kind
+    /// this is, and what to do.
+    pub(crate) fn of(
+        tried: impl Into<String>,
+        why: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        let source: Arc<dyn StdError + Send + Sync> = why.into().into();
+        let errno = errno(&*source);
+        Self(Box::new(Inner {
+            kind: errno.map_or(ErrorKind::Refused, kind_of),
+            tried: tried.into(),
+            why: Why::Source(source),
+            remedy: errno.and_then(remedy_of).map(Into::into),
+            errno,
+        }))
+    }
+
+    pub(crate) fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.0.remedy = Some(remedy.into());
+        self
+    }
+
+    pub(crate) fn without_remedy(mut self) -> Self {
+        self.0.remedy = None;
+        self
+    }
+
+    /// What to do if nothing is known that fits better.
+    pub(crate) fn or_remedy(self, remedy: impl Into<String>) -> Self {
+        match self.remedy() {
+            Some(_) => self,
+            None => self.with_remedy(remedy),
+        }
+    }
+
+    /// The same error of a larger undertaking.
+    pub(crate) fn during(self, tried: impl Into<String>) -> Self {
+        let Inner {
+            kind,
+            remedy,
+            errno,
+            ..
+        } = (*self.0).clone();
+        Self(Box::new(Inner {
+            kind,
+            tried: tried.into(),
+            why: Why::Source(Arc::new(self.without_remedy())),
+            remedy,
+            errno,
+        }))
+    }
+
+    /// The same error, told at more length.
+    pub(crate) fn because(mut self, why: impl Into<String>) -> Self {
+        self.0.why = Why::Text(why.into());
+        self
+    }
+
+    /// What the kernel said, if it was the kernel.
+    pub(crate) fn errno(&self) -> Option<i32> {
+        self.0.errno
+    }
+
+    /// Says at which place of the user's text it was tried.
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        self.0.tried = format!("{place}: {}", self.0.tried);
+        self
+    }
+
+    /// What was being done and why it failed, in a line.
+    pub(crate) fn line(&self) -> String {
+        format!("{self:#}")
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.tried, self.why)?;
-        match &self.remedy {
+        write!(f, "{:?}: {self:#}", self.kind())?;
+        match self.remedy() {
             Some(remedy) => write!(f, "\n  = {remedy}"),
             None => Ok(()),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.why {
+            Why::Source(_) if !f.alternate() => f.write_str(&self.0.tried),
+            _ => write!(f, "{}: {}", self.0.tried, self.why()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.0.why {
+            Why::Text(_) => None,
+            Why::Source(source) => Some(&**source),
+        }
+    }
+}
 
 /// Says what was being done when an error came up.
 pub(crate) trait Context<T> {
     fn context(self, tried: impl FnOnce() -> String) -> Result<T, Error>;
 }
 
-impl<T, E: fmt::Display + 'static> Context<T> for Result<T, E> {
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for Result<T, E> {
     fn context(self, tried: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|error| Error::of(tried(), &error))
+        self.map_err(|error| Error::of(tried(), error))
     }
 }
 
@@ -147,7 +228,7 @@ impl Shown for Path {
 }
 
 /// The number of a kernel's error.
-fn errno(error: &dyn Any) -> Option<i32> {
+fn errno(error: &(dyn StdError + Send + Sync + 'static)) -> Option<i32> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return error.raw_os_error();
     }
@@ -158,6 +239,16 @@ fn errno(error: &dyn Any) -> Option<i32> {
     let text = format!("{:#}", error.downcast_ref::<libbpf_rs::Error>()?);
     let (_, number) = text.rsplit_once("(os error ")?;
     number.split_once(')')?.0.parse().ok()
+}
+
+fn kind_of(errno: i32) -> ErrorKind {
+    match errno {
+        libc::EPERM | libc::EACCES => ErrorKind::NotPermitted,
+        libc::ENOENT | libc::ENODEV => ErrorKind::NotFound,
+        libc::EBUSY | libc::EEXIST => ErrorKind::InUse,
+        libc::EOPNOTSUPP | libc::ENOSYS => ErrorKind::Unsupported,
+        _ => ErrorKind::Refused,
+    }
 }
 
 /// What to do about an error of the kernel, whatever was tried.
@@ -185,7 +276,7 @@ fn remedy_of(errno: i32) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn failed(error: impl fmt::Display + 'static) -> Error {
+    fn failed(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
         Err::<(), _>(error).context(|| "try".into()).unwrap_err()
     }
 
@@ -198,7 +289,7 @@ mod tests {
             failed(libbpf_rs::Error::from_raw_os_error(number)),
         ] {
             assert_eq!(error.errno(), Some(number));
-            assert!(error.to_string().contains("ulimit -n"), "{error}");
+            assert!(error.remedy().unwrap().contains("ulimit -n"), "{error:?}");
         }
     }
 
@@ -208,7 +299,26 @@ mod tests {
             failed("odd"),
             failed(io::Error::from_raw_os_error(libc::ENOENT)),
         ] {
-            assert_eq!(error.remedy_text(), None);
+            assert_eq!(error.remedy(), None);
         }
+    }
+
+    #[test]
+    fn an_error_says_its_reason_once_and_its_sources_say_the_rest() {
+        let error = failed(io::Error::from_raw_os_error(libc::EBUSY)).during("attach");
+        let cause = io::Error::from_raw_os_error(libc::EBUSY);
+        assert_eq!(error.kind(), ErrorKind::InUse);
+        assert_eq!(error.to_string(), "attach");
+        let sources = std::iter::successors(error.source(), |&error| error.source());
+        let sources: Vec<_> = sources.map(ToString::to_string).collect();
+        assert_eq!(sources, ["try".into(), cause.to_string()]);
+        assert_eq!(format!("{error:#}"), format!("attach: try: {cause}"));
+        assert_eq!(
+            error.remedy(),
+            Some("somebody else uses it just now: try again")
+        );
+        let own = Error::new(ErrorKind::Invalid, "label", "there is no =");
+        assert_eq!(own.to_string(), "label: there is no =");
+        assert!(own.source().is_none());
     }
 }

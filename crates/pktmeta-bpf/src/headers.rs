@@ -42,7 +42,7 @@ pub fn write(prefix: &Path) -> Result<Vec<PathBuf>, Error> {
         };
         write()
             .context(|| format!("write {}", path.shown()))
-            .map_err(|error| error.remedy("name a directory that you may write to"))?;
+            .map_err(|error| error.with_remedy("name a directory that you may write to"))?;
         written.push(path);
     }
     Ok(written)

@@ -7,6 +7,13 @@
 //! with the numbers that fields have on this host. Build scripts of dependent crates find the
 //! headers in `DEP_PKTMETA_INCLUDE`, `DEP_PKTMETA_UAPI` and `DEP_PKTMETA_LIBBPF`, and a clang in
 //! `DEP_PKTMETA_CLANG`.
+//!
+//! What this crate returns in structures may grow, so that they are `#[non_exhaustive]`; options are
+//! structures with a `Default`. Enumerations that can be told in full are not: who shows a finding
+//! or a use should hear from the compiler that there is another.
+//!
+//! Kernel 6.6, BTF, `CAP_BPF`, `CAP_PERFMON` and `CAP_NET_ADMIN`; what it takes of a host in detail
+//! is what [`doctor`] looks for.
 
 pub mod bind;
 mod bpffs;
@@ -36,7 +43,7 @@ pub use datapath::{
     AttachMode, Datapath, Delivery, DeliveryStatus, Down, HookStatus, InterfaceStatus, Part,
     Senders, Status, Up, UpOptions,
 };
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 pub use links::Attached;
 pub use object::{Object, ObjectOptions};
 pub use registry::{HostRegistry, Registered, RegistryState, Removal, Use, User};

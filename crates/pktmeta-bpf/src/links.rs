@@ -33,7 +33,7 @@ impl Link {
         match sys::link_info(link.as_fd()) {
             // Not a link, or none of the program's kind.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Self::Missing,
-            Err(error) => Self::Unknown(Error::of(tried(), &error)),
+            Err(error) => Self::Unknown(Error::of(tried(), error)),
             Ok(info) => match sys::link_target(&info) {
                 None => Self::Missing,
                 Some(0) => Self::Detached,

@@ -3,7 +3,7 @@
 use crate::{
     bind::Image,
     dir::Dir,
-    error::{Context, Error},
+    error::{Context, Error, ErrorKind},
     hook::{Attach, Hook, Program},
     settings::Settings,
     stores::Scope,
@@ -18,7 +18,8 @@ use std::{
     sync::Mutex,
 };
 
-/// What to set in an object before it is loaded.
+/// What to set in an object before it is loaded. More options may come: name those that matter, and
+/// take the rest from [`ObjectOptions::default`].
 #[derive(Debug, Default)]
 pub struct ObjectOptions<'a> {
     /// Where the object's fields get their numbers. Fields that are not in it stay unbound: the
@@ -60,7 +61,7 @@ impl Object {
             }
             let mut object = ObjectBuilder::default()
                 .open_memory(&image.into_bytes())
-                .map_err(|error| Error::of(tried(), &error).because(format!("{error:#}")))?;
+                .context(tried)?;
             for mut map in object.maps_mut() {
                 let map_name = map.name().to_owned();
                 let named = |name: &OsStr| name == map_name;
@@ -89,7 +90,7 @@ impl Object {
                     lines if lines.is_empty() => format!("{error:#}"),
                     lines => format!("{error:#}\n{lines}"),
                 };
-                let refused = Error::of(tried(), &error).because(why);
+                let refused = Error::of(tried(), error).because(why);
                 // The verifier's own answer, whatever the process may do.
                 match refused.errno() {
                     Some(libc::EACCES) => refused.without_remedy(),
@@ -136,7 +137,9 @@ impl Object {
     /// There is none.
     pub fn program(&self, name: &str) -> Result<BorrowedFd<'_>, Error> {
         let found = self.object.progs().find(|program| program.name() == name);
-        let program = found.ok_or_else(|| Error::new(format!("program {name}"), "not found"))?;
+        let program = found.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("program {name}"), "not found")
+        })?;
         // SAFETY: the fd stays open as long as the object, which the result borrows.
         Ok(unsafe { BorrowedFd::borrow_raw(std::os::fd::AsRawFd::as_raw_fd(&program.as_fd())) })
     }
@@ -148,7 +151,7 @@ impl Object {
     pub fn map(&self, name: &str) -> Result<libbpf_rs::MapHandle, Error> {
         let tried = || format!("map {name}");
         let map = self.object.maps().find(|map| map.name() == name);
-        let map = map.ok_or_else(|| Error::new(tried(), "not found"))?;
+        let map = map.ok_or_else(|| Error::new(ErrorKind::NotFound, tried(), "not found"))?;
         libbpf_rs::MapHandle::try_from(&map).context(tried)
     }
 
@@ -172,18 +175,18 @@ impl Object {
         pins: &Dir,
     ) -> Result<OwnedFd, Error> {
         let loaded = self.program(program.name)?;
-        let link =
-            sys::link_create(loaded, target, program.attach.kernel(), flags).map_err(|error| {
-                let refused = Error::of(format!("attach {}", program.name), &error);
-                let in_driver = program.attach == Attach::Xdp && flags == Attach::Xdp.flags(true);
-                match error.raw_os_error() {
-                Some(errno) if in_driver && DRIVER_REFUSES.contains(&errno) => refused.remedy(
+        let link = sys::link_create(loaded, target, program.attach.kernel(), flags);
+        let link = link.map_err(|error| {
+            let refused = Error::of(format!("attach {}", program.name), error);
+            let in_driver = program.attach == Attach::Xdp && flags == Attach::Xdp.flags(true);
+            match refused.errno() {
+                Some(errno) if in_driver && DRIVER_REFUSES.contains(&errno) => refused.with_remedy(
                     "the interface's driver refuses: add --mode generic to attach after it (its \
                      reason is in the kernel's log, if it has one; a large MTU is one)",
                 ),
                 _ => refused,
             }
-            })?;
+        })?;
         pins.pin(link.as_fd(), program.name)?;
         Ok(link)
     }

@@ -18,7 +18,7 @@
 
 use crate::{
     dir::Dir,
-    error::{Error, Shown},
+    error::{Error, ErrorKind, Shown},
     hook::Target,
     hooks, ring,
     stores::{self, Scope},
@@ -318,7 +318,12 @@ fn other_layout(dir: &Dir, layout: Option<&str>) -> Error {
     let version = layout
         .and_then(|text| text.split_once('(')?.1.strip_suffix(')'))
         .unwrap_or("the pktmeta that brought it up");
-    Error::new(format!("use the pins in {}", dir.path().shown()), why).remedy(format!(
+    Error::new(
+        ErrorKind::Unusable,
+        format!("use the pins in {}", dir.path().shown()),
+        why,
+    )
+    .with_remedy(format!(
         "take it down with the command that brought it up: `pktmeta down` of {version}"
     ))
 }

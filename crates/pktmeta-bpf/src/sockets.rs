@@ -3,7 +3,7 @@
 use crate::{
     datapath::Datapath,
     endpoints,
-    error::{Context, Error},
+    error::{Context, Error, ErrorKind},
     hooks::iter::{HOOK, OPEN, STORED},
     host,
     object::{Object, ObjectOptions},
@@ -27,6 +27,7 @@ use std::{
 
 /// A TCP or UDP socket, and what the datapath keeps for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SocketStatus {
     /// Its protocol.
     pub protocol: Protocol,
@@ -60,6 +61,7 @@ pub struct SocketStatus {
 
 /// A process that has a socket open.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Process {
     /// Its number, in the pid namespace of the caller.
     pub pid: u32,
@@ -147,8 +149,12 @@ impl Datapath {
         let tried = || "list sockets".to_owned();
         host::check_capabilities()?;
         let down = || {
-            Error::new(tried(), "nothing is up, so that no socket has records")
-                .remedy("`pktmeta up --iface IF` starts it")
+            Error::new(
+                ErrorKind::NotFound,
+                tried(),
+                "nothing is up, so that no socket has records",
+            )
+            .with_remedy("`pktmeta up --iface IF` starts it")
         };
         let pins = self.pins()?.ok_or_else(down)?;
         let maps = pins.maps()?.ok_or_else(down)?;
@@ -201,8 +207,9 @@ impl List {
         }
         let mut rest = &shown[..];
         while !rest.is_empty() {
-            let row = Row::parse(&mut rest)
-                .ok_or_else(|| Error::new(tried(), "the kernel gave half a socket"))?;
+            let row = Row::parse(&mut rest).ok_or_else(|| {
+                Error::new(ErrorKind::Refused, tried(), "the kernel gave half a socket")
+            })?;
             self.add(row);
         }
         Ok(())

@@ -166,6 +166,7 @@ pub(crate) fn link_target(info: &libbpf_sys::bpf_link_info) -> Option<u64> {
 
 /// Name and running cost of a loaded program.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProgramStats {
     /// Name, cut by the kernel to 15 bytes.
     pub name: String,

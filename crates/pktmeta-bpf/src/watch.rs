@@ -124,6 +124,7 @@ impl AsFd for Watch {
 
 /// Something that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// When, on `CLOCK_MONOTONIC`.
     pub time: Duration,

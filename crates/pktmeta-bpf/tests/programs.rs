@@ -339,7 +339,7 @@ fn load(hook: &'static Hook, registry: &Registry, area: Option<u8>, labels_used:
         ],
         ..Default::default()
     };
-    Object::load(hook.name, hook.object, &options).unwrap_or_else(|error| panic!("{error}"))
+    Object::load(hook.name, hook.object, &options).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 fn counters(object: &Object, hook: &Hook) -> Vec<u64> {

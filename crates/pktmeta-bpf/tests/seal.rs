@@ -332,7 +332,7 @@ impl Programs {
         };
         let object = Object::load("seal", &compile(&clang(), "seal.bpf.c", &[]), &options);
         Self {
-            object: object.unwrap_or_else(|error| panic!("{error}")),
+            object: object.unwrap_or_else(|error| panic!("{error:?}")),
             registry,
         }
     }

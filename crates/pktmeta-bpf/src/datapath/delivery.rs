@@ -2,7 +2,7 @@
 
 use crate::{
     dir::Dir,
-    error::{Error, Shown},
+    error::{Error, ErrorKind, Shown},
     hook::Target,
     hooks,
     host::{Cgroups, Found},
@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 /// A cgroup whose sockets get records.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Delivery {
     /// The kernel's number of the cgroup.
     pub cgroup_id: u64,
@@ -78,12 +79,12 @@ impl PinnedDelivery {
                 Some(path) => format!("run `pktmeta down --cgroup {}` first", path.shown()),
                 None => "run `pktmeta down` first".into(),
             };
-            Err(Error::new(tried(), why).remedy(remedy))
+            Err(Error::new(ErrorKind::Unusable, tried(), why).with_remedy(remedy))
         };
         match Attached::all(&self.links) {
             Attached::Yes => {}
             Attached::No => return damaged("some of its programs are not attached".into()),
-            Attached::Unknown(why) => return Err(Error::new(tried(), why)),
+            Attached::Unknown(why) => return Err(Error::new(ErrorKind::Refused, tried(), why)),
         }
         let here = self.delivery.cgroup_id;
         let elsewhere =

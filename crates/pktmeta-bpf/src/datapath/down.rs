@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     bpffs::{Bpffs, Locked},
-    error::{Error, Shown},
+    error::{Error, ErrorKind, Shown},
     host,
     pins::{self, Pins},
     registry::HostRegistry,
@@ -41,12 +41,14 @@ impl Part<'_> {
                 "nothing is delivered to that cgroup",
             ),
         };
-        Error::new(tried, why).remedy("`pktmeta status` lists where it is")
+        Error::new(ErrorKind::NotFound, tried, why)
+            .with_remedy("`pktmeta status` lists where it is")
     }
 }
 
 /// What `down` removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Down {
     /// What messages call interfaces and cgroups: their names, or what is known of those that are
     /// gone.
@@ -102,7 +104,7 @@ fn take_down(locked: &Locked, registry: &HostRegistry, part: Part<'_>) -> Result
             let id = interface::find(name)?;
             let (program, here) = (sys::xdp_program(id), host::network_namespace()?);
             let program =
-                program.map_err(|error| Error::of(format!("look at {}", name.shown()), &error))?;
+                program.map_err(|error| Error::of(format!("look at {}", name.shown()), error))?;
             interfaces.retain(|pinned| {
                 let had = (pinned.id.netns, pinned.id.ifindex) == (here, id) && pinned.has_ended();
                 had || program.is_some_and(|program| pinned.runs(program))

@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 
 /// A hook as it is.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct HookStatus {
     /// The hook.
     pub hook: &'static Hook,

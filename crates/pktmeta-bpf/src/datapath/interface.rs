@@ -22,6 +22,7 @@ use std::{
 
 /// An interface that labels packets.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct InterfaceStatus {
     /// Its name, if the network namespace that it is in can be seen.
     pub name: Found<OsString>,
@@ -161,7 +162,7 @@ fn look_at(ifindex: u32, program: u32) -> io::Result<Option<(OsString, XdpMode)>
 /// The index of an interface of this network namespace.
 pub(super) fn find(name: &OsStr) -> Result<u32, Error> {
     sys::interface_index(name).map_err(|error| {
-        Error::of(format!("find interface \"{}\"", name.shown()), &error)
-            .remedy("`ip link` lists the interfaces of this network namespace")
+        Error::of(format!("find interface \"{}\"", name.shown()), error)
+            .with_remedy("`ip link` lists the interfaces of this network namespace")
     })
 }

@@ -1,7 +1,7 @@
 //! The header that packets of an interface begin with when XDP sees them.
 
 use crate::{
-    error::{Context, Error},
+    error::{Context, Error, ErrorKind},
     sys,
 };
 
@@ -21,8 +21,9 @@ impl LinkType {
         let number = sys::interface_type(ifindex).context(tried)?;
         Self::from_arphrd(number).ok_or_else(|| {
             let why = format!("where its packets have one is not known (link type {number})");
-            Error::new(tried(), why)
-                .remedy("leave the labels away: the fields of --produce work on every interface")
+            Error::new(ErrorKind::Unsupported, tried(), why).with_remedy(
+                "leave the labels away: the fields of --produce work on every interface",
+            )
         })
     }
 

@@ -1,13 +1,14 @@
 //! What to bring up.
 
 use crate::{
-    error::{Context, Error},
+    error::{Context, Error, ErrorKind},
     labels::Label,
 };
 use pktmeta_core::{builtin, schema::Schema};
 use std::{ffi::OsString, path::PathBuf};
 
-/// What to attach, and where.
+/// What to attach, and where. More options may come: name those that matter, and take the rest from
+/// [`UpOptions::default`].
 #[derive(Clone, Debug)]
 pub struct UpOptions {
     /// The interface, in the network namespace of the calling thread; `None` only to deliver to
@@ -102,19 +103,21 @@ pub(crate) fn cpu_slots(slots: u32) -> Result<u32, Error> {
     if !slots.is_power_of_two() || !UpOptions::SLOTS_RANGE.contains(&slots) {
         let (min, max) = UpOptions::SLOTS_RANGE.into_inner();
         return Err(Error::new(
+            ErrorKind::Invalid,
             format!("make a ring of {slots} slots"),
             "not a size that it can have",
         )
-        .remedy(format!("give a power of two from {min} to {max}")));
+        .with_remedy(format!("give a power of two from {min} to {max}")));
     }
     let cpus = libbpf_rs::num_possible_cpus().context(|| "count the CPUs".into())?;
     let cpus = u32::try_from(cpus.next_power_of_two()).unwrap_or(u32::MAX);
     match slots / cpus {
         0 => Err(Error::new(
+            ErrorKind::Invalid,
             format!("make a ring of {slots} slots"),
             "each CPU needs one",
         )
-        .remedy(format!("give at least {cpus}"))),
+        .with_remedy(format!("give at least {cpus}"))),
         each => Ok(each),
     }
 }

@@ -20,6 +20,7 @@ use pktmeta_core::{FieldInfo, schema::Dictionary};
 
 /// The datapath as it is.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Status {
     /// Interfaces that label packets.
     pub interfaces: Vec<InterfaceStatus>,
@@ -58,6 +59,7 @@ impl Status {
 
 /// A cgroup that records are delivered to.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct DeliveryStatus {
     /// The cgroup.
     pub delivery: Delivery,

@@ -4,6 +4,7 @@ use crate::error::Error;
 
 /// One thing that the datapath needs or can use.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Check {
     /// What was looked for.
     pub name: String,
@@ -36,9 +37,9 @@ impl Check {
             Ok(detail) => Finding::Present(detail),
             Err(error) => Finding::Missing {
                 needed: true,
-                why: format!("{}: {}", error.tried(), error.why()),
+                why: error.line(),
                 consequence: consequence.into(),
-                remedy: error.remedy_text().unwrap_or(OLD_KERNEL).into(),
+                remedy: error.remedy().unwrap_or(OLD_KERNEL).into(),
             },
         };
         Self {

@@ -2,7 +2,7 @@
 
 use crate::{
     datapath::{Senders, UpOptions, builtin_fields},
-    error::{Context, Error, Shown},
+    error::{Context, Error, ErrorKind, Shown},
     hook::{Hook, Target},
     host,
     object::{Object, ObjectOptions},
@@ -126,7 +126,11 @@ fn in_new_network_namespace<T: Send>(
             // SAFETY: changes this new thread only.
             if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
                 let error = std::io::Error::last_os_error();
-                return Err(Error::new("make a network namespace", error));
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    "make a network namespace",
+                    error,
+                ));
             }
             body()
         });

@@ -8,7 +8,7 @@ mod lab;
 pub use check::{Check, Finding};
 
 use crate::{
-    error::{Error, Shown},
+    error::{Error, ErrorKind, Shown},
     hook::Target,
     hooks, host,
 };
@@ -83,8 +83,8 @@ fn bpffs_check(bpffs: &Path) -> Check {
         (false, true) => Ok(format!("`pktmeta up` will mount it on {}", bpffs.shown())),
         (false, false) => {
             let tried = format!("find {}", bpffs.shown());
-            Err(Error::new(tried, "no such directory")
-                .remedy("name a directory with --bpffs, or mount sysfs on /sys"))
+            Err(Error::new(ErrorKind::NotFound, tried, "no such directory")
+                .with_remedy("name a directory with --bpffs, or mount sysfs on /sys"))
         }
     };
     Check::needed("bpffs", found, "the datapath cannot outlive the command")

@@ -1,6 +1,6 @@
 //! What this process may do, and what the kernel says of its types.
 
-use crate::error::{Context, Error};
+use crate::error::{Context, Error, ErrorKind};
 use std::fs;
 
 /// The capabilities that attaching takes, by bit.
@@ -27,10 +27,11 @@ pub fn check_capabilities() -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(
+        ErrorKind::NotPermitted,
         "load BPF programs",
         format!("this process lacks {}", missing.join(", ")),
     )
-    .remedy("run it as root, or give it these capabilities"))
+    .with_remedy("run it as root, or give it these capabilities"))
 }
 
 /// Checks that the kernel describes its types, from which programs learn where fields are.
@@ -40,8 +41,12 @@ pub fn check_capabilities() -> Result<(), Error> {
 pub fn check_btf() -> Result<(), Error> {
     let path = "/sys/kernel/btf/vmlinux";
     fs::metadata(path).map(drop).map_err(|error| {
-        Error::new("find the kernel's BTF", format!("{path}: {error}"))
-            .remedy("boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as the distributions' are")
+        Error::new(
+            ErrorKind::Unsupported,
+            "find the kernel's BTF",
+            format!("{path}: {error}"),
+        )
+        .with_remedy("boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as the distributions' are")
     })
 }
 

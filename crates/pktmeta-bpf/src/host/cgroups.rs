@@ -1,7 +1,7 @@
 //! Cgroups (v2): their root, their numbers, and those of processes.
 
 use super::{found::Found, mounts::mounts};
-use crate::error::{Context, Error, Shown};
+use crate::error::{Context, Error, ErrorKind, Shown};
 use rustix::fs::FsWord;
 use std::{
     collections::HashMap,
@@ -35,10 +35,11 @@ pub fn cgroup_root() -> Result<PathBuf, Error> {
     let at = mounts.iter().position(is_root).unwrap_or(0);
     if mounts.is_empty() {
         return Err(Error::new(
+            ErrorKind::Unsupported,
             tried,
             "no cgroup2 file system is mounted; sockets are reached through cgroups",
         )
-        .remedy("mount it: mount -t cgroup2 none /sys/fs/cgroup"));
+        .with_remedy("mount it: mount -t cgroup2 none /sys/fs/cgroup"));
     }
     Ok(mounts.swap_remove(at))
 }
@@ -51,15 +52,20 @@ pub fn cgroup_of(process: &str) -> Result<PathBuf, Error> {
     let tried = || format!("find the cgroup of process {process}");
     let root = cgroup_root()?;
     let groups = fs::read(format!("/proc/{process}/cgroup")).map_err(|error| {
-        Error::new(tried(), error).remedy("give the number of a process that runs")
+        Error::new(ErrorKind::NotFound, tried(), error)
+            .with_remedy("give the number of a process that runs")
     })?;
     let mut groups = groups.split(|&byte| byte == b'\n');
     let own = groups.find_map(|line| line.strip_prefix(b"0::/"));
     let path = own.map(|own| root.join(OsStr::from_bytes(own)));
     let path = path.filter(|path| path.is_dir());
     path.ok_or_else(|| {
-        Error::new(tried(), format!("it is not below {}", root.shown()))
-            .remedy("name the cgroup: --cgroup PATH")
+        Error::new(
+            ErrorKind::NotFound,
+            tried(),
+            format!("it is not below {}", root.shown()),
+        )
+        .with_remedy("name the cgroup: --cgroup PATH")
     })
 }
 
@@ -71,8 +77,12 @@ pub fn open_cgroup(path: &Path) -> Result<fs::File, Error> {
     let refuse = |why: String| {
         let root = cgroup_root().map(|root| root.shown());
         let root = root.unwrap_or_else(|_| "/sys/fs/cgroup".into());
-        Error::new(format!("open cgroup {}", path.shown()), why)
-            .remedy(format!("name a directory below {root}"))
+        Error::new(
+            ErrorKind::NotFound,
+            format!("open cgroup {}", path.shown()),
+            why,
+        )
+        .with_remedy(format!("name a directory below {root}"))
     };
     let cgroup = fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
     match rustix::fs::fstatfs(&cgroup) {

@@ -1,7 +1,7 @@
 //! Mounts: bpffs and what else is mounted.
 
 use super::directory;
-use crate::error::{Error, Shown};
+use crate::error::{Error, ErrorKind, Shown};
 use rustix::fs::FsWord;
 use std::{
     ffi::OsString,
@@ -45,7 +45,7 @@ pub(crate) fn check_mounts_last(path: &Path) -> Result<(), Error> {
          -t bpf -o mode=755 bpf {}` before",
         path.shown()
     );
-    Err(Error::new("mount", why).remedy(remedy))
+    Err(Error::new(ErrorKind::Unusable, "mount", why).with_remedy(remedy))
 }
 
 /// A line of mountinfo.

@@ -1,7 +1,7 @@
 //! Labels: values that packets get by their source address, `PREFIX=FIELD:VALUE`.
 
 use super::prefix::Prefix;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use std::fmt;
 
 /// A value for packets whose source address is in a prefix.
@@ -41,8 +41,8 @@ impl std::str::FromStr for Label {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = |why: &str| {
-            Error::new(format!("label {text:?}"), why)
-                .remedy("write PREFIX=FIELD:VALUE, such as 192.0.2.0/24=tenant:7")
+            Error::new(ErrorKind::Invalid, format!("label {text:?}"), why)
+                .with_remedy("write PREFIX=FIELD:VALUE, such as 192.0.2.0/24=tenant:7")
         };
         let (prefix, rest) = text.split_once('=').ok_or_else(|| wrong("there is no ="))?;
         let (field, value) = rest.split_once(':').ok_or_else(|| wrong("there is no :"))?;

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     dir::Dir,
-    error::{Context, Error},
+    error::{Context, Error, ErrorKind},
     hook::Writer,
     object::Object,
     stores,
@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 
 /// The labels of a prefix as they are in the kernel.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LabelStatus {
     /// The prefix, such as `192.0.2.0/24`.
     pub prefix: String,
@@ -97,7 +98,10 @@ pub(crate) fn entries(labels: &[Label], dictionary: &Dictionary) -> Result<Vec<E
             && other != value
         {
             let why = format!("{} gets two values for {}", label.prefix, label.field);
-            return Err(Error::new(format!("label \"{label}\""), why).remedy("keep one of the two"));
+            return Err(
+                Error::new(ErrorKind::Invalid, format!("label \"{label}\""), why)
+                    .with_remedy("keep one of the two"),
+            );
         }
     }
     let mut entries = Vec::with_capacity(given.len());
@@ -114,9 +118,9 @@ pub(crate) fn entries(labels: &[Label], dictionary: &Dictionary) -> Result<Vec<E
         if values.len() > LABELS_MAX {
             let why = format!("{} fields are too many for one packet", values.len());
             return Err(
-                Error::new(format!("labels of {prefix}"), why).remedy(format!(
-                    "give a prefix and those around it at most {LABELS_MAX} fields"
-                )),
+                Error::new(ErrorKind::Invalid, format!("labels of {prefix}"), why).with_remedy(
+                    format!("give a prefix and those around it at most {LABELS_MAX} fields"),
+                ),
             );
         }
         let mut bytes = [0; VALUE_SIZE];
@@ -155,14 +159,14 @@ const LABEL_VALUE_MAX: u8 = 16;
 
 fn resolve(label: &Label, dictionary: &Dictionary) -> Result<(TlvType, Vec<u8>), Error> {
     let registry = dictionary.registry();
-    let wrong = |why: String| Error::new(format!("label \"{label}\""), why);
+    let wrong = |why: String| Error::new(ErrorKind::Invalid, format!("label \"{label}\""), why);
     let field = registry.by_name(&label.field).ok_or_else(|| {
         let names: Vec<_> = registry
             .fields()
             .iter()
             .map(|field| field.name.as_str())
             .collect();
-        wrong(format!("no field is called {:?}", label.field)).remedy(format!(
+        wrong(format!("no field is called {:?}", label.field)).with_remedy(format!(
             "put the field into a schema and pass it with --schema; known are: {}",
             names.join(", ")
         ))
@@ -172,13 +176,13 @@ fn resolve(label: &Label, dictionary: &Dictionary) -> Result<(TlvType, Vec<u8>),
             "the schema of {} lets no XDP program write it",
             field.owner
         ))
-        .remedy("add \"xdp\" to the field's writers"));
+        .with_remedy("add \"xdp\" to the field's writers"));
     }
     if field.kind.size() > LABEL_VALUE_MAX {
         return Err(
-            wrong(format!("a label cannot set a field of type {}", field.kind)).remedy(format!(
-                "labels set fields of at most {LABEL_VALUE_MAX} bytes"
-            )),
+            wrong(format!("a label cannot set a field of type {}", field.kind)).with_remedy(
+                format!("labels set fields of at most {LABEL_VALUE_MAX} bytes"),
+            ),
         );
     }
     let value = dictionary.parse_value(field, &label.value);
@@ -187,7 +191,7 @@ fn resolve(label: &Label, dictionary: &Dictionary) -> Result<(TlvType, Vec<u8>),
             "{:?} is no value for {}: {}",
             label.value, field.name, field.kind
         ))
-        .remedy(format!("write {}", error.wanted()))
+        .with_remedy(format!("write {}", error.wanted()))
     })?;
     let bytes = value.encode(field.kind).unwrap_or_default();
     Ok((field.tlv, bytes))
@@ -299,7 +303,10 @@ mod tests {
                 .to_string()
                 .starts_with("labels:2: label \"192.0.2.0/24\"")
         );
-        assert!(error.to_string().contains("PREFIX=FIELD:VALUE"), "{error}");
+        assert!(
+            error.remedy().unwrap().contains("PREFIX=FIELD:VALUE"),
+            "{error:?}"
+        );
     }
 
     #[test]
@@ -324,7 +331,7 @@ mod tests {
             ("192.0.2.0/24=odd:01", "bytes[17]", "at most 16 bytes"),
             ("192.0.2.0/24=app_only:1", "no XDP program", "add \"xdp\""),
         ] {
-            let error = all(&[label]).unwrap_err().to_string();
+            let error = format!("{:?}", all(&[label]).unwrap_err());
             assert!(
                 error.contains(why) && error.contains(remedy),
                 "{label}: {error}"

@@ -7,7 +7,14 @@ use super::{
     table::{self, PIN, RegistryState},
     users::{self, Use, User},
 };
-use crate::{bind::Image, bpffs::Bpffs, dir::Dir, error::Error, host, pins::Pins};
+use crate::{
+    bind::Image,
+    bpffs::Bpffs,
+    dir::Dir,
+    error::{Error, ErrorKind},
+    host,
+    pins::Pins,
+};
 use pktmeta_core::{
     FieldInfo, Registry,
     schema::{Dictionary, Schema},
@@ -207,10 +214,12 @@ impl HostRegistry {
             let names = removed.iter().filter(|field| field.tlv == user.number);
             let name = names.map(|field| field.name.to_string()).next();
             let tried = format!("remove field {}", name.unwrap_or_default());
-            return Err(Error::new(tried, format!("{} uses it", user.what)).remedy(
-                "detach or unload that first (`pktmeta down` for what `up` attached); \
+            return Err(
+                Error::new(ErrorKind::InUse, tried, format!("{} uses it", user.what)).with_remedy(
+                    "detach or unload that first (`pktmeta down` for what `up` attached); \
                      `pktmeta registry list` shows all users",
-            ));
+                ),
+            );
         }
         let mut after = before.clone();
         removed.retain(|field| after.remove(field.name.as_str()).is_some());

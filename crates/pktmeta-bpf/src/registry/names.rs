@@ -4,7 +4,7 @@
 
 use crate::{
     dir::Dir,
-    error::{Context, Error, Shown},
+    error::{Context, Error, ErrorKind, Shown},
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapInfo, MapType};
 use pktmeta_core::{
@@ -49,8 +49,10 @@ impl Names {
                 "all names of enumerations and bits have {} bytes, at most {MAX} are kept",
                 text.len()
             );
-            return Err(Error::new("register the schemas' fields", why)
-                .remedy("take names out of the schemas, or shorten them"));
+            return Err(
+                Error::new(ErrorKind::Invalid, "register the schemas' fields", why)
+                    .with_remedy("take names out of the schemas, or shorten them"),
+            );
         }
         Ok(Self {
             registry: registry.id(),

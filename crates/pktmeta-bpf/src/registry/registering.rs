@@ -1,10 +1,11 @@
 //! Giving fields their numbers.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use pktmeta_core::{FieldInfo, Registry, registry::Wanted, seal};
 
 /// A field that was registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Registered {
     /// What it is now.
     pub field: FieldInfo,
@@ -20,7 +21,8 @@ pub(crate) fn register(
     let mut fields = Vec::new();
     for wanted in wanted {
         fields.push(registry.register(&wanted).map_err(|error| {
-            Error::new("register the schemas' fields", error.to_string()).remedy(error.remedy())
+            let tried = "register the schemas' fields";
+            Error::new(ErrorKind::Invalid, tried, error.to_string()).with_remedy(error.remedy())
         })?);
     }
     let area = registry.layout().area;
@@ -38,8 +40,10 @@ pub(crate) fn register(
         "the area of all fields has {area} bytes, {} more than fit in front of a packet",
         area - seal::AREA_MAX
     );
-    Err(Error::new("reserve the area", why).remedy(format!(
-        "take fields out; the largest are {}",
-        largest.join(", ")
-    )))
+    Err(
+        Error::new(ErrorKind::Invalid, "reserve the area", why).with_remedy(format!(
+            "take fields out; the largest are {}",
+            largest.join(", ")
+        )),
+    )
 }

@@ -1,6 +1,6 @@
 //! Which fields a removal is of.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use pktmeta_core::{FieldInfo, Registry, schema::nearest};
 
 /// Which fields to remove.
@@ -29,8 +29,12 @@ impl Removal {
                     None if known.is_empty() => "no field is registered on this host".into(),
                     None => format!("registered are {}", known.join(", ")),
                 };
-                Error::new(format!("remove field {name:?}"), "no field has that name")
-                    .remedy(remedy)
+                Error::new(
+                    ErrorKind::NotFound,
+                    format!("remove field {name:?}"),
+                    "no field has that name",
+                )
+                .with_remedy(remedy)
             })
         };
         names.iter().map(field).collect()

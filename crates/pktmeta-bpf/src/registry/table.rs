@@ -6,7 +6,7 @@
 use super::names;
 use crate::{
     dir::Dir,
-    error::{Context, Error, Shown},
+    error::{Context, Error, ErrorKind, Shown},
     secret::new_secret,
     stores,
 };
@@ -189,7 +189,7 @@ fn open(root: &Dir) -> Result<MapHandle, Error> {
     }
     let tried = format!("read the registry {}", root.path_of(PIN).shown());
     let why = "it has another form than this command knows";
-    Err(Error::new(tried, why).remedy(
+    Err(Error::new(ErrorKind::Unusable, tried, why).with_remedy(
         "another version of pktmeta made it: remove it with that one (`pktmeta registry remove \
          --all`)",
     ))

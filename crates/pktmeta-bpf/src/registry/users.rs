@@ -1,6 +1,13 @@
 //! Who uses a field: loaded programs that are bound to it, found whoever loaded them, and labels.
 
-use crate::{bind::Binding, dir::Dir, error::Error, host, labels, pins::Pins, stores, sys};
+use crate::{
+    bind::Binding,
+    dir::Dir,
+    error::{Error, ErrorKind},
+    host, labels,
+    pins::Pins,
+    stores, sys,
+};
 use libbpf_rs::{
     MapCore, MapFlags, MapHandle, MapType,
     query::{ProgInfoIter, ProgInfoQueryOptions},
@@ -10,6 +17,7 @@ use std::{collections::BTreeMap, fmt, io};
 
 /// What uses a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct User {
     /// The field's number. It may be a retired one.
     pub number: TlvType,
@@ -91,8 +99,12 @@ fn bound_programs() -> Result<Vec<Bound>, Error> {
     if let Err(error) = sys::program_by_id(0)
         && error.kind() == io::ErrorKind::PermissionDenied
     {
-        return Err(Error::new("look for programs that use fields", error)
-            .remedy("run it as root, or give it CAP_SYS_ADMIN"));
+        return Err(Error::new(
+            ErrorKind::NotPermitted,
+            "look for programs that use fields",
+            error,
+        )
+        .with_remedy("run it as root, or give it CAP_SYS_ADMIN"));
     }
     let options = ProgInfoQueryOptions::default().include_map_ids(true);
     let mut constants: BTreeMap<u32, Vec<Binding>> = BTreeMap::new();

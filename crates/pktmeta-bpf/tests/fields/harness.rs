@@ -55,7 +55,7 @@ pub(crate) fn load(elf: &[u8]) -> Object {
         registry: Some(&registry),
         ..Default::default()
     };
-    Object::load("a test", elf, &options).unwrap_or_else(|error| panic!("{error}"))
+    Object::load("a test", elf, &options).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 /// The fields of `fields.toml`.

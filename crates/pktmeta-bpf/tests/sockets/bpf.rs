@@ -10,7 +10,7 @@ pub(crate) fn compile(source: &str) -> Vec<u8> {
     let object = Path::new(env!("CARGO_TARGET_TMPDIR")).join(object);
     let compiler = Compiler::new(env!("PKTMETA_CLANG"), env!("PKTMETA_LIBBPF"));
     let compiled = compiler.compile(&Path::new("tests/sockets").join(source), &object);
-    compiled.unwrap_or_else(|error| panic!("{error}"));
+    compiled.unwrap_or_else(|error| panic!("{error:?}"));
     let elf = fs::read(&object).unwrap();
     fs::remove_file(&object).unwrap();
     elf

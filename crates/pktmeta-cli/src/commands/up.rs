@@ -40,7 +40,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "FILE")]
     schema: Vec<PathBuf>,
     /// Value for packets whose source address is in a prefix; may be given more than once
-    #[arg(long, value_name = "PREFIX=FIELD:VALUE")]
+    #[arg(long, value_name = "PREFIX=FIELD:VALUE", value_parser = label)]
     label: Vec<Label>,
     /// File with such values, one a line, - for the standard input; may be given more than once
     #[arg(long, value_name = "FILE")]
@@ -138,6 +138,14 @@ fn senders(text: &str) -> Result<Senders, String> {
             .collect::<Result<_, _>>()
             .map(Senders::Users),
     }
+}
+
+/// Reads the value of `--label`.
+fn label(text: &str) -> Result<Label, String> {
+    text.parse().map_err(|error: pktmeta_bpf::Error| {
+        let remedy = error.remedy().unwrap_or_default();
+        format!("{error:#}\n  = {remedy}")
+    })
 }
 
 /// Reads the value of `--produce`; `up` knows the names.

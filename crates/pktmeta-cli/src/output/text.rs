@@ -56,9 +56,18 @@ pub(crate) fn complain_of(error: &anyhow::Error) -> bool {
     let unwritten = error.downcast_ref::<Unwritten>();
     let is_news = unwritten.is_none_or(|it| it.error.kind() != io::ErrorKind::BrokenPipe);
     if is_news {
-        complain(&format!("error: {error:#}\n"));
+        complain(&format!("error: {error:#}{}\n", remedy(error)));
     }
     is_news
+}
+
+/// What to do about an error of the datapath, in a line of its own; others say it themselves.
+fn remedy(error: &anyhow::Error) -> String {
+    let mut errors = error
+        .chain()
+        .filter_map(|it| it.downcast_ref::<pktmeta_bpf::Error>());
+    let remedy = errors.find_map(pktmeta_bpf::Error::remedy);
+    remedy.map_or_else(String::new, |remedy| format!("\n  = {remedy}"))
 }
 
 /// Prints to the standard error. Nothing is left to do if that cannot be written.

@@ -7,7 +7,7 @@ use crate::{
         options::{UpOptions, cpu_slots},
     },
     dir::Dir,
-    error::{Context, Error, Shown},
+    error::{Context, Error, ErrorKind, Shown},
     hook::{Attach, Target},
     hooks,
     host::{self, Cgroups, Found},
@@ -52,8 +52,12 @@ impl Plan {
                 live.retain(|pinned| pinned.delivery.cgroup != Found::Gone && !pinned.has_ended());
                 if live.is_empty() {
                     let why = "its cgroup is gone";
-                    return Err(Error::new("use the datapath that is up", why)
-                        .remedy("name another with --cgroup, or run `pktmeta down` first"));
+                    return Err(Error::new(
+                        ErrorKind::NotFound,
+                        "use the datapath that is up",
+                        why,
+                    )
+                    .with_remedy("name another with --cgroup, or run `pktmeta down` first"));
                 }
                 live.iter().try_for_each(PinnedDelivery::check_whole)?;
                 return Ok(Self::Join(deliveries(&live)));
@@ -133,7 +137,7 @@ impl Cgroup {
             "the datapath delivers to {} already, and one of the two contains the other",
             other.delivery.label()
         );
-        Err(Error::new(tried(), why).remedy(
+        Err(Error::new(ErrorKind::InUse, tried(), why).with_remedy(
             "leave --cgroup out, or name cgroups that do not contain each other; \
              `pktmeta down --cgroup` ends a delivery",
         ))
@@ -191,7 +195,7 @@ impl Cgroup {
         }
         let given = rustix::fs::chownat(pins, stores::RING.pin, Some(uid), Some(gid), no_flags);
         given.map_err(|error| {
-            Error::of(tried(), &error).remedy("that takes CAP_CHOWN: run it as root")
+            Error::of(tried(), error).with_remedy("that takes CAP_CHOWN: run it as root")
         })
     }
 }

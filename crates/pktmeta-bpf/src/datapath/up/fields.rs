@@ -52,7 +52,7 @@ impl Drop for Fields<'_> {
             }
         };
         if let Err(error) = undone {
-            eprintln!("pktmeta: {error}");
+            eprintln!("pktmeta: {error:#}");
         }
     }
 }

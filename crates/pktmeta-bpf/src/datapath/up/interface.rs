@@ -9,7 +9,7 @@ use crate::{
         options::{AttachMode, UpOptions, cpu_slots},
         registration::Registration,
     },
-    error::{Context, Error, Shown},
+    error::{Context, Error, ErrorKind, Shown},
     hook::Target,
     hooks, host, labels,
     object::{ASK_THE_DOCTOR, Object, ObjectOptions},
@@ -58,10 +58,11 @@ pub(super) fn free(pins: &Pins, aside: &Pins, name: &OsStr) -> Result<InterfaceI
 
 fn already_up(name: &str) -> Error {
     Error::new(
+        ErrorKind::InUse,
         format!("label the packets of {name}"),
         "pktmeta does that already",
     )
-    .remedy(format!(
+    .with_remedy(format!(
         "see `pktmeta status`; to change something, `pktmeta down --iface {name}` first"
     ))
 }
@@ -140,8 +141,12 @@ fn wait_for_label(interface: &str, mut counters: impl FnMut() -> Vec<u64>) -> Re
         }
         if count("no_area") > 0 {
             let why = "its driver cannot reserve metadata in front of packets";
-            return Err(Error::new(format!("label the packets of {interface}"), why)
-                .remedy("attach after the driver: add --mode generic"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("label the packets of {interface}"),
+                why,
+            )
+            .with_remedy("attach after the driver: add --mode generic"));
         }
         if started.elapsed() >= FIRST_PACKET {
             return Ok(false);
@@ -155,7 +160,7 @@ fn attach_failed(interface: &str, error: Error) -> Error {
     let taken = matches!(error.errno(), Some(libc::EBUSY | libc::EEXIST));
     let error = error.during(format!("label the packets of {interface}"));
     match taken {
-        true => error.remedy(format!(
+        true => error.with_remedy(format!(
             "somebody attached an XDP program meanwhile (`ip link show {interface}`): try again"
         )),
         false => error.or_remedy(ASK_THE_DOCTOR),
@@ -181,7 +186,12 @@ fn taken_interface(interface: &str, ifindex: u32, program: u32) -> Error {
         Some(link) => format!("`bpftool link detach id {link}`"),
         None => format!("`ip link set {interface} xdp off`"),
     };
-    Error::new(format!("attach to {interface}"), format!("it has {whose}")).remedy(format!(
+    Error::new(
+        ErrorKind::InUse,
+        format!("attach to {interface}"),
+        format!("it has {whose}"),
+    )
+    .with_remedy(format!(
         "an interface takes one XDP program. Detach that one ({detach}, or with the tool that \
          attached it); or keep it, let it write the record (`pktmeta bind`), and run `pktmeta up \
          --cgroup PATH` without --iface"
@@ -193,12 +203,11 @@ mod tests {
 
     #[test]
     fn a_driver_that_reserves_no_area_is_an_error_with_a_remedy() {
-        let error = wait_for_label("eth0", || vec![3, 0, 0, 0, 0, 0, 3, 0])
-            .unwrap_err()
-            .to_string();
+        let error = wait_for_label("eth0", || vec![3, 0, 0, 0, 0, 0, 3, 0]).unwrap_err();
+        assert!(error.tried().contains("eth0"), "{error:?}");
         assert!(
-            error.contains("eth0") && error.contains("--mode generic"),
-            "{error}"
+            error.remedy().unwrap().contains("--mode generic"),
+            "{error:?}"
         );
     }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     bpffs::{Bpffs, Locked},
-    error::{Error, Shown},
+    error::{Error, ErrorKind, Shown},
     host,
     pins::Pins,
     registry::HostRegistry,
@@ -25,6 +25,7 @@ use pktmeta_core::{FieldInfo, builtin};
 
 /// What `up` did.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Up {
     /// Bytes reserved in front of each packet.
     pub area: usize,
@@ -63,9 +64,13 @@ fn attach(locked: &Locked, registry: &HostRegistry, options: &UpOptions) -> Resu
     let plan = Plan::new(&pins, &aside, options)?;
     let registration = Registration::new(registry, root, options)?;
     let fields = Fields::register(root, &registration)?;
-    let shared = pins
-        .maps()?
-        .ok_or_else(|| Error::new("share the maps of sockets", "their directory went away"))?;
+    let shared = pins.maps()?.ok_or_else(|| {
+        Error::new(
+            ErrorKind::NotFound,
+            "share the maps of sockets",
+            "their directory went away",
+        )
+    })?;
     if let Plan::Add(cgroup, _) = &plan {
         let own = aside.create_cgroup(cgroup.id())?;
         let dirs = PinDirs {
@@ -76,11 +81,12 @@ fn attach(locked: &Locked, registry: &HostRegistry, options: &UpOptions) -> Resu
         cgroup.deliver(&dirs, options, &registration.after)?;
     }
     if matches!(plan, Plan::Join(_)) && interface.is_none() {
-        return Err(
-            Error::new("deliver to the cgroup", "pktmeta does that already").remedy(
-                "see `pktmeta status`; name an interface with --iface to label its packets",
-            ),
-        );
+        return Err(Error::new(
+            ErrorKind::InUse,
+            "deliver to the cgroup",
+            "pktmeta does that already",
+        )
+        .with_remedy("see `pktmeta status`; name an interface with --iface to label its packets"));
     }
     let seen_labelled = match &interface {
         &Some((ref name, id)) => {
@@ -113,8 +119,12 @@ fn attach(locked: &Locked, registry: &HostRegistry, options: &UpOptions) -> Resu
 /// What can be known to be wrong before anything is done.
 fn check(options: &UpOptions) -> Result<(), Error> {
     if options.interface.is_none() && options.cgroup.is_none() {
-        return Err(Error::new("start the datapath", "there is nothing to do")
-            .remedy("name an interface with --iface, or a cgroup with --cgroup"));
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "start the datapath",
+            "there is nothing to do",
+        )
+        .with_remedy("name an interface with --iface, or a cgroup with --cgroup"));
     }
     if let Some(cgroup) = &options.cgroup {
         host::open_cgroup(cgroup)?;
@@ -123,15 +133,19 @@ fn check(options: &UpOptions) -> Result<(), Error> {
         && users.len() > Senders::MAX
     {
         let why = format!("{} users are named", users.len());
-        return Err(Error::new("let users send records", why)
-            .remedy(format!("name at most {}", Senders::MAX)));
+        return Err(
+            Error::new(ErrorKind::Invalid, "let users send records", why)
+                .with_remedy(format!("name at most {}", Senders::MAX)),
+        );
     }
     let mut produce = options.produce.iter();
     if let Some(unknown) = produce.find(|name| !builtin::NAMES.contains(&name.as_str())) {
         let names = builtin::NAMES.join(",");
         let why = "that is not a built-in field";
-        return Err(Error::new(format!("produce {unknown:?}"), why)
-            .remedy(format!("give --produce all, none, or some of {names}")));
+        return Err(
+            Error::new(ErrorKind::Invalid, format!("produce {unknown:?}"), why)
+                .with_remedy(format!("give --produce all, none, or some of {names}")),
+        );
     }
     Ok(())
 }

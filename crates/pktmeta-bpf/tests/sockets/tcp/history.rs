@@ -436,7 +436,7 @@ fn meta_at(socket: &impl TcpMeta, position: u64) -> Result<u64, Missing> {
         Ok(meta) => Ok(number(&meta)),
         Err(Error::NotArrived) => Err(Missing::NotArrived),
         Err(Error::Forgotten) => Err(Missing::Forgotten),
-        Err(error) => panic!("{error}"),
+        Err(error) => panic!("{error:?}"),
     }
 }
 
