@@ -300,3 +300,32 @@ impl Info {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+
+    #[test]
+    fn each_number_of_an_option_is_among_the_constants_once() {
+        let constants = constants();
+        let by_name: BTreeMap<_, _> = constants.iter().copied().collect();
+        assert_eq!(by_name.len(), constants.len());
+        let mut options = 0;
+        for line in include_str!("abi.rs").lines() {
+            let Some((name, value)) = line
+                .strip_prefix("pub const ")
+                .and_then(|rest| rest.strip_suffix(';')?.split_once(": i32 = "))
+            else {
+                continue;
+            };
+            let value = match value.strip_prefix("0x") {
+                Some(digits) => i64::from_str_radix(digits, 16).unwrap(),
+                None => value.parse().unwrap(),
+            };
+            assert_eq!(by_name.get(name), Some(&value), "{name}");
+            options += 1;
+        }
+        assert!(options > 20, "{options}");
+    }
+}
