@@ -6,13 +6,14 @@
 mod table;
 mod tree;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::OsString;
 
 use super::score::Score;
 use crate::error::{Error, Result};
 use table::{Mutant, Table};
-use tree::{Outcome, Tree};
+use tree::{Outcome, Tests, Tree};
 
 /// The share of mutants that the tests have to catch, in percent.
 const WANTED: usize = 90;
@@ -35,16 +36,18 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Score> {
         return Err(Error::new(format!("no mutant contains `{wanted}`")));
     }
     let tree = Tree::copy()?;
-    let tests: BTreeSet<&[String]> = chosen.iter().map(|it| it.tests()).collect();
-    for tests in tests {
-        tree.must_pass(tests)?;
-    }
+    let mut tests: BTreeMap<&[String], Tests> = BTreeMap::new();
     let mut score = Score::new(WANTED);
     for (index, mutant) in chosen.iter().enumerate() {
-        let outcome = tree.attempt(mutant)?;
+        let tests = match tests.entry(mutant.tests()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(tree.tests(mutant.tests())?),
+        };
+        let outcome = tree.attempt(mutant, tests)?;
         eprintln!("{} of {}: {outcome}: {mutant}", index + 1, chosen.len());
         match outcome {
-            Outcome::Caught | Outcome::TimedOut => score.caught += 1,
+            Outcome::Caught => score.caught += 1,
+            Outcome::TimedOut => score.timed_out += 1,
             Outcome::Unviable => score.unviable += 1,
             Outcome::Survived if mutant.reason().is_some() => score.explained += 1,
             Outcome::Survived => score.unexplained.push(mutant.to_string()),

@@ -14,8 +14,12 @@ use super::table::Mutant;
 use crate::error::{Error, Result};
 use crate::tool;
 
-/// How long the tests of one mutant may take. The slowest choice takes a tenth of it.
-const LIMIT: Duration = Duration::from_secs(600);
+/// How long a build may take.
+const BUILD_LIMIT: Duration = Duration::from_secs(600);
+/// The tests of a mutant may take so many times as long as without it, but never less than
+/// `TEST_LIMIT_MIN`: a mutant that hangs is not waited for, a busy machine is.
+const TEST_LIMIT_FACTOR: u32 = 5;
+const TEST_LIMIT_MIN: Duration = Duration::from_secs(60);
 
 /// What became of a mutant.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +33,12 @@ pub(super) enum Outcome {
 /// The copy, and the folder that its builds have to themselves.
 pub(super) struct Tree {
     root: PathBuf,
+}
+
+/// Tests that pass without a mutant, or they would catch everything.
+pub(super) struct Tests<'a> {
+    arguments: &'a [String],
+    limit: Duration,
 }
 
 impl Tree {
@@ -51,44 +61,50 @@ impl Tree {
         Ok(Self { root })
     }
 
-    /// Without a mutant the tests pass, or they would catch everything.
-    pub(super) fn must_pass(&self, tests: &[String]) -> Result {
-        match self.test(tests)? {
-            Outcome::Survived => Ok(()),
-            outcome => Err(Error::new(format!(
-                "without any mutant, `cargo test {}` is: {outcome}",
-                tests.join(" ")
+    /// Builds and runs the tests that these arguments of `cargo test` choose.
+    pub(super) fn tests<'a>(&self, arguments: &'a [String]) -> Result<Tests<'a>> {
+        self.cargo(&["--no-run"], arguments, BUILD_LIMIT)?;
+        let started = Instant::now();
+        match self.cargo(&[], arguments, BUILD_LIMIT)? {
+            Ended::Well => Ok(Tests {
+                arguments,
+                limit: TEST_LIMIT_MIN.max(started.elapsed() * TEST_LIMIT_FACTOR),
+            }),
+            Ended::Badly | Ended::Late => Err(Error::new(format!(
+                "`cargo test {}` does not pass without any mutant",
+                arguments.join(" ")
             ))),
         }
     }
 
     /// Makes the change, tests it, and takes it back.
-    pub(super) fn attempt(&self, mutant: &Mutant) -> Result<Outcome> {
+    pub(super) fn attempt(&self, mutant: &Mutant, tests: &Tests) -> Result<Outcome> {
         let path = self.root.join(mutant.file());
         let source = fs::read_to_string(&path).map_err(|error| cannot("read", &path, &error))?;
         write(&path, &mutant.apply(&source)?)?;
-        let outcome = self.test(mutant.tests());
+        let outcome = self.outcome(tests);
         write(&path, &source)?;
         outcome
     }
 
-    fn test(&self, tests: &[String]) -> Result<Outcome> {
-        let built = self.cargo(&["--no-run"], tests)?;
-        if built != Ended::Well {
+    fn outcome(&self, tests: &Tests) -> Result<Outcome> {
+        if self.cargo(&["--no-run"], tests.arguments, BUILD_LIMIT)? != Ended::Well {
             return Ok(Outcome::Unviable);
         }
-        Ok(match self.cargo(&[], tests)? {
+        Ok(match self.cargo(&[], tests.arguments, tests.limit)? {
             Ended::Well => Outcome::Survived,
             Ended::Badly => Outcome::Caught,
             Ended::Late => Outcome::TimedOut,
         })
     }
 
-    fn cargo(&self, options: &[&str], tests: &[String]) -> Result<Ended> {
+    fn cargo(&self, options: &[&str], tests: &[String], limit: Duration) -> Result<Ended> {
         let mut cargo = tool::cargo();
         cargo
             .current_dir(&self.root)
             .env("CARGO_TARGET_DIR", self.root.with_file_name("build"))
+            // Nobody debugs a mutant, and linking is half of the build.
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .args(["test", "--quiet"])
             .args(options)
             .args(tests)
@@ -97,7 +113,8 @@ impl Tree {
             .stderr(Stdio::null())
             .process_group(0);
         let child = cargo.spawn();
-        wait(child.map_err(|error| Error::new(format!("cannot start cargo: {error}")))?)
+        let child = child.map_err(|error| Error::new(format!("cannot start cargo: {error}")))?;
+        wait(child, limit)
     }
 }
 
@@ -120,7 +137,7 @@ enum Ended {
 }
 
 /// Waits for a group of processes, and ends it when its time is over.
-fn wait(mut child: Child) -> Result<Ended> {
+fn wait(mut child: Child, limit: Duration) -> Result<Ended> {
     let started = Instant::now();
     loop {
         let status = child
@@ -129,7 +146,7 @@ fn wait(mut child: Child) -> Result<Ended> {
         match status {
             Some(status) if status.success() => return Ok(Ended::Well),
             Some(_) => return Ok(Ended::Badly),
-            None if started.elapsed() > LIMIT => break,
+            None if started.elapsed() > limit => break,
             None => thread::sleep(Duration::from_millis(50)),
         }
     }
