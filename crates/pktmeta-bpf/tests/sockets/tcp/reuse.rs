@@ -258,22 +258,53 @@ fn a_segment_outside_the_window_leaves_the_latest_record_as_it_was() {
     });
 }
 
+#[test]
+fn a_segment_at_either_end_of_the_window_is_the_latest_and_one_a_byte_beyond_is_not() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            let peer = Peer::connect(&lab, &listener, 3, 1);
+            // What begins the stream, without a byte of it. Nothing is received: the window stays.
+            let latest = peer.send(0, 0);
+            peer.send_outside(receive_window(peer.socket()) + 1, 10);
+            assert_eq!(number(&peer.socket().packet_meta().unwrap()), latest);
+            peer.send_outside((1 << 32) - 2, 1);
+            assert_eq!(number(&peer.socket().packet_meta().unwrap()), latest);
+            assert!(peer.send(receive_window(peer.socket()), 0) > latest);
+        }
+    });
+}
+
 /// Which of the kernel's TCP_* states a connection is in.
 fn tcp_state(socket: &TcpStream) -> u8 {
-    let mut state = 0;
-    let mut length = 1;
-    // SAFETY: the kernel writes at most the one byte that is passed, the first of `tcp_info`.
+    tcp_info(socket)[0]
+}
+
+/// How many bytes the kernel said that it takes: `tcpi_rcv_wnd`.
+fn receive_window(socket: &TcpStream) -> usize {
+    const AT: usize = 232;
+    let bytes = tcp_info(socket)[AT..AT + 4].try_into().unwrap();
+    u32::from_ne_bytes(bytes) as usize
+}
+
+/// The kernel's `struct tcp_info`, of which libc knows the first half.
+fn tcp_info(socket: &TcpStream) -> [u8; 240] {
+    let mut info = [0; 240];
+    let mut length = info.len() as libc::socklen_t;
+    // SAFETY: The kernel writes at most `length` bytes, which `info` has.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
-            (&raw mut state).cast(),
+            info.as_mut_ptr().cast(),
             &raw mut length,
         )
     };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-    state
+    assert_eq!(length as usize, info.len());
+    info
 }
 
 /// Opens a connection when nothing of an earlier one is in the way any more.
