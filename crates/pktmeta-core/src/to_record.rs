@@ -233,6 +233,28 @@ mod tests {
     }
 
     #[test]
+    fn why_values_are_no_record_is_said_with_the_field_and_what_to_do() {
+        use alloc::string::ToString;
+        let field = "tenant";
+        let [here, host] = ["u32", "u64"].map(|kind| kind.parse().unwrap());
+        for (error, parts) in [
+            (
+                RecordError::Unregistered { field },
+                ["set tenant: ", "pktmeta registry register"],
+            ),
+            (
+                RecordError::Kind { field, here, host },
+                ["set tenant: it is u32", "u64 on this host"],
+            ),
+            (RecordError::NoRoom, ["216 bytes", "set fewer fields"]),
+        ] {
+            for part in parts {
+                assert!(error.to_string().contains(part), "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn values_are_put_together_in_any_way() {
         let registry = registry();
         let both = (TENANT.with(7), ZONE.with(3)).to_record(&registry).unwrap();

@@ -168,6 +168,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_trait_cannot_be_is_said_with_what_it_can() {
+        use alloc::string::ToString;
+        for (error, text) in [
+            (TraitError::Invalid, "keys are 0 to 63"),
+            (TraitError::Busy, "delete it first"),
+            (TraitError::NoRoom, "no room left"),
+            (TraitError::NotFound, "has no value"),
+            (TraitError::Unregistered, "register a field trait_KEY"),
+        ] {
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
     fn every_size_is_set_read_and_deleted() {
         let registry = registry();
         let mut record = Record::new();

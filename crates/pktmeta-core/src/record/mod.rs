@@ -388,11 +388,39 @@ impl core::error::Error for SetError {}
 mod tests {
     use super::*;
     use proptest::{collection::vec, prelude::*};
-    use std::{collections::BTreeMap, vec::Vec};
+    use std::{collections::BTreeMap, string::ToString, vec::Vec};
 
     const TENANT: Tag = Tag::fixed(TlvType::new(6).unwrap(), 4);
     const ZONE: Tag = Tag::fixed(TlvType::new(7).unwrap(), 1);
     const COOKIE: Tag = Tag::sized(TlvType::new(8).unwrap());
+
+    #[test]
+    fn what_is_wrong_with_a_record_is_said_with_its_numbers() {
+        let texts = [
+            ParseError::NotARecord,
+            ParseError::Version(2),
+            ParseError::Length,
+            ParseError::Tlv { at: 9 },
+        ]
+        .map(|error| error.to_string());
+        assert_eq!(
+            texts,
+            [
+                "these bytes are not a pktmeta record",
+                "record version 2 is not known here",
+                "the record is longer than the bytes that hold it",
+                "the field at byte 9 runs past the record's end",
+            ]
+        );
+        let texts = [SetError::NoRoom { needed: 219 }, SetError::Size].map(|it| it.to_string());
+        assert_eq!(
+            texts,
+            [
+                "the record would have 219 bytes, 216 are the limit",
+                "the field has no values of that size",
+            ]
+        );
+    }
 
     #[test]
     fn a_record_has_the_bytes_that_the_abi_prints() {

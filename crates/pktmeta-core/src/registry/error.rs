@@ -61,3 +61,34 @@ impl fmt::Display for RegisterError {
 }
 
 impl core::error::Error for RegisterError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{Policy, Registry};
+    use alloc::string::ToString;
+
+    #[test]
+    fn why_a_field_was_not_registered_is_said_with_what_to_do() {
+        let [ours, theirs] = ["edge", "dns"].map(|owner| Wanted {
+            name: "tenant".parse().unwrap(),
+            owner: owner.parse().unwrap(),
+            kind: "u32".parse().unwrap(),
+            policy: Policy::default(),
+        });
+        let mut registry = Registry::new();
+        registry.register(&theirs).unwrap();
+        let taken = registry.register(&ours).unwrap_err();
+        assert_eq!(
+            taken.to_string(),
+            "field tenant: owner edge wants it as u32, but owner dns has it as u32 on this host"
+        );
+        assert!(taken.remedy().contains("rename one of the two"));
+        let full = RegisterError::Full { wanted: ours };
+        assert_eq!(
+            full.to_string(),
+            "field tenant of owner edge: all 63 field numbers of this host are given away"
+        );
+        assert!(full.remedy().contains("pktmeta registry remove --all"));
+    }
+}

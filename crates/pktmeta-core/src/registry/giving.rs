@@ -95,3 +95,29 @@ impl fmt::Display for Refusal {
 }
 
 impl core::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn a_refusal_says_which_field_it_is_about() {
+        let tlv = TlvType::new(7).unwrap();
+        for (refusal, text) in [
+            (
+                Refusal::Record(ParseError::Version(2)),
+                "record version 2 is not known here",
+            ),
+            (Refusal::Rest, "behind the record there are more bytes"),
+            (
+                Refusal::NotPermitted(tlv),
+                "applications may not send field 7",
+            ),
+            (Refusal::Value(tlv), "field 7 has no such value"),
+            (Refusal::Twice(tlv), "field 7 is there twice"),
+        ] {
+            assert_eq!(refusal.to_string(), text);
+        }
+    }
+}

@@ -278,6 +278,14 @@ encrypted = 9
             assert_eq!(field.display_value(&value), text);
         }
         assert_eq!(verdict.parse_value("7"), Ok(Value::Unsigned(7)));
+        for (text, number) in [
+            ("encrypted|encrypted", 0x200),
+            ("0xffff", 0xffff),
+            ("0x8000", 0x8000),
+        ] {
+            assert_eq!(seen.parse_value(text), Ok(Value::Unsigned(number)));
+        }
+        assert!(seen.parse_value("0x10000").is_err());
         let error = verdict.parse_value("drop").unwrap_err();
         assert!(
             error.wanted().contains("pass, log") && error.wanted().contains("0 to 255"),
