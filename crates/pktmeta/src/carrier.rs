@@ -230,6 +230,10 @@ mod tests {
         {
             assert_eq!(of(seconds, nanoseconds), Some(0), "{seconds} s");
         }
+        // Of a kernel whose `long` has 32 bits.
+        let time = [0i32.to_ne_bytes(), 7i32.to_ne_bytes()].concat();
+        let small = message(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &time);
+        assert_eq!(Tickets::parse(&small).of(Carrier::Timestamp), Some(7));
         let short = message(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &[1, 0, 0]);
         assert_eq!(Tickets::parse(&short).of(Carrier::Timestamp), Some(0));
     }

@@ -4,7 +4,7 @@
 
 use pktmeta::{Arrival, Batch, Ecn, Error, Field, MetaSender, Reason, Received, TcpMeta, UdpMeta};
 use std::{
-    io::{ErrorKind, Write},
+    io::{ErrorKind, IoSliceMut, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
@@ -291,6 +291,49 @@ fn a_batch_has_each_datagram_and_its_sender() {
         let error = receiver.recv_from_meta(&mut [0; 8]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
     }
+}
+
+#[test]
+fn datagrams_are_received_into_the_callers_own_buffers() {
+    for (receiver, sender) in udp_pairs() {
+        let to = receiver.local_addr().unwrap();
+        for payload in [&b"one"[..], b"longer than eight", b"late"] {
+            sender.send_to(payload, to).unwrap();
+        }
+        let mut bytes = [[0; 8]; 2];
+        let mut receive = |room: usize| {
+            let mut seen = Vec::new();
+            let [first, second] = &mut bytes;
+            let mut buffers = [IoSliceMut::new(first), IoSliceMut::new(second)];
+            let mut each = |at, data: &[u8], it: Received| {
+                assert_eq!(
+                    (it.len, it.from),
+                    (data.len(), sender.local_addr().unwrap())
+                );
+                let error = it.meta.unwrap_err();
+                assert!(error.is_unavailable(Reason::NotEnabled), "{error:?}");
+                seen.push((at, data.to_vec(), it.truncated));
+            };
+            let used = receiver.recv_into_meta(&mut buffers[..room], &mut each);
+            (used.unwrap(), seen)
+        };
+        assert_eq!(receive(0), (0, vec![]));
+        let two = vec![(0, b"one".to_vec(), false), (1, b"longer t".to_vec(), true)];
+        assert_eq!(receive(2), (2, two));
+        assert_eq!(receive(2), (1, vec![(0, b"late".to_vec(), false)]));
+        assert_eq!(&bytes[0][..4], b"late");
+    }
+}
+
+#[test]
+fn a_message_without_an_ip_sender_uses_a_buffer_and_is_no_datagram() {
+    let (receiver, sender) = UnixDatagram::pair().unwrap();
+    sender.send(b"x").unwrap();
+    let mut byte = [0];
+    let mut buffers = [IoSliceMut::new(&mut byte)];
+    let mut each = |_, _: &[u8], it: Received| panic!("{it:?}");
+    let used = receiver.as_fd().recv_into_meta(&mut buffers, &mut each);
+    assert_eq!(used.unwrap(), 1);
 }
 
 #[test]
