@@ -2,8 +2,7 @@
 //! that `pktmeta headers` writes.
 
 use crate::command::{PKTMETA, Ran, Run, Scratch};
-use pktmeta_testkit::sandbox::in_sandbox;
-use std::{env, fs, path::Path, process::Command};
+use std::{env, path::Path, process::Command};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -135,40 +134,4 @@ fn objects_with_one_field_of_two_sizes_do_not_link_and_those_that_agree_do() {
         let name = "'pktmeta_size_of_tenant'";
         assert!(refused.stderr.contains(name), "{refused:?}");
     }
-}
-
-#[test]
-fn what_the_documents_say_to_compile_compiles_as_it_stands_there() {
-    in_sandbox(|_| {
-        let mut commands = 0;
-        for (document, folder) in [
-            (
-                include_str!("../../../../docs/schema.md"),
-                "crates/pktmeta-bpf",
-            ),
-            (include_str!("../../../../examples/README.md"), "examples"),
-        ] {
-            let blocks = document.split("```sh\n").skip(1);
-            let blocks = blocks.filter_map(|rest| rest.split_once("\n```"));
-            for (block, _) in blocks.filter(|(block, _)| block.contains("clang ")) {
-                let scratch = Scratch::new();
-                // As in a checkout, in which nothing is written.
-                for (name, of) in [
-                    ("crates", "crates"),
-                    ("here/include", "crates/pktmeta-headers/include"),
-                    ("here/bpf", "examples/bpf"),
-                    ("here/steer.bpf.c", "examples/bpf/steer.bpf.c"),
-                    ("here/edge.toml", "examples/edge.toml"),
-                ] {
-                    let link = scratch.path().join(name);
-                    fs::create_dir_all(link.parent().unwrap()).unwrap();
-                    std::os::unix::fs::symlink(format!("{REPOSITORY}/{of}"), link).unwrap();
-                }
-                let ran = shell(&scratch.path().join("here"), block);
-                assert_eq!(ran.code, Some(0), "{folder}: {block}\n{ran:#?}");
-                commands += 1;
-            }
-        }
-        assert_eq!(commands, 2);
-    });
 }
