@@ -1,9 +1,10 @@
-//! What must hold for every commit and is no test: formatting, lints, documentation with its links and
-//! the tests that it names, the licences and sources of the dependencies, and the Rust that
+//! What must hold for every commit and is no test: formatting, lints, documentation with its links, its
+//! width and the tests that it names, the licences and sources of the dependencies, and the Rust that
 //! applications need.
 
 mod claims;
 mod links;
+mod prose;
 
 use std::process::Command;
 
@@ -38,6 +39,7 @@ fn documentation() -> Result {
 fn documents() -> Result {
     let tracked = tool::tracked_files()?;
     links::check(&tracked)?;
+    prose::check(&tracked)?;
     claims::check(&tracked)
 }
 
