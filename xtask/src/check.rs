@@ -1,6 +1,6 @@
-//! What must hold for every commit and is no test: formatting, lints, documentation with its links, its
-//! width and the tests that it names, the licences and sources of the dependencies, and the Rust that
-//! applications need.
+//! What must hold for every commit and is no test: formatting, lints, documentation with its links,
+//! its width and the tests that it names, the licences and sources of the dependencies, and the
+//! Rust that applications need.
 
 mod claims;
 mod links;
@@ -55,8 +55,8 @@ fn dependencies() -> Result {
     cargo("deny check licenses bans sources")
 }
 
-/// What applications link builds with the oldest Rust that it is said to build with. The rest is for
-/// people who have this repository, and may choose their Rust.
+/// What applications link builds with the oldest Rust that it is said to build with. The rest is
+/// for people who have this repository, and may choose their Rust.
 fn oldest_rust() -> Result {
     let cargo = format!("run {OLDEST_RUST} cargo");
     if !tool::succeeds(&mut rustup(&format!("{cargo} --version"))) {

@@ -3,6 +3,7 @@
 //! Each command first installs what it needs, so that a clone and one command are enough.
 
 mod check;
+mod docs;
 mod error;
 mod launch;
 mod mutants;
@@ -38,6 +39,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Bench(arguments) => launch::bench(&arguments)?,
         Task::Fuzz(arguments) => launch::fuzz(&arguments)?,
         Task::Mutants(arguments) => return mutants::run(&arguments),
+        Task::Docs => docs::run()?,
         Task::Paths(arguments) => launch::paths(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -100,6 +100,11 @@ pub(crate) fn to_test() -> Result {
     provide(&[&BUILD, &TEST])
 }
 
+/// Ready to make a Debian in a folder.
+pub(crate) fn to_bootstrap() -> Result {
+    provide(&[&BUILD, &TEST, &[program("mmdebstrap", "mmdebstrap")]])
+}
+
 /// Installs what is missing of `needs`, and looks again.
 fn provide(needs: &[&[Need]]) -> Result {
     probe::usable_override()?;

@@ -13,6 +13,7 @@ cargo xtask COMMAND
   fuzz  [ARGS]         feed both codecs, C and Rust, the same until they differ
   mutants c [TEXT]     change a line of C at a time: does a test notice? (hours)
   mutants rust [ARGS]  the same of Rust; ARGS go to cargo-mutants, such as --shard 0/8
+  docs                 run each command of the pages in a bare Debian (half an hour)
   paths [ARGS]         send real packets over every path, and check each field at each hop
   circles              print which files of a crate import each other in a circle
   check                formatting, lints, documentation, licences of dependencies, oldest Rust
@@ -29,6 +30,7 @@ pub(crate) enum Task {
     Setup,
     Check,
     Circles,
+    Docs,
     Test(Vec<OsString>),
     Demo(Vec<OsString>),
     Bench(Vec<OsString>),
@@ -54,6 +56,7 @@ impl Task {
             Some("paths") => Ok(Self::Paths(arguments)),
             Some("check") => Self::Check.without(&arguments),
             Some("circles") => Self::Circles.without(&arguments),
+            Some("docs") => Self::Docs.without(&arguments),
             Some("setup") => Self::Setup.without(&arguments),
             Some("help" | "--help" | "-h") => Ok(Self::Help),
             _ => Err(Error::new(format!(

@@ -1,10 +1,10 @@
-//! README, the guide, `docs/schema.md` and `examples/README.md`: each command in them runs as printed,
-//! and prints what the page shows.
+//! README, the guide, `docs/schema.md` and `examples/README.md`: each command in them runs as
+//! printed, and prints what the page shows.
 //!
-//! Here they run on this host, in a sandbox whose cgroup looks like the root of all: nothing that is
-//! printed has to be changed for it. What installs and builds does nothing, since that was done before
-//! the tests. `cargo xtask docs` runs the same in a Debian 12 that has nothing but what the pages
-//! install, where nothing is replaced.
+//! Here they run on this host, in a sandbox whose cgroup looks like the root of all: nothing that
+//! is printed has to be changed for it. What installs and builds does nothing, since that was done
+//! before the tests. `cargo xtask docs` runs the same in a Debian 12 that has nothing but what the
+//! pages install, where nothing is replaced.
 
 mod page;
 mod place;
@@ -153,9 +153,9 @@ fn runs(path: &str) {
     }
 }
 
-/// Interrupts a command, `$2`, after `$1` seconds, or when it has printed the word `$1`, at the latest
-/// after 20 seconds. It may end before. With job control, it is a group of processes that does not
-/// ignore the signal.
+/// Interrupts a command, `$2`, after `$1` seconds, or when it has printed the word `$1`, at the
+/// latest after 20 seconds. It may end before. With job control, it is a group of processes that
+/// does not ignore the signal.
 const INTERRUPTED: &str = r#"
 interrupted() {
     local printed=$(mktemp) limit=$SECONDS word=$1

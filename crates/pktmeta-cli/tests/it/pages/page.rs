@@ -8,9 +8,9 @@
 //! |---|---|
 //! | `<!-- file: NAME -->` | the reader has the block in this file, from the beginning of the page |
 //! | `<!-- varies: WORDS -->` | these words of the output differ from run to run |
-//! | `<!-- interrupted: WORD -->` | each command of it is interrupted when it has printed the word, if it still runs; of a number, after so many seconds |
+//! | `<!-- interrupted: WORD -->` | each command is interrupted at this word, or after so many seconds |
 //! | `<!-- not run: REASON -->` | the block is not run |
-//! | `<!-- given: COMMANDS -->` | anywhere: what the page takes for granted is made by these commands |
+//! | `<!-- given: COMMANDS -->` | anywhere: these commands make what the page takes for granted |
 //!
 //! In output, `...` stands for anything: alone in a line for any lines, in a line for any text.
 

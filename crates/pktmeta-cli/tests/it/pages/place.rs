@@ -28,7 +28,8 @@ export -f apt-get cargo clang
 "#
 );
 
-/// The tree of cgroups begins with the caller's: what is attached to its root is attached to nobody else.
+/// The tree of cgroups begins with the caller's: what is attached to its root is attached to nobody
+/// else.
 const CGROUPS: &str =
     "umount --recursive --lazy /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; ";
 
@@ -38,9 +39,10 @@ const CHECKOUT: &str = "pktmeta";
 /// Names the folder in which `cargo xtask docs` has made a bare Debian, `root`.
 const BARE: &str = "PKTMETA_BARE";
 
-/// Becomes a shell in a bare Debian, in which a script, `$0`, is run. What it writes stays in folder `$1`,
-/// above the folders `$2`. The checkout is copied from `$3`. Rust and the crates are this host's, and
-/// `apt-get` goes to the network of the process `PKTMETA_OUTSIDE`, since the sandbox has none.
+/// Becomes a shell in a bare Debian, in which a script, `$0`, is run. What it writes stays in
+/// folder `$1`, above the folders `$2`. The checkout is copied from `$3`. Rust and the crates are
+/// this host's, and `apt-get` goes to the network of the process `PKTMETA_OUTSIDE`, since the
+/// sandbox has none.
 const ENTER_BARE: &str = r#"
 rm -rf "$1"; mkdir -p "$1"/{upper,work,root}
 mount -t overlay overlay -o lowerdir="$2",upperdir="$1"/upper,workdir="$1"/work "$1"/root
@@ -50,12 +52,14 @@ mkdir -p root/.rustup root/.cargo/registry root/pktmeta opt/rust
 mount --bind "${RUSTUP_HOME:-$HOME/.rustup}" root/.rustup
 mount --bind "${CARGO_HOME:-$HOME/.cargo}"/registry root/.cargo/registry
 mount --bind "${CARGO_HOME:-$HOME/.cargo}"/bin opt/rust
+find root/pktmeta -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} +
 cp --recursive --preserve=timestamps "$3"/. root/pktmeta
 cp --dereference --remove-destination /etc/resolv.conf etc/resolv.conf
 printf '#!/bin/sh\nexec nsenter --net=/proc/%s/ns/net /usr/bin/apt-get "$@"\n' $PKTMETA_OUTSIDE > usr/local/sbin/apt-get
 chmod +x usr/local/sbin/apt-get
 path=/root/.cargo/bin:/opt/rust:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-exec env --ignore-environment HOME=/root PATH=$path CARGO_NET_OFFLINE=true chroot . /bin/bash -c "$0"
+exec env --ignore-environment HOME=/root PATH=$path CARGO_NET_OFFLINE=true PYTHONUNBUFFERED=1 \
+    chroot . /bin/bash -c "$0"
 "#;
 
 /// A checkout in a folder of its own, in which the page may write.
@@ -113,6 +117,8 @@ impl Place {
     pub(super) fn run(&self, script: &str) -> Ran {
         let mut bash = Command::new("unshare");
         bash.args(["--mount", "--cgroup", "bash", "-ec"]);
+        // As on a terminal: what a program and its children print stays in order.
+        bash.env("PYTHONUNBUFFERED", "1");
         match env::var_os(BARE) {
             None => self.enter_host(&mut bash, script),
             Some(bare) => self.enter_bare(&mut bash, Path::new(&bare), script),
