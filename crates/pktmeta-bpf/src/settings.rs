@@ -1,6 +1,14 @@
 //! What `up` decides and programs have to know: their `const volatile` globals.
 
 use crate::datapath::Senders;
+use libbpf_rs::{
+    MapCore, MapFlags, MapHandle, MapType,
+    btf::{
+        Btf,
+        types::{DataSec, Var},
+    },
+    query::{ProgInfoIter, ProgInfoQueryOptions},
+};
 
 /// What programs are told when they are loaded.
 #[derive(Clone, Debug)]
@@ -78,5 +86,57 @@ fn users(settings: &Settings) -> &[u32] {
     match &settings.senders {
         Senders::All => &[],
         Senders::Users(users) => users,
+    }
+}
+
+/// Which users a loaded program lets send records, as the kernel has it; `None` if the program does
+/// not ask, is gone, or cannot be looked at.
+pub(crate) fn senders_of(program: u32) -> Option<Senders> {
+    let constants = Constants::of(program)?;
+    if *constants.get(SENDERS_ALL.name)?.first()? != 0 {
+        return Some(Senders::All);
+    }
+    let count = u32::from_ne_bytes(constants.get(SENDERS_COUNT.name)?.try_into().ok()?);
+    let users = constants.get(SENDERS.name)?.chunks_exact(size_of::<u32>());
+    let users = users.take(count as usize);
+    let users = users.map(|user| Some(u32::from_ne_bytes(user.try_into().ok()?)));
+    users.collect::<Option<_>>().map(Senders::Users)
+}
+
+/// The constants of a loaded program.
+struct Constants {
+    /// Of each, its name and where it stands.
+    places: Vec<(String, std::ops::Range<usize>)>,
+    bytes: Vec<u8>,
+}
+
+impl Constants {
+    const SECTION: &str = ".rodata";
+
+    fn of(program: u32) -> Option<Self> {
+        let btf = Btf::from_prog_id(program).ok()?;
+        let section = btf.type_by_name::<DataSec<'_>>(Self::SECTION)?;
+        let place = |at: u32, size| at as usize..at as usize + size;
+        let named = section.iter().filter_map(|entry| {
+            let name = btf.type_by_id::<Var<'_>>(entry.ty)?;
+            let name = name.name()?.to_string_lossy().into_owned();
+            Some((name, place(entry.offset, entry.size)))
+        });
+        let places = named.collect();
+        let options = ProgInfoQueryOptions::default().include_map_ids(true);
+        let mut programs = ProgInfoIter::with_query_opts(options);
+        let program = programs.find(|info| info.id == program)?;
+        let bytes = program.map_ids.into_iter().find_map(|map| {
+            let map = MapHandle::from_map_id(map).ok()?;
+            let constant = map.map_type() == MapType::Array && map.max_entries() == 1;
+            (constant && map.name().to_string_lossy().ends_with(Self::SECTION)).then_some(())?;
+            map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok()?
+        })?;
+        Some(Self { places, bytes })
+    }
+
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        let (_, place) = self.places.iter().find(|(known, _)| known == name)?;
+        self.bytes.get(place.clone())
     }
 }

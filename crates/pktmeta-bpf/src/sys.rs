@@ -1,5 +1,6 @@
 //! The few kernel calls that libbpf-rs does not have, each wrapped once.
 
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use std::{
     ffi::{CString, OsStr, OsString},
     fs::File,
@@ -263,14 +264,49 @@ fn xdp_query(ifindex: u32) -> io::Result<libbpf_sys::bpf_xdp_query_opts> {
     Ok(options)
 }
 
-/// Index of the interface called `name` in this network namespace.
+/// Index of the interface of this network namespace that has `name`, or has it as one of its
+/// alternative names, of up to 127 bytes: `if_nametoindex` takes 15.
 pub(crate) fn interface_index(name: &OsStr) -> io::Result<u32> {
+    /// A `struct nlmsghdr` and a `struct ifinfomsg`.
+    const HEADERS: usize = 16 + 16;
+    const ATTRIBUTE: usize = 4;
     let name = CString::new(name.as_bytes())?;
-    // SAFETY: name is NUL-terminated and outlives the call.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => Err(io::Error::last_os_error()),
-        index => Ok(index),
+    let name = name.as_bytes_with_nul();
+    let (length, attribute) = (HEADERS + ATTRIBUTE + name.len(), ATTRIBUTE + name.len());
+    let mut request = vec![0; HEADERS];
+    request[..4].copy_from_slice(&u32::try_from(length).map_err(too_long)?.to_ne_bytes());
+    request[4..6].copy_from_slice(&libc::RTM_GETLINK.to_ne_bytes());
+    request[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    request.extend(u16::try_from(attribute).map_err(too_long)?.to_ne_bytes());
+    // It finds the first name too (rtnl_dev_get).
+    request.extend(libc::IFLA_ALT_IFNAME.to_ne_bytes());
+    request.extend(name);
+    request.resize(length.next_multiple_of(4), 0);
+
+    let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
+    // Protocol 0 is NETLINK_ROUTE.
+    let socket = net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    net::send(&socket, &request, SendFlags::empty())?;
+    // Of the answer, which is longer, its headers say all.
+    let mut answer = [0u8; HEADERS];
+    let (received, _) = net::recv(&socket, &mut answer, RecvFlags::empty())?;
+    let field = |at: usize| -> io::Result<[u8; 4]> {
+        let bytes = answer[..received].get(at..at + 4);
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    };
+    let kind = field(4)?;
+    if u16::from_ne_bytes([kind[0], kind[1]]) == libc::NLMSG_ERROR as u16 {
+        return Err(io::Error::from_raw_os_error(-i32::from_ne_bytes(field(
+            16,
+        )?)));
     }
+    // Behind the family, the type and padding of the `struct ifinfomsg`.
+    Ok(u32::from_ne_bytes(field(16 + 4)?))
+}
+
+fn too_long(_: std::num::TryFromIntError) -> io::Error {
+    io::Error::from_raw_os_error(libc::ENAMETOOLONG)
 }
 
 /// Name of the interface with this index in this network namespace, if there is one.

@@ -11,9 +11,9 @@ use std::{ffi::OsString, path::PathBuf};
 /// [`UpOptions::default`].
 #[derive(Clone, Debug)]
 pub struct UpOptions {
-    /// The interface, in the network namespace of the calling thread; `None` only to deliver to
-    /// another cgroup.
-    pub interface: Option<OsString>,
+    /// The interfaces, in the network namespace of the calling thread, by any of their names; none
+    /// only to deliver to another cgroup.
+    pub interfaces: Vec<OsString>,
     /// The cgroup whose sockets get records; if `None`, those that get them already, else the root.
     pub cgroup: Option<PathBuf>,
     /// Which users of that cgroup may label what they send.
@@ -35,7 +35,7 @@ impl UpOptions {
     #[must_use]
     pub fn new(interface: impl Into<OsString>) -> Self {
         Self {
-            interface: Some(interface.into()),
+            interfaces: vec![interface.into()],
             ..Self::default()
         }
     }
@@ -59,7 +59,7 @@ impl UpOptions {
 impl Default for UpOptions {
     fn default() -> Self {
         Self {
-            interface: None,
+            interfaces: Vec::new(),
             cgroup: None,
             send: Senders::All,
             schemas: Vec::new(),

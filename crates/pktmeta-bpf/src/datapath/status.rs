@@ -4,7 +4,7 @@ use super::{
     delivery::{Delivery, PinnedDelivery},
     hook_status::HookStatus,
     interface::{InterfaceStatus, PinnedInterface},
-    options::cpu_slots,
+    options::{Senders, cpu_slots},
 };
 use crate::{
     bpffs::Bpffs,
@@ -14,7 +14,7 @@ use crate::{
     links::Attached,
     pins::{self, Pins},
     registry::{HostRegistry, fields_of},
-    ring, stores,
+    ring, settings, stores,
 };
 use pktmeta_core::{FieldInfo, schema::Dictionary};
 
@@ -69,6 +69,9 @@ pub struct DeliveryStatus {
     pub slots: u32,
     /// Those of each CPU: what arrives on one uses no other's.
     pub cpu_slots: u32,
+    /// Which users may label what they send; `None` if one may not look, which takes
+    /// `CAP_SYS_ADMIN`.
+    pub send: Option<Senders>,
 }
 
 pub(super) fn status(bpffs: &Bpffs, registry: &HostRegistry) -> Result<Status, Error> {
@@ -127,9 +130,12 @@ fn interface_status(
 
 fn delivery_status(pinned: PinnedDelivery) -> Result<DeliveryStatus, Error> {
     let hooks = hooks::of(Target::Cgroup).map(|hook| HookStatus::of(hook, &pinned.pins));
+    let hooks: Vec<_> = hooks.collect::<Result<_, _>>()?;
     let slots = ring::slots(&pinned.pins).unwrap_or(0);
+    let mut programs = hooks.iter().flat_map(|hook| &hook.programs);
     Ok(DeliveryStatus {
-        hooks: hooks.collect::<Result<_, _>>()?,
+        send: programs.find_map(|program| settings::senders_of(program.id)),
+        hooks,
         slots,
         cpu_slots: cpu_slots(slots).unwrap_or(0),
         delivery: pinned.delivery,

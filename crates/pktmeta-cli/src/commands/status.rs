@@ -2,7 +2,8 @@
 
 use crate::output::{self, Table, Unwritten, field_json, number, say, value_json};
 use pktmeta_bpf::{
-    Attached, Datapath, HookStatus, InterfaceStatus, XdpMode, host::Found, labels::LabelStatus,
+    Attached, Datapath, HookStatus, InterfaceStatus, Senders, XdpMode, host::Found,
+    labels::LabelStatus,
 };
 use serde_json::{Value, json};
 use std::{cmp::Reverse, path::Path, process::ExitCode};
@@ -65,6 +66,9 @@ fn print(status: &pktmeta_bpf::Status) -> Result<(), Unwritten> {
                 delivery.cpu_slots
             )?;
         }
+        if let Some(send) = &delivery.send {
+            say!("  may send records: {}", senders(send))?;
+        }
         print_hops(&delivery.hooks)?;
     }
     let mut fields = Table::new(["field", "type", "owner", "number"]);
@@ -92,6 +96,27 @@ fn print_settings(interface: &InterfaceStatus) -> Result<(), Unwritten> {
         say!("  produces {produces}")?;
     }
     Ok(())
+}
+
+/// As `up --send` has them.
+fn senders(send: &Senders) -> String {
+    match send {
+        Senders::All => "all users".into(),
+        Senders::Users(users) if users.is_empty() => "nobody".into(),
+        Senders::Users(users) => {
+            let users: Vec<_> = users.iter().map(u32::to_string).collect();
+            format!("users {}", users.join(", "))
+        }
+    }
+}
+
+/// `"all"`, or the users' numbers; `null` if one may not look.
+fn senders_json(send: Option<&Senders>) -> Value {
+    match send {
+        None => Value::Null,
+        Some(Senders::All) => "all".into(),
+        Some(Senders::Users(users)) => users.as_slice().into(),
+    }
 }
 
 /// As `up --mode` has it; what is on the device somebody else attached.
@@ -210,6 +235,7 @@ fn to_json(status: &pktmeta_bpf::Status) -> Value {
             "id": status.delivery.cgroup_id,
             "slots": status.slots,
             "cpu_slots": status.cpu_slots,
+            "send": senders_json(status.send.as_ref()),
             "hops": hops_json(&status.hooks),
         });
         if let Some(path) = status.delivery.cgroup.there() {

@@ -24,10 +24,10 @@ use std::{
 #[command(after_help = "Example: pktmeta up --iface eth0 --schema edge.toml \
     --label 192.0.2.0/24=tenant:7 --label 2001:db8::/32=tenant:8")]
 pub(crate) struct Up {
-    /// Interface whose packets are labelled
+    /// Interface whose packets are labelled, by any of its names; may be given more than once
     #[arg(long, value_name = "IF", required_unless_present = "cgroup",
         add = ArgValueCandidates::new(complete::interfaces))]
-    iface: Option<OsString>,
+    iface: Vec<OsString>,
     /// Cgroup (v2) whose sockets get records, with a ring of its own, which belongs to the owner of
     /// its directory [default: those that get them already, else the root, that is all sockets]
     #[arg(long, value_name = "PATH")]
@@ -87,7 +87,7 @@ impl Up {
             all_labels.extend(read_labels(file)?);
         }
         let options = UpOptions {
-            interface: iface,
+            interfaces: iface,
             cgroup,
             send,
             schemas: schema
@@ -105,7 +105,7 @@ impl Up {
         };
         let datapath = Datapath::new(bpffs).waiting(wait.duration());
         let up = datapath.up(&options)?;
-        if let Some(interface) = &options.interface {
+        for interface in &options.interfaces {
             let interface = output::name(interface);
             say!(
                 "{interface}: labels each packet with up to {} bytes of {} fields, of the built-in \
@@ -117,8 +117,16 @@ impl Up {
         for delivery in &up.deliveries {
             say!("{}: its sockets get the records", delivery.label())?;
         }
-        if options.interface.is_some() && !up.seen_labelled {
-            say!("no packet has arrived yet; `pktmeta status` counts them when they do")?;
+        let silent = options.interfaces.iter().zip(&up.seen_labelled);
+        let silent = silent.filter(|(_, seen)| !**seen);
+        let silent: Vec<_> = silent
+            .map(|(name, _)| output::name(name).to_string())
+            .collect();
+        if !silent.is_empty() {
+            say!(
+                "{}: no packet has arrived yet; `pktmeta status` counts them when they do",
+                silent.join(", ")
+            )?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -166,3 +166,22 @@ fn counters_move_with_traffic() {
         assert_eq!(losses.map(moved), [0; 3]);
     });
 }
+
+#[test]
+fn status_says_which_users_may_send_records() {
+    in_sandbox(|sandbox| {
+        for (send, said, json) in [
+            ("all", "all users", json!("all")),
+            ("none", "nobody", json!([])),
+            ("1000,1001", "users 1000, 1001", json!([1000, 1001])),
+        ] {
+            let lab = Lab::up_with(sandbox, &["--send", send]);
+            let line = format!("\n  may send records: {said}\n");
+            let printed = lab.pktmeta(&["status"]).stdout;
+            assert!(printed.contains(&line), "no {line:?} in {printed}");
+            let Status(status) = lab.status();
+            assert_eq!(status["cgroups"][0]["send"], json);
+            lab.pktmeta(&["down"]).succeeds();
+        }
+    });
+}

@@ -3,7 +3,7 @@
 use crate::{
     bpf::{self, Foreign},
     command::{Run, Scratch, pktmeta, text, up},
-    lab::{ATTACHED, INTERFACE, Lab, SCHEMA, pins},
+    lab::{ATTACHED, INTERFACE, Lab, SCHEMA, Status, pins},
 };
 use pktmeta::builtin;
 use pktmeta_testkit::{
@@ -459,4 +459,41 @@ fn bpffs_is_mounted_where_it_is_not_for_root_alone_to_write_and_stays_empty() {
 fn is_mounted(path: &str) -> bool {
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     mounts.contains(&format!(" {path} "))
+}
+
+#[test]
+fn interfaces_are_named_by_any_of_their_names_and_several_at_once() {
+    in_sandbox(|sandbox| {
+        const LONG: &str = "uplink-of-the-first-customer-in-rack-7";
+        let lab = Lab::new(sandbox);
+        let server = lab.hosts.server();
+        let name = ["link", "property", "add", "dev", INTERFACE, "altname", LONG];
+        server.command("ip").args(name).ran().succeeds();
+
+        // One interface by two names is one too many, and nothing stays.
+        let twice = up(sandbox, server, LONG).args(["--iface", INTERFACE]).ran();
+        twice.fails(&[INTERFACE, LONG, "name each interface once"]);
+        assert_eq!(lab.pktmeta(&["status"]).code, Some(3));
+
+        let both = up(sandbox, server, LONG).args(["--iface", "lo"]).ran();
+        let said = both.succeeds();
+        for interface in [LONG, "lo"] {
+            let line = format!("{interface}: labels each packet with up to ");
+            assert!(said.contains(&line), "no {line:?} in {said}");
+        }
+        let Status(status) = lab.status();
+        let names = status["interfaces"].as_array().unwrap().iter();
+        let mut names: Vec<_> = names.map(|interface| interface["name"].as_str()).collect();
+        names.sort();
+        assert_eq!(names, [Some("lo"), Some(INTERFACE)]);
+        assert_eq!(lab.pktmeta(&["status"]).code, Some(0));
+
+        let down = lab.pktmeta(&["down", "--iface", LONG]).succeeds();
+        assert!(
+            down.starts_with(&format!("{INTERFACE}: detached\n")),
+            "{down}"
+        );
+        let unknown = up(sandbox, server, &"x".repeat(200)).ran();
+        unknown.fails(&["find interface", "`ip link` lists the interfaces"]);
+    });
 }

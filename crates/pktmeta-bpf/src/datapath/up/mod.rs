@@ -15,7 +15,7 @@ use crate::{
     bpffs::{Bpffs, Locked},
     error::{Error, ErrorKind, Shown},
     host,
-    pins::Pins,
+    pins::{InterfaceId, Pins},
     registry::HostRegistry,
 };
 use cgroup::Plan;
@@ -33,8 +33,8 @@ pub struct Up {
     pub deliveries: Vec<Delivery>,
     /// Every field of the host.
     pub fields: Vec<FieldInfo>,
-    /// True if a packet has been labelled already; false if none has arrived yet.
-    pub seen_labelled: bool,
+    /// Of each interface: true if a packet has been labelled already; false if none has arrived yet.
+    pub seen_labelled: Vec<bool>,
 }
 
 pub(super) fn up(bpffs: &Bpffs, registry: &HostRegistry, options: &UpOptions) -> Result<Up, Error> {
@@ -57,10 +57,21 @@ fn attach(locked: &Locked, registry: &HostRegistry, options: &UpOptions) -> Resu
     let root = locked.root();
     let pins = Pins::for_datapath(root)?;
     let aside = Pins::aside(root)?;
-    let interface = match &options.interface {
-        Some(name) => Some((name.shown(), interface::free(&pins, &aside, name)?)),
-        None => None,
-    };
+    let mut interfaces: Vec<(String, InterfaceId)> = Vec::new();
+    for name in &options.interfaces {
+        let id = interface::free(&pins, &aside, name)?;
+        if let Some((other, _)) = interfaces
+            .iter()
+            .find(|(_, other)| other.ifindex == id.ifindex)
+        {
+            let tried = format!("label the packets of {}", name.shown());
+            let why = format!("it is {other}, which is named too");
+            return Err(
+                Error::new(ErrorKind::Invalid, tried, why).with_remedy("name each interface once")
+            );
+        }
+        interfaces.push((name.shown(), id));
+    }
     let plan = Plan::new(&pins, &aside, options)?;
     let registration = Registration::new(registry, root, options)?;
     let fields = Fields::register(root, &registration)?;
@@ -80,7 +91,7 @@ fn attach(locked: &Locked, registry: &HostRegistry, options: &UpOptions) -> Resu
         };
         cgroup.deliver(&dirs, options, &registration.after)?;
     }
-    if matches!(plan, Plan::Join(_)) && interface.is_none() {
+    if matches!(plan, Plan::Join(_)) && interfaces.is_empty() {
         return Err(Error::new(
             ErrorKind::InUse,
             "deliver to the cgroup",
@@ -88,23 +99,21 @@ fn attach(locked: &Locked, registry: &HostRegistry, options: &UpOptions) -> Resu
         )
         .with_remedy("see `pktmeta status`; name an interface with --iface to label its packets"));
     }
-    let seen_labelled = match &interface {
-        &Some((ref name, id)) => {
-            let own = aside.create_interface(id)?;
-            let dirs = PinDirs {
-                own: &own,
-                shared: &shared,
-                root,
-            };
-            interface::label(&dirs, name, id, options, &registration)?
-        }
-        None => false,
-    };
+    let mut seen_labelled = Vec::new();
+    for &(ref name, id) in &interfaces {
+        let own = aside.create_interface(id)?;
+        let dirs = PinDirs {
+            own: &own,
+            shared: &shared,
+            root,
+        };
+        seen_labelled.push(interface::label(&dirs, name, id, options, &registration)?);
+    }
     // Readers first: who reads finds nothing as long as nobody writes.
     if let Plan::Add(cgroup, _) = &plan {
         aside.move_cgroup(cgroup.id(), &pins)?;
     }
-    if let Some((_, id)) = interface {
+    for (_, id) in interfaces {
         aside.move_interface(id, &pins)?;
     }
     fields.keep();
@@ -118,7 +127,7 @@ fn attach(locked: &Locked, registry: &HostRegistry, options: &UpOptions) -> Resu
 
 /// What can be known to be wrong before anything is done.
 fn check(options: &UpOptions) -> Result<(), Error> {
-    if options.interface.is_none() && options.cgroup.is_none() {
+    if options.interfaces.is_empty() && options.cgroup.is_none() {
         return Err(Error::new(
             ErrorKind::Invalid,
             "start the datapath",
