@@ -4,10 +4,12 @@
 mod check;
 mod kernel;
 mod lab;
+mod reach;
 
 pub use check::{Check, Finding};
 
 use crate::{
+    datapath::Datapath,
     error::{Error, ErrorKind, Shown},
     hook::Target,
     hooks, host,
@@ -72,6 +74,9 @@ pub fn examine(bpffs: &Path) -> Vec<Check> {
          (SO_TIMESTAMPNS)",
         "boot Linux 6.14 or later",
     ));
+    // What is up is looked at where one may; that nothing can be told is said by `pktmeta status`.
+    let status = Datapath::new(bpffs).status().ok();
+    checks.extend(reach::checks(status.as_ref()));
     checks
 }
 

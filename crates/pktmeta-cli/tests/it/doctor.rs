@@ -1,13 +1,13 @@
 //! `pktmeta doctor`
 
 use crate::{
-    command::{Run, pktmeta},
+    command::{Run, pktmeta, text},
     errors::without_root,
     lab::{Lab, pins},
 };
 use pktmeta_testkit::{netns::Netns, sandbox::in_sandbox};
 use serde_json::Value;
-use std::path::Path;
+use std::{fs, path::Path};
 
 const HOOKS: [&str; 6] = [
     "xdp",
@@ -72,5 +72,39 @@ fn without_root_doctor_fails_and_names_the_capabilities() {
         assert_eq!(ran.code, Some(1), "{ran:#?}");
         let json: Value = serde_json::from_str(&ran.stdout).unwrap();
         assert_eq!(json["works"], false);
+    });
+}
+
+#[test]
+fn what_gets_no_records_on_this_host_is_said_with_what_to_do() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::new(sandbox);
+        let said = lab.pktmeta(&["doctor"]).succeeds();
+        assert!(
+            said.contains("ok       reach: services: none is delivered to alone"),
+            "{said}"
+        );
+
+        let service = sandbox.cgroup().join("web.service");
+        fs::create_dir(&service).unwrap();
+        lab.pktmeta(&["up", "--cgroup", &text(&service)]).succeeds();
+        let (family, kind) = (socket2::Domain::IPV4, socket2::Type::STREAM);
+        let multipath = socket2::Socket::new(family, kind, Some(socket2::Protocol::MPTCP)).unwrap();
+        // The kernel counts those that listen or are connected.
+        multipath.listen(1).unwrap();
+        let said = pktmeta(&Netns::current().unwrap(), &["doctor"])
+            .ran()
+            .succeeds();
+        for part in [
+            "lacking  reach: services: records are delivered to the cgroup of a service: ",
+            "web.service\n         so that ends when systemd restarts the service",
+            "lacking  reach: Multipath TCP: sockets of Multipath TCP in this network namespace: 1\n",
+            "GODEBUG=multipathtcp=0",
+        ] {
+            assert!(said.contains(part), "no {part:?} in {said}");
+        }
+        drop(multipath);
+        lab.pktmeta(&["down"]).succeeds();
+        fs::remove_dir(service).unwrap();
     });
 }
