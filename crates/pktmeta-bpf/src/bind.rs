@@ -4,6 +4,7 @@
 use crate::{
     error::{Error, ErrorKind},
     secret::new_secret,
+    skb_access::SkbAccess,
 };
 use object::{
     Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, elf, read::elf::ElfFile64,
@@ -20,6 +21,7 @@ pub struct Image {
     name: String,
     bytes: Vec<u8>,
     constants: Vec<Constant>,
+    skb_access: SkbAccess,
 }
 
 impl Image {
@@ -29,10 +31,13 @@ impl Image {
     /// It is not a BPF object for this machine's byte order, or was compiled with headers of
     /// another version.
     pub fn parse(name: &str, bytes: Vec<u8>) -> Result<Self, Error> {
-        let constants = constants(&bytes).map_err(|why| {
+        let no_object = |why| {
             Error::new(ErrorKind::Invalid, format!("read {name}"), why)
                 .with_remedy("compile it with clang -target bpf -g -O2 -c")
-        })?;
+        };
+        let file = elf(&bytes).map_err(no_object)?;
+        let constants = constants(&file);
+        let skb_access = SkbAccess::of(name, &file)?;
         let unknown = |constant: &&Constant| {
             let bytes = bytes.get(constant.range()).unwrap_or_default();
             match constant {
@@ -41,6 +46,7 @@ impl Image {
                 }
                 constant if constant.name == LAYOUT => !Layout::is_current(bytes),
                 constant if constant.name == SECRET => bytes.len() != size_of::<Secret>(),
+                constant if constant.name == SKB_ACCESS => bytes.len() != size_of::<u32>(),
                 _ => false,
             }
         };
@@ -53,6 +59,7 @@ impl Image {
             name: name.into(),
             bytes,
             constants,
+            skb_access,
         })
     }
 
@@ -122,6 +129,8 @@ impl Image {
                 Layout::write(place, registry, secret);
             } else if constant.name == SECRET {
                 place.copy_from_slice(&secret.bits().to_le_bytes());
+            } else if constant.name == SKB_ACCESS {
+                place.copy_from_slice(&self.skb_access.to_bytes());
             } else if constant.is_field()
                 && let Some(mut binding) = Binding::from_bytes(place)
             {
@@ -338,6 +347,9 @@ const LAYOUT: &str = "pktmeta_layout";
 /// The global by which programs above TC know the host's records.
 const SECRET: &str = "pktmeta_secret";
 
+/// The global that says how programs reach the packet of a `struct __sk_buff`.
+const SKB_ACCESS: &str = "pktmeta_skb_access";
+
 /// `struct pktmeta_layout`: area, version, two reserved bytes, registry, secret, seal, template.
 struct Layout;
 
@@ -386,7 +398,7 @@ impl Constant {
     }
 }
 
-fn constants(bytes: &[u8]) -> Result<Vec<Constant>, String> {
+fn elf(bytes: &[u8]) -> Result<ElfFile64<'_, Endianness>, String> {
     let file =
         ElfFile64::<Endianness>::parse(bytes).map_err(|error| format!("no ELF object: {error}"))?;
     if file.elf_header().e_machine.get(file.endian()) != elf::EM_BPF {
@@ -395,6 +407,10 @@ fn constants(bytes: &[u8]) -> Result<Vec<Constant>, String> {
     if file.is_little_endian() != cfg!(target_endian = "little") {
         return Err("compiled for a machine with the other byte order".into());
     }
+    Ok(file)
+}
+
+fn constants(file: &ElfFile64<'_, Endianness>) -> Vec<Constant> {
     let symbols = file.symbols().filter_map(|symbol| {
         let section = file.section_by_index(symbol.section_index()?).ok()?;
         section.name().ok()?.starts_with(".rodata").then_some(())?;
@@ -405,5 +421,5 @@ fn constants(bytes: &[u8]) -> Result<Vec<Constant>, String> {
             size: usize::try_from(symbol.size()).ok()?,
         })
     });
-    Ok(symbols.collect())
+    symbols.collect()
 }

@@ -34,6 +34,7 @@ mod registry;
 mod ring;
 mod secret;
 mod settings;
+mod skb_access;
 pub mod sockets;
 mod stores;
 mod sys;

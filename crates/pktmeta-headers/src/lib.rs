@@ -23,6 +23,7 @@ pub const FILES: &[(&str, &str)] = files![
     "pktmeta/abi.h",
     "pktmeta/binding.h",
     "pktmeta/egress.bpf.h",
+    "pktmeta/hooks/received.bpf.h",
     "pktmeta/hooks/skb.bpf.h",
     "pktmeta/hooks/xdp.bpf.h",
     "pktmeta/pktmeta.bpf.h",

@@ -9,30 +9,49 @@ pub(crate) enum Hook {
     Xdp,
     Tc,
     Egress,
+    CgroupSkb,
+    SkReuseport,
+    Sockops,
+    Netfilter,
 }
 
 impl Hook {
-    pub(crate) const ALL: [Self; 3] = [Self::Xdp, Self::Tc, Self::Egress];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Xdp,
+        Self::Tc,
+        Self::Egress,
+        Self::CgroupSkb,
+        Self::SkReuseport,
+        Self::Sockops,
+        Self::Netfilter,
+    ];
 
     fn section(self) -> &'static str {
         match self {
             Self::Xdp => "xdp",
             Self::Tc => "tc",
             Self::Egress => "tcx/egress",
+            Self::CgroupSkb => "cgroup_skb/ingress",
+            Self::SkReuseport => "sk_reuseport",
+            Self::Sockops => "sockops",
+            Self::Netfilter => "netfilter",
         }
     }
 
     fn context(self) -> &'static str {
         match self {
             Self::Xdp => "struct xdp_md",
-            Self::Tc | Self::Egress => "struct __sk_buff",
+            Self::Tc | Self::Egress | Self::CgroupSkb => "struct __sk_buff",
+            Self::SkReuseport => "struct sk_reuseport_md",
+            Self::Sockops => "struct bpf_sock_ops",
+            Self::Netfilter => "struct bpf_nf_ctx",
         }
     }
 
     fn header(self) -> &'static str {
         match self {
-            Self::Xdp | Self::Tc => "pktmeta.bpf.h",
             Self::Egress => "egress.bpf.h",
+            _ => "pktmeta.bpf.h",
         }
     }
 
@@ -40,11 +59,18 @@ impl Hook {
         match self {
             Self::Xdp => ["XDP_PASS", "XDP_DROP"],
             Self::Tc | Self::Egress => ["TCX_NEXT", "TCX_DROP"],
+            Self::SkReuseport => ["SK_PASS", "SK_DROP"],
+            Self::CgroupSkb | Self::Sockops | Self::Netfilter => ["1", "0"],
         }
     }
 
     fn writes(self) -> bool {
-        self != Self::Egress
+        matches!(self, Self::Xdp | Self::Tc)
+    }
+
+    /// Whether its context leads to the packet's bytes.
+    fn has_data(self) -> bool {
+        !matches!(self, Self::Sockops | Self::Netfilter)
     }
 }
 
@@ -90,6 +116,7 @@ pub(crate) fn source(hook: Hook, types: Types) -> (String, Vec<String>) {
     source += HELPERS;
     let [pass, drop] = hook.verdicts();
     let mut shapes = reading();
+    shapes.retain(|(_, body)| hook.has_data() || !body.contains("ctx->data"));
     if hook.writes() {
         shapes.extend(writing());
     }

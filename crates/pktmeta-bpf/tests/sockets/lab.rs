@@ -164,6 +164,18 @@ impl Lab {
         listen(self.hosts.server(), self.server_address(version, 0))
     }
 
+    /// A listener that lets others share its port.
+    pub(crate) fn listen_sharing(&self, version: IpVersion) -> TcpListener {
+        let address = self.server_address(version, 0);
+        self.hosts.server().run(|| {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+            socket.set_reuse_port(true).unwrap();
+            socket.bind(&address.into()).unwrap();
+            socket.listen(libc::SOMAXCONN).unwrap();
+            socket.into()
+        })
+    }
+
     /// Opens a connection as `tenant`, from the client.
     pub(crate) fn connect(&self, server: SocketAddr, tenant: u32) -> TcpStream {
         let from = client_address(version_of(server), tenant, 0);
@@ -177,7 +189,14 @@ impl Lab {
         send_frame(from, &frame.tcp(flags, payload));
     }
 
-    /// The same over the server's loopback device, where nothing is labelled.
+    /// The same with a datagram.
+    pub(crate) fn inject_datagram(&self, frame: &Frame, payload: &[u8]) {
+        let (from, to) = (self.hosts.client_link(), self.hosts.server_link());
+        let frame = frame.clone().macs(from.mac(), to.mac());
+        send_frame(from, &frame.udp(payload));
+    }
+
+    /// A segment over the server's loopback device, where nothing is labelled.
     pub(crate) fn inject_on_loopback(&self, frame: &Frame, flags: TcpFlags, payload: &[u8]) {
         let link = self.loopback();
         let frame = frame.clone().macs(link.mac(), link.mac());

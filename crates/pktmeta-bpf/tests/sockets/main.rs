@@ -4,6 +4,7 @@
 mod bpf;
 mod calls;
 mod counters;
+mod hooks;
 mod kinds;
 mod lab;
 mod options;

@@ -4,10 +4,10 @@
 use crate::command::{PKTMETA, Ran, Run, Scratch};
 use std::{env, path::Path, process::Command};
 
-const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+pub(crate) const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// A command as an author types it, in a folder.
-fn shell(folder: &Path, command: &str) -> Ran {
+pub(crate) fn shell(folder: &Path, command: &str) -> Ran {
     let own = Path::new(PKTMETA).parent().unwrap().to_owned();
     let path = env::var_os("PATH").unwrap();
     let path = env::join_paths([own].into_iter().chain(env::split_paths(&path))).unwrap();
@@ -20,10 +20,10 @@ fn shell(folder: &Path, command: &str) -> Ran {
 }
 
 /// How the documents say that programs are compiled.
-const COMPILE: &str = "clang -g -O2 -target bpf -mcpu=v3 $(pkg-config --cflags pktmeta)";
+pub(crate) const COMPILE: &str = "clang -g -O2 -target bpf -mcpu=v3 $(pkg-config --cflags pktmeta)";
 
 /// The headers, as the command writes them.
-fn headers() -> Scratch {
+pub(crate) fn headers() -> Scratch {
     let scratch = Scratch::new();
     shell(scratch.path(), "pktmeta headers .").succeeds();
     scratch
@@ -116,7 +116,7 @@ fn objects_with_one_field_of_two_sizes_do_not_link_and_those_that_agree_do() {
              char LICENSE[] SEC(\"license\") = \"GPL\";\n"
         );
         scratch.file(&format!("{name}.bpf.c"), source);
-        let compile = format!("{COMPILE} -DPKTMETA_NO_SKB_META -c {name}.bpf.c -o {name}.o");
+        let compile = format!("{COMPILE} -DPKTMETA_NO_KFUNCS -c {name}.bpf.c -o {name}.o");
         shell(scratch.path(), &compile).succeeds();
     };
     program("u32", "PKTMETA_FIELD(tenant, __u32);");

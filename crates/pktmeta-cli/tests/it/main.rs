@@ -14,6 +14,7 @@ mod down;
 mod encode;
 mod errors;
 mod exec;
+mod hooks;
 mod hostile;
 mod json;
 mod killed;

@@ -28,6 +28,12 @@ struct pktmeta_binding {
 #define PKTMETA_BINDING_APP (1 << 2)	  /* applications may write it */
 #define PKTMETA_BINDING_VARIABLE (1 << 7) /* values differ in size */
 
+/* What the context of an object's __sk_buff programs is for: pktmeta_skb_access. */
+#define PKTMETA_SKB_UNBOUND 0
+#define PKTMETA_SKB_DIRECT 1	/* TC: data_meta leads to the record */
+#define PKTMETA_SKB_CAST 2	/* anywhere above: the kernel's sk_buff leads to it */
+#define PKTMETA_SKB_DISSECTOR 3 /* flow_dissector: what leads to the sk_buff does */
+
 /* How records are laid out on this host, and what proves them. Lies in .rodata. */
 struct pktmeta_layout {
 	__u8 area;    /* bytes to reserve for a record, a multiple of 8; 0 until it is bound */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
 /*
- * Read and write a packet's fields in XDP and TC programs.
+ * Read and write a packet's fields, the same way at every hook that has the packet.
  *
  *	PKTMETA_FIELD(tenant, __u32);
  *
@@ -69,7 +69,8 @@
 struct pktmeta_flag {};
 
 /*
- * Copies a field's value to *value: 0, or with zeros in *value
+ * Copies a field's value of the packet that was received to *value, at any hook. Above TC it takes
+ * Linux 6.2 and CAP_PERFMON. 0, or with zeros in *value
  *   -ENODATA  the packet has no record, or what stands in its place does not prove itself
  *   -ENOENT   the record does not have the field, or the program was loaded without its tag
  */
@@ -85,7 +86,7 @@ struct pktmeta_flag {};
 	})
 
 /*
- * Sets a field to value: 0, or
+ * Sets a field to value, at XDP and TC: 0, or
  *   -ENODATA  TC: the packet has no record, and only XDP can reserve room for one
  *   -EBADMSG  what stands in the record's place does not prove itself; it is left alone
  *   -ENOSPC   the area is full; pktmeta_compact() may help
@@ -114,11 +115,19 @@ struct pktmeta_flag {};
 /* The rest is not for programs. Functions of a hook are pktmeta_HOOK_what. */
 #ifdef PKTMETA_EGRESS
 #define PKTMETA_CALL(ctx, what) _Generic((ctx), struct __sk_buff *: pktmeta_egress_##what)
-#else
+#elif defined(PKTMETA_NO_KFUNCS)
 #define PKTMETA_CALL(ctx, what)                                                                    \
 	_Generic((ctx),                                                                            \
 		struct xdp_md *: pktmeta_xdp_##what,                                               \
 		struct __sk_buff *: pktmeta_skb_##what)
+#else
+#define PKTMETA_CALL(ctx, what)                                                                    \
+	_Generic((ctx),                                                                            \
+		struct xdp_md *: pktmeta_xdp_##what,                                               \
+		struct __sk_buff *: pktmeta_skb_##what,                                            \
+		struct sk_reuseport_md *: pktmeta_sk_reuseport_##what,                             \
+		struct bpf_sock_ops *: pktmeta_sockops_##what,                                     \
+		struct bpf_nf_ctx *: pktmeta_netfilter_##what)
 #endif
 
 /* Bytes of a field's values, and the most if they differ. Both are constants for the compiler. */
@@ -207,6 +216,9 @@ static __always_inline __u8 *pktmeta_place(const void *record, const void *end, 
 }
 
 #ifndef PKTMETA_EGRESS
+#ifndef PKTMETA_NO_KFUNCS /* above TC nothing is read without the kernel's own */
+#include <pktmeta/hooks/received.bpf.h>
+#endif
 #include <pktmeta/hooks/xdp.bpf.h>
 #include <pktmeta/hooks/skb.bpf.h>
 #endif

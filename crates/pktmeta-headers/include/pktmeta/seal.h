@@ -36,13 +36,19 @@ static __always_inline int pktmeta_same_seal(__u64 one, __u64 other)
 	return !((one ^ other) << PKTMETA_SEAL_SPARE_BITS);
 }
 
+/* Bytes of an area, by its header. */
+static __always_inline __u32 pktmeta_area_size(__u32 header)
+{
+	return header >> 8 & 0xff;
+}
+
 /*
  * Bytes that a header leaves for its record in an area, if it is an area's header and the record ends
  * there; else 0. What is copied in eights of such a record is nothing of the seal.
  */
 static __always_inline __u32 pktmeta_area_room(__u32 header)
 {
-	__u32 area = header >> 8 & 0xff, length = header >> 24;
+	__u32 area = pktmeta_area_size(header), length = header >> 24;
 
 	if ((header & PKTMETA_AREA_MAGIC_MASK) != PKTMETA_AREA_MAGIC)
 		return 0;

@@ -78,8 +78,9 @@ struct bpf_sockopt_kern___pktmeta {
 
 #pragma clang attribute pop
 
-extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
-extern void *bpf_rdonly_cast(const void *address, __u32 type_id) __ksym;
+/* Weak: programs below, which include this too, run on kernels that lack them. */
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
+extern void *bpf_rdonly_cast(const void *address, __u32 type_id) __ksym __weak;
 
 /* What proves the records of this host's registry; written by the loader. 0: nothing does. */
 __weak const volatile __u64 pktmeta_secret = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
 /*
- * Fields in TC programs. They read through data_meta, and write through the dynptr where the kernel
+ * Fields in programs whose context is a struct __sk_buff. Above TC received.bpf.h reads them; the
+ * rest is for TC programs. They read through data_meta, and write through the dynptr where the kernel
  * has it (6.18): a program that stores through data_meta makes the kernel unclone shared packets
  * before its first instruction, and their metadata is gone (bpf_unclone_prologue). The verifier
  * never sees the stores of a branch that it knows is not taken.
@@ -12,7 +13,7 @@ extern int bpf_dynptr_from_skb_meta(struct __sk_buff *skb, __u64 flags,
 				    struct bpf_dynptr *ptr) __ksym __weak;
 
 /* Whether to write through the dynptr. A test of what older kernels get says no. */
-#ifdef PKTMETA_NO_SKB_META
+#if defined(PKTMETA_NO_SKB_META) || defined(PKTMETA_NO_KFUNCS)
 #define PKTMETA_SKB_META 0
 #else
 #define PKTMETA_SKB_META bpf_ksym_exists(bpf_dynptr_from_skb_meta)
@@ -33,6 +34,12 @@ __weak __noinline __u32 pktmeta_skb_find(struct __sk_buff *skb, __u32 tag, __u8 
 
 static __always_inline int pktmeta_skb_has_record(struct __sk_buff *skb)
 {
+	if (!pktmeta_layout.secret)
+		return 0;
+#ifndef PKTMETA_NO_KFUNCS
+	if (pktmeta_skb_access != PKTMETA_SKB_DIRECT)
+		return pktmeta_skb_has_received(skb);
+#endif
 	return pktmeta_sealed(PKTMETA_POINTER(skb, data_meta), PKTMETA_POINTER(skb, data)) != 0;
 }
 
@@ -171,13 +178,19 @@ static __always_inline long pktmeta_skb_get(struct __sk_buff *skb,
 					    const volatile struct pktmeta_binding *field,
 					    void *value, __u32 size, int variable)
 {
-	const void *record = PKTMETA_POINTER(skb, data_meta), *end = PKTMETA_POINTER(skb, data);
-	__u8 tag = field->tag;
 	const __u8 *from = (void *)0;
+	const void *record, *end;
+	__u8 tag = field->tag;
 	__u32 at;
 
 	if (!(tag & PKTMETA_TAG_TYPE))
 		return -PKTMETA_ENOENT;
+#ifndef PKTMETA_NO_KFUNCS
+	if (pktmeta_skb_access != PKTMETA_SKB_DIRECT)
+		return pktmeta_skb_get_received(skb, field, value, size, variable);
+#endif
+	record = PKTMETA_POINTER(skb, data_meta);
+	end = PKTMETA_POINTER(skb, data);
 	if (!variable)
 		from = pktmeta_place(record, end, field->until, tag, size, 0);
 	if (from) {
