@@ -1,6 +1,6 @@
 //! What is legal in schemas and yet likely to hurt, and what several schemas cannot both have.
 
-use super::{field::SchemaField, file::Schema};
+use super::{field::SchemaField, file::Schema, keywords::Keywords};
 use crate::field::{FieldName, Kind};
 
 /// Something that is legal, and likely to hurt.
@@ -111,8 +111,8 @@ fn twin_lint(field: &SchemaField, other: &SchemaField) -> Option<Lint> {
 
 /// Says that source which spells the name does not compile, if so.
 fn keyword(name: FieldName) -> Option<String> {
-    let reserved = |words: &str| words.split(' ').any(|word| word == name.as_str());
-    let languages = match (reserved(C), reserved(RUST)) {
+    let text = name.as_str();
+    let languages = match (Keywords::C.have(text), Keywords::RUST.have(text)) {
         (true, true) => "C and Rust",
         (true, false) => "C",
         (false, true) => "Rust",
@@ -120,18 +120,6 @@ fn keyword(name: FieldName) -> Option<String> {
     };
     Some(format!("{name} is a keyword of {languages}"))
 }
-
-/// Of C23 and before, as far as they can be names of fields.
-const C: &str = "alignas alignof auto bool break case char const constexpr continue default do \
-    double else enum extern false float for goto if inline int long nullptr register restrict \
-    return short signed sizeof static static_assert struct switch thread_local true typedef typeof \
-    typeof_unqual union unsigned void volatile while";
-
-/// Of the 2024 edition, those reserved for later included.
-const RUST: &str = "abstract as async await become box break const continue crate do dyn else enum \
-    extern false final fn for gen if impl in let loop macro match mod move mut override priv pub \
-    ref return self static struct super trait true try type typeof unsafe unsized use virtual \
-    where while yield";
 
 #[cfg(test)]
 mod tests {
@@ -213,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_two_owners_is_a_conflict() {
+    fn a_textof_two_owners_is_a_conflict() {
         let edge = schema("edge", &(field("tenant", "u32") + &field("zone", "u8")));
         let dns = schema("dns", &(field("zone", "u8") + &field("qtype", "u16")));
         let conflicts = conflicts([&edge, &dns]);

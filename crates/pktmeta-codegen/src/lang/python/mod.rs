@@ -4,7 +4,7 @@ use super::identifiers::{Identifiers, camel_case};
 use crate::{error::Error, file::GeneratedFile, kinds::words, language::Language, text};
 use pktmeta_core::{
     Kind, abi,
-    schema::{Schema, SchemaField},
+    schema::{Keywords, Schema, SchemaField},
 };
 use std::collections::BTreeSet;
 
@@ -89,7 +89,7 @@ fn module(schema: &Schema) -> Result<GeneratedFile, Error> {
 
 fn module_name(schema: &Schema) -> String {
     let owner = schema.owner();
-    match KEYWORDS.contains(&owner.as_str()) {
+    match Keywords::PYTHON.have(owner.as_str()) {
         true => format!("{owner}_"),
         false => owner.as_str().into(),
     }
@@ -173,10 +173,3 @@ fn take_names(schema: &Schema, imports: &BTreeSet<&str>) -> Result<(), Error> {
     }
     Ok(())
 }
-
-/// Those that an owner may be called.
-const KEYWORDS: [&str; 32] = [
-    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif",
-    "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda",
-    "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
-];

@@ -12,7 +12,7 @@ use crate::{
 };
 use pktmeta_core::{
     Kind,
-    schema::{Schema, SchemaField},
+    schema::{Keywords, Schema, SchemaField},
 };
 
 pub(crate) fn generate(schemas: &[Schema], krate: &str) -> Result<Vec<GeneratedFile>, Error> {
@@ -343,7 +343,7 @@ fn method(field: &SchemaField) -> String {
     let name = field.wanted.name.as_str();
     match name {
         "self" | "super" | "crate" | "new" | "put_into" | "to_record" => format!("{name}_"),
-        _ if KEYWORDS.contains(&name) => format!("r#{name}"),
+        _ if Keywords::RUST.have(name) => format!("r#{name}"),
         _ => name.into(),
     }
 }
@@ -361,16 +361,6 @@ fn type_name(field: &SchemaField) -> String {
 /// Types and values that generated code names without a path.
 const USED: [&str; 11] = [
     "Default", "Err", "Fn", "FnOnce", "None", "Ok", "Option", "Record", "Result", "Self", "Some",
-];
-
-/// Keywords of all editions so far, and those that are reserved, without those that
-/// [`method`] gives another name.
-const KEYWORDS: [&str; 48] = [
-    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "do", "dyn",
-    "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let",
-    "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return",
-    "static", "struct", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use",
-    "virtual", "where", "while", "yield",
 ];
 
 /// Constants differ as fields do, whose names are in lower case; types and methods may not.
