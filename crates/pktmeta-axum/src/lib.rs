@@ -27,6 +27,8 @@
 //! # }
 //! ```
 
+#![forbid(unsafe_code)]
+
 use axum::{extract::connect_info::Connected, serve::IncomingStream};
 use pktmeta::{Error, PacketMeta, TcpMeta};
 use std::net::SocketAddr;

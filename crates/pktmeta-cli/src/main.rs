@@ -17,9 +17,11 @@ mod vectors;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{
-    bind, check, decode, demo, doctor, down, encode, exec, r#gen, headers, man, registry, sockets,
-    status, up, watch, r#where,
+    bind, check, decode, doctor, down, encode, exec, r#gen, headers, man, registry, sockets,
+    status, up, watch,
 };
+#[cfg(feature = "demo")]
+use commands::{demo, r#where};
 use environment::BPFFS;
 use pktmeta_core::printable;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -49,7 +51,9 @@ enum Command {
     Registry(registry::Registry),
     Bind(bind::Bind),
     Doctor(doctor::Doctor),
+    #[cfg(feature = "demo")]
     Demo(demo::Demo),
+    #[cfg(feature = "demo")]
     Where(r#where::Where),
     Check(check::Check),
     Encode(encode::Encode),
@@ -109,7 +113,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Registry(registry) => registry.run(&bpffs),
         Command::Bind(bind) => bind.run(&bpffs),
         Command::Doctor(doctor) => doctor.run(&bpffs),
+        #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(&bpffs),
+        #[cfg(feature = "demo")]
         Command::Where(r#where) => r#where.run(),
         Command::Check(check) => check.run(),
         Command::Encode(encode) => encode.run(&bpffs),

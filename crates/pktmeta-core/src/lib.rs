@@ -4,6 +4,7 @@
 //!
 //! Nothing here does I/O. The crate is `no_std` (with `alloc`) unless the feature `schema` is on.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(any(feature = "schema", test)), no_std)]
 
 extern crate alloc;

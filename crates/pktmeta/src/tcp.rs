@@ -17,6 +17,13 @@ use std::os::fd::BorrowedFd;
 /// datapath (`pktmeta up`) on a cgroup that contains the process, on any kernel that one runs on; no
 /// privileges. Each call is one `getsockopt`, plus another where the process may not map the
 /// datapath's ring.
+///
+/// A file is no socket:
+/// ```compile_fail,E0599
+/// use pktmeta::TcpMeta;
+/// std::fs::File::open("/dev/null")?.packet_meta()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait TcpMeta: TcpSocket {
     /// The record of the latest labelled segment that arrived on the connection.
     ///

@@ -26,6 +26,13 @@ use std::{
 ///
 /// [`Error::Overrun`] is not the datagram's fault: so many others arrived since, on any socket of
 /// the host, that its record was overwritten.
+///
+/// A TCP connection has no datagrams:
+/// ```compile_fail,E0599
+/// use pktmeta::UdpMeta;
+/// std::net::TcpStream::connect("192.0.2.1:80")?.enable_packet_meta()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait UdpMeta: BlockingUdp {
     /// Makes the host keep the metadata of this socket's datagrams. May be called again, and must
     /// be once the datapath was replaced (then datagrams say [`crate::Reason::NotEnabled`]).
