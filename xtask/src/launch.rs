@@ -42,6 +42,11 @@ pub(crate) fn paths(arguments: &[OsString]) -> Result {
     become_binary(&["--package", "pktmeta-paths"], arguments)
 }
 
+/// Becomes the reader of the public API.
+pub(crate) fn api(arguments: &[OsString]) -> Result {
+    become_binary(&["--package", "api"], arguments)
+}
+
 /// Becomes the finder of circles of imports.
 pub(crate) fn circles() -> Result {
     become_binary(&["--package", "circles"], &[])

@@ -32,7 +32,8 @@ fn perform(task: Task) -> Result<ExitCode> {
     match task {
         Task::Help => print!("{}", task::HELP),
         Task::Setup => setup::everything()?,
-        Task::Check => check::run()?,
+        Task::Check(names) => check::run(&names)?,
+        Task::Api(arguments) => launch::api(&arguments)?,
         Task::Circles => launch::circles()?,
         Task::Test(arguments) => return test::run(&arguments),
         Task::Demo(arguments) => launch::demo(&arguments)?,

@@ -67,6 +67,16 @@ const TEST: [Need; 15] = [
     program("mypy", "mypy"),
 ];
 
+/// What checks need on top.
+const CHECK: [Need; 2] = [
+    program("go", "golang-go"),
+    Need {
+        what: "venv of Python",
+        sign: Sign::Module("ensurepip"),
+        package: Package::Named("python3-venv"),
+    },
+];
+
 const fn program(name: &'static str, package: &'static str) -> Need {
     Need {
         what: name,
@@ -85,7 +95,7 @@ const fn header(name: &'static str, package: &'static str) -> Need {
 
 /// What `setup` alone does: all that any command needs.
 pub(crate) fn everything() -> Result {
-    to_test()?;
+    provide(&[&BUILD, &CHECK, &TEST])?;
     eprintln!("everything needed is there");
     Ok(())
 }
@@ -93,6 +103,12 @@ pub(crate) fn everything() -> Result {
 /// Ready to build the workspace and to run the demo.
 pub(crate) fn to_build() -> Result {
     provide(&[&BUILD])
+}
+
+/// Ready to check what is no test.
+pub(crate) fn to_check() -> Result {
+    provide(&[&BUILD, &CHECK])?;
+    components()
 }
 
 /// Ready to run tests and benchmarks too.
@@ -168,7 +184,7 @@ fn advice(missing: &[&Need], why: &str) -> Error {
 }
 
 /// Ready to format and lint.
-pub(crate) fn components() -> Result {
+fn components() -> Result {
     let has = |component| tool::succeeds(tool::cargo().args([component, "--version"]));
     if has("fmt") && has("clippy") {
         return Ok(());

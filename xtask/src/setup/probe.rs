@@ -18,6 +18,8 @@ pub(super) enum Sign {
     Program(&'static str),
     /// A header that the C compiler finds.
     Header(&'static str),
+    /// A module of Python.
+    Module(&'static str),
     /// A clang for the BPF programs.
     Clang,
     /// An old one, beside which the tests put the newest.
@@ -33,6 +35,9 @@ impl Sign {
                     .args(["-fsyntax-only", "-include", name])
                     .args(["-x", "c", "/dev/null"]),
             ),
+            Self::Module(name) => {
+                tool::succeeds(Command::new("python3").args(["-c", &format!("import {name}")]))
+            }
             Self::Clang => clang(),
             Self::OldClang => old_clang(),
         }
