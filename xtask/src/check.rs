@@ -94,8 +94,8 @@ const fn check(name: &'static str, proves: &'static str, run: fn() -> Result<Fou
     Check { name, proves, run }
 }
 
-/// Makes the checks with these names, or all. Stops at the first that does not hold; says at the end
-/// which could not be made.
+/// Makes the checks with these names, or all. Stops at the first that does not hold; says at the
+/// end which could not be made.
 pub(crate) fn run(names: &[OsString]) -> Result {
     if let Some(unknown) = names
         .iter()
@@ -198,8 +198,8 @@ fn go() -> Result<Found> {
     Ok(Found::Held)
 }
 
-/// Those of the features that people choose: none, each, and what all crates of a workspace may have
-/// chosen together, which clippy sees.
+/// Those of the features that people choose: none, each, and what all crates of a workspace may
+/// have chosen together, which clippy sees.
 fn features() -> Result<Found> {
     for combination in [
         "--package pktmeta-core",
@@ -227,7 +227,8 @@ fn unused() -> Result<Found> {
 }
 
 /// The crates that Cargo.toml lets be published, all at once: they depend on each other. What is
-/// packed is built by its own tests and by those who use it here; whether it has all files, cargo says.
+/// packed is built by its own tests and by those who use it here; whether it has all files, cargo
+/// says.
 fn packages() -> Result<Found> {
     cargo("package --quiet --workspace --no-verify --allow-dirty --exclude-lockfile")
 }
@@ -245,7 +246,8 @@ const PUBLIC_API_RUST: &str = "1.95.0";
 /// The `rust-version` of the workspace, which this program has too.
 const OLDEST_RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 
-/// What applications link. The rest is for people who have this repository, and may choose their Rust.
+/// What applications link. The rest is for people who have this repository, and may choose their
+/// Rust.
 const LINKED: [&str; 4] = ["pktmeta", "pktmeta-axum", "pktmeta-core", "pktmeta-quinn"];
 
 fn oldest_rust() -> Result<Found> {

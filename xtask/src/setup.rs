@@ -151,8 +151,8 @@ fn missing<'a>(needs: &[&'a [Need]], is_seen: impl Fn(&Sign) -> bool) -> Vec<&'a
 
 /// The packages to install, given which ones apt knows.
 fn packages(missing: &[&Need], apt_knows: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    // Those that the headers and programs are written for. Without a number Debian's may be another,
-    // but is new enough.
+    // Those that the headers and programs are written for. Without a number Debian's may be
+    // another, but is new enough.
     const NEWEST: &[&str] = &["clang-22"];
     const OLDEST: &[&str] = &["clang-14", "clang-16", "clang-19"];
     let known = |clangs: &[&'static str]| {

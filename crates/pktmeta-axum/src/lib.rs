@@ -1,7 +1,7 @@
 //! What XDP and TC programs said about the connection of a request, for servers with axum 0.8.
 //!
-//! Needs what [`TcpMeta`] needs: a datapath on a cgroup that contains the process, and no privileges.
-//! The version of this crate is that of axum.
+//! Needs what [`TcpMeta`] needs: a datapath on a cgroup that contains the process, and no
+//! privileges. The version of this crate is that of axum.
 //!
 //! ```no_run
 //! use axum::{Router, extract::ConnectInfo, routing::get};
@@ -38,8 +38,8 @@ use tokio::net::TcpListener;
 ///
 /// It is read once, when the connection is accepted, and is the same for all of its requests.
 ///
-/// For tokio's `TcpListener`. With a listener of your own, have a type of your own that is `Connected`
-/// with it, and make this one in it with [`ConnectionMeta::of`].
+/// For tokio's `TcpListener`. With a listener of your own, have a type of your own that is
+/// `Connected` with it, and make this one in it with [`ConnectionMeta::of`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionMeta {

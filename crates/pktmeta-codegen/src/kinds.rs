@@ -1,15 +1,16 @@
-//! The one table of kinds: how each language has their values. The kinds themselves, with their names,
-//! numbers and sizes, are those of `pktmeta_core::Kind`.
+//! The one table of kinds: how each language has their values. The kinds themselves, with their
+//! names, numbers and sizes, are those of `pktmeta_core::Kind`.
 
 use pktmeta_core::Kind;
 
-/// The words of each language for values of a kind. In them stand, in braces: `bits`, how many a value has;
-/// `own`, the type that the field itself declares; and what a column says.
+/// The words of each language for values of a kind. In them stand, in braces: `bits`, how many a
+/// value has; `own`, the type that the field itself declares; and what a column says.
 pub(crate) struct Words {
     pub(crate) c: C,
     /// A type. `krate`: the path of the crate that generated modules use.
     pub(crate) rust: &'static str,
-    /// A call of what makes a field, in `runtime.go`. `name`: the field's; `field`: its name, kind and size.
+    /// A call of what makes a field, in `runtime.go`. `name`: the field's; `field`: its name, kind
+    /// and size.
     pub(crate) go: &'static str,
     /// The field's class, in `runtime.py`.
     pub(crate) python: &'static str,
@@ -42,8 +43,8 @@ const ENDPOINT: C = C::Copied(
      __attribute__((packed))",
 );
 
-/// The row of a kind. One that has none, which [`Input`](crate::Input) refuses, can be a host's all the
-/// same: it is shown as bytes.
+/// The row of a kind. One that has none, which [`Input`](crate::Input) refuses, can be a host's all
+/// the same: it is shown as bytes.
 pub(crate) fn words(kind: Kind) -> Words {
     row(kind).unwrap_or(Words {
         c: BYTES,

@@ -27,8 +27,8 @@ pub const SOL_PKTMETA_BYTE: i32 = 0x5050;
 /// As [`SOL_PKTMETA_BYTE`]: the selected fields of the record.
 pub const SOL_PKTMETA_BYTE_FIELDS: i32 = 0x5051;
 
-/// As [`SOL_PKTMETA_DGRAM`], `getsockopt` only: a `u32`, the mark or priority that the ticket took the
-/// place of.
+/// As [`SOL_PKTMETA_DGRAM`], `getsockopt` only: a `u32`, the mark or priority that the ticket took
+/// the place of.
 pub const SOL_PKTMETA_DGRAM_DISPLACED: i32 = 0x5052;
 
 /// `getsockopt`: a [`Info`] that describes the datapath.
@@ -95,15 +95,15 @@ pub const PKTMETA_TICKETS_TIMESTAMP: i32 = 3;
 /// its socket before that asked for tickets.
 pub const TICKET_ABSENT: u32 = 1;
 
-/// A ticket of a datagram to be sent has this in the bits of [`TX_TICKET_MASK`], and below them what
-/// the application likes.
+/// A ticket of a datagram to be sent has this in the bits of [`TX_TICKET_MASK`], and below them
+/// what the application likes.
 pub const TX_TICKET: u32 = 0x5000_0000;
 
 /// See [`TX_TICKET`].
 pub const TX_TICKET_MASK: u32 = 0xff00_0000;
 
-/// A socket remembers the records of so many tickets of datagrams to be sent; one takes the place of
-/// another with the same number modulo this.
+/// A socket remembers the records of so many tickets of datagrams to be sent; one takes the place
+/// of another with the same number modulo this.
 pub const TX_SLOTS: u32 = 32;
 
 /// The records of so many segments are remembered for [`SOL_PKTMETA_BYTE`].
@@ -112,8 +112,8 @@ pub const HISTORY_SEGMENTS: usize = 32;
 /// So many fields can be selected with [`PKTMETA_FIELDS`].
 pub const SELECTION_MAX: usize = 32;
 
-/// Bytes of each selected field in an answer: type, status (0, or 2 if the record does not have it),
-/// size, 5 reserved, and the value at [`VALUE_AT`].
+/// Bytes of each selected field in an answer: type, status (0, or 2 if the record does not have
+/// it), size, 5 reserved, and the value at [`VALUE_AT`].
 pub const VALUE_SIZE: usize = 72;
 
 /// Offset of the value in the answer for a selected field.

@@ -32,8 +32,8 @@ impl Secret {
     /// Odd, so that areas of different sizes have different checks.
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-    /// A secret of 48 random bits; `None` of one in four, one of whose checks looks like something that
-    /// the kernel leaves in front of packets: draw again.
+    /// A secret of 48 random bits; `None` of one in four, one of whose checks looks like something
+    /// that the kernel leaves in front of packets: draw again.
     #[must_use]
     pub const fn new(random: u64) -> Option<Self> {
         let secret = Self(random & ((1 << Self::BITS) - 1));
@@ -98,8 +98,9 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// False of zeros, which growing a packet leaves in front of it (`bpf_skb_generic_push`), and of what
-/// starts as a VXLAN header does (RFC 7348, and its extensions GBP and GPE): its sender chooses the rest.
+/// False of zeros, which growing a packet leaves in front of it (`bpf_skb_generic_push`), and of
+/// what starts as a VXLAN header does (RFC 7348, and its extensions GBP and GPE): its sender
+/// chooses the rest.
 const fn is_fit(check: [u8; Secret::CHECK]) -> bool {
     !matches!(check, [0, 0, 0, 0, ..] | [0x08 | 0x0c | 0x88, ..])
 }

@@ -9,9 +9,9 @@ use core::fmt;
 
 /// Values that become a record once the numbers of a host are known.
 ///
-/// Values are: one field's, [`Field::with`]; the `Record` of a module that `pktmeta gen rust` made; tuples
-/// and slices of values; an `Option`, which is no values if it is `None`; and a [`Record`], whose numbers are
-/// taken to be the host's.
+/// Values are: one field's, [`Field::with`]; the `Record` of a module that `pktmeta gen rust` made;
+/// tuples and slices of values; an `Option`, which is no values if it is `None`; and a [`Record`],
+/// whose numbers are taken to be the host's.
 ///
 /// ```
 /// use pktmeta_core::{Field, ToRecord};
@@ -34,8 +34,8 @@ pub trait ToRecord {
     /// Sets the values in `record`, with the numbers that `registry` gives to their fields.
     ///
     /// # Errors
-    /// The host does not have a field with that type, or the record has no room. Some of the values may
-    /// be set.
+    /// The host does not have a field with that type, or the record has no room. Some of the values
+    /// may be set.
     fn put_into(&self, record: &mut Record, registry: &Registry) -> Result<(), RecordError>;
 
     /// A record with these values and no others.

@@ -74,8 +74,8 @@ pub(crate) fn registry() -> Registry {
 }
 
 /// Bytes of which most are records, made of what tells implementations apart: fields of every kind,
-/// with values of their type and others, under their tags and others, twice, void, unknown; and what they
-/// make is cut, prolonged, or changed in a byte.
+/// with values of their type and others, under their tags and others, twice, void, unknown; and
+/// what they make is cut, prolonged, or changed in a byte.
 pub(crate) fn random(seed: u64, count: usize) -> Vec<Vec<u8>> {
     let mut random = Random(seed);
     let registry = registry();

@@ -1,7 +1,8 @@
-//! What XDP and TC programs said about the datagrams of QUIC connections, for endpoints of quinn 0.11.
+//! What XDP and TC programs said about the datagrams of QUIC connections, for endpoints of quinn
+//! 0.11.
 //!
-//! Needs what [`UdpMeta`] needs: a datapath on a cgroup that contains the process, and no privileges.
-//! The version of this crate is that of quinn.
+//! Needs what [`UdpMeta`] needs: a datapath on a cgroup that contains the process, and no
+//! privileges. The version of this crate is that of quinn.
 //!
 //! ```no_run
 //! use pktmeta::{Field, UdpMeta};
@@ -52,16 +53,17 @@ use std::{
 };
 use tokio::{io::Interest, net::UdpSocket};
 
-/// A UDP socket for a quinn endpoint, which remembers what was said about the datagrams of its peers.
+/// A UDP socket for a quinn endpoint, which remembers what was said about the datagrams of its
+/// peers.
 ///
-/// It does what quinn's own socket on tokio does: GSO and GRO, ECN, and the address that a datagram was sent
-/// to. What the endpoint sends is labelled by [`SendMeta`](pktmeta::SendMeta) of its `as_fd()`, for all of its
-/// connections alike.
+/// It does what quinn's own socket on tokio does: GSO and GRO, ECN, and the address that a datagram
+/// was sent to. What the endpoint sends is labelled by [`SendMeta`](pktmeta::SendMeta) of its
+/// `as_fd()`, for all of its connections alike.
 ///
-/// Peers are known by their addresses, since the socket knows nothing of connections: two connections from
-/// one address share what is remembered, and a connection that moves begins anew with its new
-/// address (`Connection::remote_address`). Anybody can send from any address: do not take a record for
-/// more than what was said about a *datagram* before the handshake is done.
+/// Peers are known by their addresses, since the socket knows nothing of connections: two
+/// connections from one address share what is remembered, and a connection that moves begins anew
+/// with its new address (`Connection::remote_address`). Anybody can send from any address: do not
+/// take a record for more than what was said about a *datagram* before the handshake is done.
 pub struct MetaSocket {
     io: UdpSocket,
     state: UdpSocketState,
@@ -69,8 +71,8 @@ pub struct MetaSocket {
 }
 
 impl MetaSocket {
-    /// Takes over a socket that was [enabled](UdpMeta::enable_packet_meta), before or after it was bound.
-    /// One that was not works as well, and all its metadata are errors.
+    /// Takes over a socket that was [enabled](UdpMeta::enable_packet_meta), before or after it was
+    /// bound. One that was not works as well, and all its metadata are errors.
     ///
     /// It remembers the latest `peers` addresses, twice as many at most, half a kilobyte each.
     ///
@@ -88,8 +90,8 @@ impl MetaSocket {
         }))
     }
 
-    /// The metadata of the latest datagram with an Initial packet that came from `remote`: with that it
-    /// began its connection, or went on with the handshake. `None` if there was none, or so
+    /// The metadata of the latest datagram with an Initial packet that came from `remote`: with
+    /// that it began its connection, or went on with the handshake. `None` if there was none, or so
     /// many other peers sent something since that it was forgotten.
     #[must_use]
     pub fn initial_meta(&self, remote: SocketAddr) -> Option<Result<PacketMeta, Error>> {
@@ -225,8 +227,8 @@ fn describe(received: &Received) -> RecvMeta {
     }
 }
 
-/// True if a datagram begins with an Initial packet of QUIC version 1 (RFC 9000, 17.2.2), of one of its
-/// drafts, or of version 2 (RFC 9369, 3.2).
+/// True if a datagram begins with an Initial packet of QUIC version 1 (RFC 9000, 17.2.2), of one of
+/// its drafts, or of version 2 (RFC 9369, 3.2).
 fn is_initial(datagram: &[u8]) -> bool {
     const LONG_HEADER: u8 = 0x80;
     let [first, version @ ..] = datagram else {
@@ -246,7 +248,8 @@ mod tests {
     use super::*;
     use std::os::{fd::OwnedFd, unix::net::UnixDatagram};
 
-    /// A datagram without an IP sender cannot come by UDP: this is a Unix socket in the place of one.
+    /// A datagram without an IP sender cannot come by UDP: this is a Unix socket in the place of
+    /// one.
     #[tokio::test]
     async fn a_datagram_of_nobody_is_empty_and_no_error_of_the_others() {
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

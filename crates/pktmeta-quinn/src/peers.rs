@@ -5,8 +5,8 @@ use std::{collections::HashMap, mem, net::SocketAddr};
 
 type Meta = Result<PacketMeta, Error>;
 
-/// The peers that sent something lately. There are two generations: once one is full, it replaces the other,
-/// and what was in that and did not send meanwhile is forgotten.
+/// The peers that sent something lately. There are two generations: once one is full, it replaces
+/// the other, and what was in that and did not send meanwhile is forgotten.
 pub(super) struct Peers {
     young: HashMap<SocketAddr, Peer>,
     old: HashMap<SocketAddr, Peer>,

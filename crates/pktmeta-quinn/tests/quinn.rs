@@ -60,7 +60,8 @@ fn client(config: &ClientConfig, address: &str) -> Endpoint {
     endpoint
 }
 
-/// Accepts a connection, and its streams until it is closed: answers with as many bytes as were asked for.
+/// Accepts a connection, and its streams until it is closed: answers with as many bytes as were
+/// asked for.
 async fn answer(connection: Connection) {
     while let Ok((mut send, mut receive)) = connection.accept_bi().await {
         let asked = receive.read_to_end(1 << 24).await.unwrap();

@@ -8,18 +8,19 @@ use pktmeta_core::abi;
 
 /// What a socket gives up for the tickets of its datagrams.
 ///
-/// Only on this socket, and only between the datapath and `recvmsg`: routing, netfilter and TC see the
-/// packet's own.
+/// Only on this socket, and only between the datapath and `recvmsg`: routing, netfilter and TC see
+/// the packet's own.
 ///
-/// The control message takes 24 bytes of `msg_control` (`CMSG_SPACE(4)`), that of a timestamp 32, and no carrier
-/// leaves a choice of where: `sock_recv_cmsgs` stores all of them before the messages of UDP and IP. In a buffer that
-/// has no room for these bytes, what is pushed out is the last: the ECN of a QUIC server, say. The
-/// calls of this crate have room.
+/// The control message takes 24 bytes of `msg_control` (`CMSG_SPACE(4)`), that of a timestamp 32,
+/// and no carrier leaves a choice of where: `sock_recv_cmsgs` stores all of them before the
+/// messages of UDP and IP. In a buffer that has no room for these bytes, what is pushed out is the
+/// last: the ECN of a QUIC server, say. The calls of this crate have room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Carrier {
-    /// The mark, by `SO_RCVMARK`: Linux 5.19, and some kernels want `CAP_NET_RAW` or `CAP_NET_ADMIN` for it
-    /// (6.1 was one). [`PacketMeta::displaced`](crate::PacketMeta::displaced) has the datagram's own mark.
+    /// The mark, by `SO_RCVMARK`: Linux 5.19, and some kernels want `CAP_NET_RAW` or
+    /// `CAP_NET_ADMIN` for it (6.1 was one).
+    /// [`PacketMeta::displaced`](crate::PacketMeta::displaced) has the datagram's own mark.
     Mark,
     /// The priority, by `SO_RCVPRIORITY`: Linux 6.14, no capability.
     /// [`PacketMeta::displaced`](crate::PacketMeta::displaced) has the datagram's own priority.

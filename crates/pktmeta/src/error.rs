@@ -26,14 +26,14 @@ pub enum Error {
     NoRoom,
     /// Applications must not set this.
     NotPermitted {
-        /// The field whose schema does not let applications write it; `None` if it is this user who must
-        /// not, or a field that is gone meanwhile.
+        /// The field whose schema does not let applications write it; `None` if it is this user who
+        /// must not, or a field that is gone meanwhile.
         field: Option<FieldName>,
     },
     /// The kernel gives the socket no memory for what it should remember.
     NoMemory,
-    /// Whether this packet of the connection had a record is not known: there was no memory to keep it, or the SYN
-    /// came before the datapath or was pushed out by those of others.
+    /// Whether this packet of the connection had a record is not known: there was no memory to keep
+    /// it, or the SYN came before the datapath or was pushed out by those of others.
     NotKept,
     /// The kernel refused something that should have worked.
     Io {
@@ -60,8 +60,8 @@ pub enum Reason {
     WrongSocket,
     /// The socket is one of Multipath TCP, whose options the kernel refuses.
     MultipathTcp,
-    /// The wanted way to hand tickets to this process is not open to it: [`Carrier`](crate::Carrier) says
-    /// what each needs.
+    /// The wanted way to hand tickets to this process is not open to it:
+    /// [`Carrier`](crate::Carrier) says what each needs.
     NoTickets,
 }
 

@@ -1,9 +1,9 @@
-//! What XDP and TC programs said about a packet, read from its TCP or UDP socket; and what an application
-//! says of the packets that it sends.
+//! What XDP and TC programs said about a packet, read from its TCP or UDP socket; and what an
+//! application says of the packets that it sends.
 //!
 //! A *record* of named, typed fields travels with each packet from the driver to the socket. This
-//! crate reads it there, and sets the records of what is sent. It needs no libbpf and no privileges of its own, only a datapath that
-//! somebody started: `pktmeta up --iface ... --cgroup ...`.
+//! crate reads it there, and sets the records of what is sent. It needs no libbpf and no privileges
+//! of its own, only a datapath that somebody started: `pktmeta up --iface ... --cgroup ...`.
 //!
 //! # TCP
 //! ```no_run
@@ -38,9 +38,11 @@
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//! [`UdpMeta::recv_batch_meta`] does the same for many datagrams at once. [`UdpMeta::enable_arrival`] adds to which address, by which
-//! interface and with which ECN they came, [`UdpMeta::enable_gro`] lets the kernel merge them. Tickets of datagrams travel in the mark if this
-//! process may read it; an application that wants that for itself chooses another [`Carrier`].
+//! [`UdpMeta::recv_batch_meta`] does the same for many datagrams at once.
+//! [`UdpMeta::enable_arrival`] adds to which address, by which interface and with which ECN they
+//! came, [`UdpMeta::enable_gro`] lets the kernel merge them. Tickets of datagrams travel in the
+//! mark if this process may read it; an application that wants that for itself chooses another
+//! [`Carrier`].
 //!
 //! # Requests of one connection
 //! A proxy that reads many requests from one connection has the record of each:
@@ -82,13 +84,13 @@
 //! sender.send_to(b"hello", "[2001:db8::1]:4433".parse()?, &TRACE_ID.with(8))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//! [`SendMeta`] is for sockets, [`MetaSender`] for datagrams; [`ToRecord`] says what can be sent, the builders
-//! of `pktmeta gen rust` among it.
+//! [`SendMeta`] is for sockets, [`MetaSender`] for datagrams; [`ToRecord`] says what can be sent,
+//! the builders of `pktmeta gen rust` among it.
 //!
 //! # Fields of your own
-//! `pktmeta gen rust edge.toml` writes a module with a constant for each field of a schema, types for its
-//! enumerations, and a builder: `edge::Record::new().tenant(7)`. No number is in it: each host numbers
-//! its fields, and this crate asks it.
+//! `pktmeta gen rust edge.toml` writes a module with a constant for each field of a schema, types
+//! for its enumerations, and a builder: `edge::Record::new().tenant(7)`. No number is in it: each
+//! host numbers its fields, and this crate asks it.
 //!
 //! # Ways to have no value
 //! | result | meaning |
@@ -99,8 +101,8 @@
 //! | [`Error::Unavailable`] | nobody looked: no datapath, or the socket is not enabled |
 //!
 //! # Optional features
-//! None is on by default: the crate then needs libc, and nothing else that is not of pktmeta. All build with the
-//! Rust version that the crate states.
+//! None is on by default: the crate then needs libc, and nothing else that is not of pktmeta. All
+//! build with the Rust version that the crate states.
 //!
 //! | feature | what | dependency |
 //! |---|---|---|
@@ -155,8 +157,8 @@ pub fn info(socket: impl std::os::fd::AsFd) -> Result<Info, Error> {
     host::options::info(socket.as_fd())
 }
 
-/// The fields of a socket's host, with their numbers: for names that are not known before run time, by
-/// [`Registry::by_name`], [`Value::encode`] and [`Record::set`].
+/// The fields of a socket's host, with their numbers: for names that are not known before run time,
+/// by [`Registry::by_name`], [`Value::encode`] and [`Record::set`].
 ///
 /// # Errors
 /// As [`info`].

@@ -52,9 +52,11 @@ impl PacketMeta {
     /// The mark or priority that the datagram's ticket took the place of, by the socket's
     /// [`Carrier`](crate::Carrier): what `SO_MARK` or `SO_PRIORITY` would have been without us.
     ///
-    /// `None` where that is not known: of TCP, of [`Carrier::Timestamp`](crate::Carrier::Timestamp), and where this
-    /// process may not map the datapath's ring. There it is a `getsockopt` for those who want it
-    /// (`SOL_PKTMETA_DGRAM_DISPLACED`), which would cost all others a system call for each datagram.
+    /// `None` where that is not known: of TCP, of
+    /// [`Carrier::Timestamp`](crate::Carrier::Timestamp), and where this process may not map the
+    /// datapath's ring. There it is a `getsockopt` for those who want it
+    /// (`SOL_PKTMETA_DGRAM_DISPLACED`), which would cost all others a system call for each
+    /// datagram.
     #[must_use]
     pub fn displaced(&self) -> Option<u32> {
         self.displaced

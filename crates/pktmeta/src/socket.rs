@@ -1,4 +1,5 @@
-//! For which sockets the traits of this crate are: they are sealed, so that a `File` has none of them.
+//! For which sockets the traits of this crate are: they are sealed, so that a `File` has none of
+//! them.
 
 use std::{
     net::{TcpListener, TcpStream, UdpSocket},

@@ -12,10 +12,10 @@ use std::os::fd::BorrowedFd;
 
 /// Reads what was said about the packets of a TCP connection.
 ///
-/// For `TcpStream` and `TcpListener` of the standard library, those of tokio with the feature `tokio`, and by
-/// [`BorrowedFd`](std::os::fd::BorrowedFd) for any other: `socket.as_fd()`. Needs a
-/// datapath (`pktmeta up`) on a cgroup that contains the process, on any kernel that one runs on; no
-/// privileges. Each call is one `getsockopt`, plus another where the process may not map the
+/// For `TcpStream` and `TcpListener` of the standard library, those of tokio with the feature
+/// `tokio`, and by [`BorrowedFd`](std::os::fd::BorrowedFd) for any other: `socket.as_fd()`. Needs a
+/// datapath (`pktmeta up`) on a cgroup that contains the process, on any kernel that one runs on;
+/// no privileges. Each call is one `getsockopt`, plus another where the process may not map the
 /// datapath's ring.
 ///
 /// A file is no socket:
@@ -32,8 +32,8 @@ pub trait TcpMeta: TcpSocket {
     ///
     /// # Errors
     /// [`Error::Unavailable`] without a datapath, or if this is not a TCP socket;
-    /// [`Error::Malformed`] if the record is damaged; [`Error::NotKept`] if whether there was one is not
-    /// known. That there was no record is not an error: [`PacketMeta::is_absent`].
+    /// [`Error::Malformed`] if the record is damaged; [`Error::NotKept`] if whether there was one
+    /// is not known. That there was no record is not an error: [`PacketMeta::is_absent`].
     fn packet_meta(&self) -> Result<PacketMeta, Error>;
 
     /// The record of the segment that opened the connection: the peer's SYN on an accepted socket,
@@ -44,23 +44,26 @@ pub trait TcpMeta: TcpSocket {
     fn opening_meta(&self) -> Result<PacketMeta, Error>;
 
     /// Makes the connection remember the records of its latest 32 segments, for
-    /// [`TcpMeta::meta_at`]. On a listener it is for the connections that it accepts, from their first
-    /// byte on.
+    /// [`TcpMeta::meta_at`]. On a listener it is for the connections that it accepts, from their
+    /// first byte on.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] without a datapath, or if this is not a TCP socket; [`Error::NoMemory`].
+    /// [`Error::Unavailable`] without a datapath, or if this is not a TCP socket;
+    /// [`Error::NoMemory`].
     fn remember_segments(&self) -> Result<(), Error>;
 
-    /// The record of the segment with one byte of what the connection received: the byte before which the peer
-    /// had sent `position` others. A proxy that has read N bytes asks for the next request by N.
+    /// The record of the segment with one byte of what the connection received: the byte before
+    /// which the peer had sent `position` others. A proxy that has read N bytes asks for the next
+    /// request by N.
     ///
     /// Of a byte that arrived more than once, the record of the first copy. Only the low 32 bits of
-    /// the position are compared: ask for nothing that is 3 GiB behind what arrived, or 1 GiB ahead of it.
+    /// the position are compared: ask for nothing that is 3 GiB behind what arrived, or 1 GiB ahead
+    /// of it.
     ///
     /// # Errors
     /// [`Error::Forgotten`] if that is no longer known, or was not remembered;
-    /// [`Error::NotArrived`] if the byte is still to come; else as [`TcpMeta::packet_meta`]. That the
-    /// segment had no record is not an error: [`PacketMeta::is_absent`].
+    /// [`Error::NotArrived`] if the byte is still to come; else as [`TcpMeta::packet_meta`]. That
+    /// the segment had no record is not an error: [`PacketMeta::is_absent`].
     fn meta_at(&self, position: u64) -> Result<PacketMeta, Error>;
 }
 

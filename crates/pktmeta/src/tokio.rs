@@ -1,8 +1,8 @@
 //! Metadata of tokio's sockets (feature `tokio`).
 //!
 //! What does not wait works on tokio's sockets as on any other: [`TcpMeta`](crate::TcpMeta) and
-//! [`SendMeta`](crate::SendMeta) on `TcpStream`, `TcpListener`, the halves' `as_ref()`, and `TcpSocket`, which
-//! can be given a record before it connects. What waits is here.
+//! [`SendMeta`](crate::SendMeta) on `TcpStream`, `TcpListener`, the halves' `as_ref()`, and
+//! `TcpSocket`, which can be given a record before it connects. What waits is here.
 //!
 //! ```no_run
 //! use pktmeta::{Field, tokio::AsyncUdpMeta};
@@ -31,8 +31,8 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-/// Receives datagrams with what was said about each of them, as [`UdpMeta`](crate::UdpMeta) does: both can be
-/// imported.
+/// Receives datagrams with what was said about each of them, as [`UdpMeta`](crate::UdpMeta) does:
+/// both can be imported.
 ///
 /// The futures can be dropped at any time, as in `select!`: no datagram is lost by that.
 pub trait AsyncUdpMeta: sealed::AsyncUdp {
@@ -46,10 +46,12 @@ pub trait AsyncUdpMeta: sealed::AsyncUdp {
     /// The same with this carrier and no other.
     ///
     /// # Errors
-    /// As [`AsyncUdpMeta::enable_packet_meta`]; [`crate::Reason::NoTickets`] if this process may not have it.
+    /// As [`AsyncUdpMeta::enable_packet_meta`]; [`crate::Reason::NoTickets`] if this process may
+    /// not have it.
     fn enable_packet_meta_in(&self, carrier: Carrier) -> Result<(), Error>;
 
-    /// Makes the kernel say how datagrams come: [`UdpMeta::enable_arrival`](crate::UdpMeta::enable_arrival).
+    /// Makes the kernel say how datagrams come:
+    /// [`UdpMeta::enable_arrival`](crate::UdpMeta::enable_arrival).
     ///
     /// # Errors
     /// Those of `setsockopt`.
@@ -118,7 +120,8 @@ impl<S: AsFd + Borrow<UdpSocket>> MetaSender<S> {
     /// As [`crate::MetaSender::new`].
     ///
     /// # Errors
-    /// [`Error::Unavailable`] without a datapath or of another kind of socket; [`Error::Io`] if the kernel refuses.
+    /// [`Error::Unavailable`] without a datapath or of another kind of socket; [`Error::Io`] if the
+    /// kernel refuses.
     pub fn new(socket: S) -> Result<Self, Error> {
         let sender = crate::MetaSender::new(socket)?;
         Ok(Self { sender })
@@ -127,7 +130,8 @@ impl<S: AsFd + Borrow<UdpSocket>> MetaSender<S> {
     /// Sends a datagram, once the socket has room: [`crate::MetaSender::send_to`].
     ///
     /// # Errors
-    /// Those of `sendmsg`; an error with a [`crate::Error`] in it if the datagram cannot be labelled so.
+    /// Those of `sendmsg`; an error with a [`crate::Error`] in it if the datagram cannot be
+    /// labelled so.
     pub async fn send_to<R: ToRecord + ?Sized>(
         &self,
         data: &[u8],

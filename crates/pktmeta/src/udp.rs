@@ -14,15 +14,15 @@ use std::{
 
 /// Receives UDP datagrams with what was said about each of them.
 ///
-/// For `std::net::UdpSocket`, and by [`BorrowedFd`](std::os::fd::BorrowedFd) for any other that waits by blocking: `socket.as_fd()`.
-/// tokio's have `pktmeta::tokio::AsyncUdpMeta`. Needs a datapath (`pktmeta up`) on a cgroup that contains the process; no
-/// privileges.
+/// For `std::net::UdpSocket`, and by [`BorrowedFd`](std::os::fd::BorrowedFd) for any other that
+/// waits by blocking: `socket.as_fd()`. tokio's have `pktmeta::tokio::AsyncUdpMeta`. Needs a
+/// datapath (`pktmeta up`) on a cgroup that contains the process; no privileges.
 ///
 /// Where the process may open the datapath's ring, a pinned map in `$PKTMETA_BPFFS` (by default
-/// `/sys/fs/bpf`), metadata costs no system call; elsewhere one `getsockopt` per datagram. The ring is not mapped
-/// under a seccomp filter, which may kill a process that calls `bpf(2)`: `PKTMETA_RING=on` says that this one does not, `off`
-/// that it is never to be mapped. Nothing is allocated. Trouble with metadata never costs the payload: it is in
-/// an inner `Result`.
+/// `/sys/fs/bpf`), metadata costs no system call; elsewhere one `getsockopt` per datagram. The ring
+/// is not mapped under a seccomp filter, which may kill a process that calls `bpf(2)`:
+/// `PKTMETA_RING=on` says that this one does not, `off` that it is never to be mapped. Nothing is
+/// allocated. Trouble with metadata never costs the payload: it is in an inner `Result`.
 ///
 /// [`Error::Overrun`] is not the datagram's fault: so many others arrived since, on any socket of
 /// the host, that its record was overwritten.
@@ -41,18 +41,20 @@ pub trait UdpMeta: BlockingUdp {
     /// capabilities allow: mark, priority, timestamp.
     ///
     /// Call it before datagrams can arrive, at best before `bind`: one that is already in the
-    /// socket's queue says [`crate::Reason::NotEnabled`], or has the mark of whoever else sets marks
-    /// and counts as [`Error::Overrun`].
+    /// socket's queue says [`crate::Reason::NotEnabled`], or has the mark of whoever else sets
+    /// marks and counts as [`Error::Overrun`].
     ///
     /// # Errors
     /// [`Error::Unavailable`] without a datapath (the socket is unchanged), or if this is not a UDP
     /// socket; [`Error::Io`] if the kernel refuses.
     fn enable_packet_meta(&self) -> Result<(), Error>;
 
-    /// The same with this carrier and no other, because the application wants the others for itself.
+    /// The same with this carrier and no other, because the application wants the others for
+    /// itself.
     ///
     /// # Errors
-    /// As [`UdpMeta::enable_packet_meta`]; [`crate::Reason::NoTickets`] if this process may not have it.
+    /// As [`UdpMeta::enable_packet_meta`]; [`crate::Reason::NoTickets`] if this process may not
+    /// have it.
     fn enable_packet_meta_in(&self, carrier: Carrier) -> Result<(), Error>;
 
     /// Makes the kernel say of each datagram how it came: [`Arrival`](crate::Arrival). It says so
@@ -62,8 +64,9 @@ pub trait UdpMeta: BlockingUdp {
     /// Those of `setsockopt`.
     fn enable_arrival(&self) -> io::Result<()>;
 
-    /// Lets the kernel merge datagrams of one sender and equal metadata (`UDP_GRO`), so that one call receives many. A
-    /// buffer then has to be for 65,535 bytes, and [`Received::datagrams`] splits it; a [`Batch`] is split already.
+    /// Lets the kernel merge datagrams of one sender and equal metadata (`UDP_GRO`), so that one
+    /// call receives many. A buffer then has to be for 65,535 bytes, and [`Received::datagrams`]
+    /// splits it; a [`Batch`] is split already.
     ///
     /// # Errors
     /// Those of `setsockopt`.
@@ -85,12 +88,13 @@ pub trait UdpMeta: BlockingUdp {
     /// As [`UdpMeta::recv_from_meta`]; the batch is empty then.
     fn recv_batch_meta(&self, batch: &mut Batch) -> io::Result<usize>;
 
-    /// Receives as many datagrams as there are, 32 at most, each into one of `buffers`, with one `recvmmsg`, and
-    /// returns how many buffers were used. Calls `each` for every datagram, or what was [merged](UdpMeta::enable_gro)
-    /// to one, with the number of its buffer and its payload: for protocol stacks that have buffers of their own. A [`Batch`]
-    /// brings its own.
+    /// Receives as many datagrams as there are, 32 at most, each into one of `buffers`, with one
+    /// `recvmmsg`, and returns how many buffers were used. Calls `each` for every datagram, or what
+    /// was [merged](UdpMeta::enable_gro) to one, with the number of its buffer and its payload: for
+    /// protocol stacks that have buffers of their own. A [`Batch`] brings its own.
     ///
-    /// A message whose sender has no IP address is no datagram of UDP: it uses a buffer, and `each` is not called.
+    /// A message whose sender has no IP address is no datagram of UDP: it uses a buffer, and `each`
+    /// is not called.
     ///
     /// # Errors
     /// Those of `recvmmsg`, `EINTR` excepted.
@@ -103,7 +107,8 @@ pub trait UdpMeta: BlockingUdp {
     /// The metadata of a datagram that you received yourself, with `recvmsg` and these bytes of
     /// `msg_control`. Call it promptly: the record's slot is soon used again.
     ///
-    /// The ticket takes 24 bytes of `msg_control`, and stands before what UDP and IP say: [`Carrier`].
+    /// The ticket takes 24 bytes of `msg_control`, and stands before what UDP and IP say:
+    /// [`Carrier`].
     ///
     /// # Errors
     /// As the metadata of [`UdpMeta::recv_from_meta`].

@@ -1,4 +1,5 @@
-//! The whole of the crate but the mapped ring, on loopback and without privileges: the mock answers.
+//! The whole of the crate but the mapped ring, on loopback and without privileges: the mock
+//! answers.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use pktmeta::{

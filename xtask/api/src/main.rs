@@ -1,5 +1,5 @@
-//! The public API of each crate that is published: `api.txt` beside its Cargo.toml lists it, so that
-//! a change of it is seen in review.
+//! The public API of each crate that is published: `api.txt` beside its Cargo.toml lists it, so
+//! that a change of it is seen in review.
 //!
 //! The list is made from rustdoc's JSON, whose format changes from one Rust to the next: hence the
 //! one toolchain, and its permission to use what is unstable.

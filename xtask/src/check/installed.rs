@@ -1,4 +1,5 @@
-//! Tools that checks need, each in one version, so that a commit passes tomorrow if it passes today.
+//! Tools that checks need, each in one version, so that a commit passes tomorrow if it passes
+//! today.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! The licence of each file: a source in C says its own, in its first lines; everything else has that
-//! of its package, or of the workspace. Whatever is named has its text in LICENSES.
+//! The licence of each file: a source in C says its own, in its first lines; everything else has
+//! that of its package, or of the workspace. Whatever is named has its text in LICENSES.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

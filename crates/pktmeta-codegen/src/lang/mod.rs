@@ -1,4 +1,5 @@
-//! Languages: a folder for each, with what generates it and the text that does not depend on schemas.
+//! Languages: a folder for each, with what generates it and the text that does not depend on
+//! schemas.
 
 pub(crate) mod c;
 pub(crate) mod go;

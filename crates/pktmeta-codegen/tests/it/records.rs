@@ -1,8 +1,8 @@
 //! What programs with generated code print of records, and what Rust says of the same.
 //!
-//! They read a record from each line of their input, in hexadecimal digits, and print a line for each
-//! field, then the record that they make of the values that they found, and what becomes of the record that
-//! was given when they set these values in it.
+//! They read a record from each line of their input, in hexadecimal digits, and print a line for
+//! each field, then the record that they make of the values that they found, and what becomes of
+//! the record that was given when they set these values in it.
 
 use crate::{sample, vectors};
 use pktmeta_core::{

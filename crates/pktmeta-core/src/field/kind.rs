@@ -5,8 +5,9 @@ use crate::record::{Tag, TlvType};
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
-/// A row: documentation, variant, number in the ABI, name of that in the ABI, and spelling. What a value
-/// is of such a kind is for [`Value`](super::Value) and [`FieldType`](super::FieldType) to say.
+/// A row: documentation, variant, number in the ABI, name of that in the ABI, and spelling. What a
+/// value is of such a kind is for [`Value`](super::Value) and [`FieldType`](super::FieldType) to
+/// say.
 macro_rules! kinds {
     ($(
         $(#[$doc:meta])*

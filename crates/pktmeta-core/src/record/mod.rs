@@ -55,7 +55,7 @@ impl Record {
         Self { bytes }
     }
 
-    /// Reads a record from the start of a carrier's bytes, which may be longer.
+    /// Reads the record at the start of `carrier`, which may be longer.
     ///
     /// # Errors
     /// The bytes are not a record of this version, or not a whole one. Nothing of such bytes may
@@ -68,11 +68,11 @@ impl Record {
         Ok(Self { bytes })
     }
 
-    /// Makes this the record at the front of its bytes once `store` was there, which finds any in them: as
-    /// [`Record::parse`], without the copy.
+    /// Lets `store` fill the buffer, then validates the record at its start: [`Record::parse`]
+    /// without the copy.
     ///
     /// # Errors
-    /// As there; this has no fields then.
+    /// Those of [`Record::parse`]. This record has no fields then.
     #[inline]
     pub fn parse_in_place(
         &mut self,
@@ -137,8 +137,8 @@ impl Record {
         self.find(tag).map(|tlv| self.value(tlv))
     }
 
-    /// Sets a field: overwrites its value if one of that size is there, else [deletes](Self::delete)
-    /// it and adds the new one at the end.
+    /// Sets a field: overwrites its value if one of that size is there, else
+    /// [deletes](Self::delete) it and adds the new one at the end.
     ///
     /// # Errors
     /// The record would grow past [`Record::CAPACITY`], or no field with this tag has a value of

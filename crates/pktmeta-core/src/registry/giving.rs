@@ -8,12 +8,12 @@ use crate::{
 use core::fmt;
 
 impl Registry {
-    /// The record that an application gave as `bytes`; `None` if it has no fields, or there are no bytes,
-    /// which both end sending.
+    /// The record that an application gave as `bytes`; `None` if it has no fields, or there are no
+    /// bytes, which both end sending.
     ///
     /// # Errors
-    /// They are more or fewer bytes than a record has, or applications may not send what it says. The
-    /// first thing that is wrong.
+    /// They are more or fewer bytes than a record has, or applications may not send what it says.
+    /// The first thing that is wrong.
     pub fn given(&self, bytes: &[u8]) -> Result<Option<Record>, Refusal> {
         if bytes.is_empty() {
             return Ok(None);

@@ -32,8 +32,8 @@ impl Layout {
     }
 }
 
-/// A place for a new hot field of `kind`, behind those of all `known` fields. `None` if values differ
-/// in size, or if there is no room, or no number for so many places.
+/// A place for a new hot field of `kind`, behind those of all `known` fields. `None` if values
+/// differ in size, or if there is no room, or no number for so many places.
 pub(super) fn place_for<'f>(
     known: impl IntoIterator<Item = &'f FieldInfo>,
     kind: Kind,

@@ -8,14 +8,14 @@ use crate::{field::Value, record::Record};
 pub enum Found<'a> {
     /// A value of its type.
     Value(Value),
-    /// Other bytes, or bytes under the tag of another size. To who asks for the field it is not there; the
-    /// rest of the record is as good as ever.
+    /// Other bytes, or bytes under the tag of another size. To who asks for the field it is not
+    /// there; the rest of the record is as good as ever.
     Odd(&'a [u8]),
 }
 
 impl FieldInfo {
-    /// Its value in `record`: of the first that has its tag. `None` if none has, or if that has no value of
-    /// its type.
+    /// Its value in `record`: of the first that has its tag. `None` if none has, or if that has no
+    /// value of its type.
     #[must_use]
     pub fn value_in(&self, record: &Record) -> Option<Value> {
         Value::decode(self.kind, record.get(self.tag())?)
@@ -23,8 +23,8 @@ impl FieldInfo {
 }
 
 impl Registry {
-    /// What `record` has for registered fields, in its order, once for each: the first with the field's tag
-    /// counts, and if there is none, the first with its number.
+    /// What `record` has for registered fields, in its order, once for each: the first with the
+    /// field's tag counts, and if there is none, the first with its number.
     pub fn read<'a>(
         &'a self,
         record: &'a Record,

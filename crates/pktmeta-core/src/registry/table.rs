@@ -60,14 +60,15 @@ impl Registry {
         self
     }
 
-    /// What proves its records in front of packets. `None` where it is not known, as in applications.
+    /// What proves its records in front of packets. `None` where it is not known, as in
+    /// applications.
     #[must_use]
     pub const fn secret(&self) -> Option<Secret> {
         self.secret
     }
 
-    /// A hash of all fields, other of every other set of fields, as good as certainly. 64-bit FNV-1a of
-    /// the id and of each field's bytes, by name.
+    /// A hash of the id and of every field: two registries that differ have different hashes, but for
+    /// a chance of 1 in 2^64. It is the 64-bit FNV-1a of the id and of each field's bytes, by name.
     #[must_use]
     pub fn hash(&self) -> u64 {
         let id = self.id.to_le_bytes();
@@ -79,8 +80,8 @@ impl Registry {
             })
     }
 
-    /// Reads [`FieldInfo`]s that stand one after another; what is none is left out, and so are a number
-    /// that was there before and places that do not follow each other.
+    /// Reads [`FieldInfo`]s that stand one after another. Bytes that are none are left out, and so are
+    /// a number that was there before and places that do not follow each other.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let infos = bytes

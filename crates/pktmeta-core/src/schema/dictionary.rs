@@ -127,7 +127,8 @@ impl Dictionary {
         Ok(record)
     }
 
-    /// What is in a record, in its order; also fields that are not known, or have no value of their type.
+    /// What is in a record, in its order; also fields that are not known, or have no value of their
+    /// type.
     #[must_use]
     pub fn decode(&self, record: &Record) -> Vec<Entry> {
         let mut seen: Vec<Tag> = Vec::new();

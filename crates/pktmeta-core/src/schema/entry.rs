@@ -13,7 +13,8 @@ pub struct Entry {
     pub bytes: Vec<u8>,
     /// What they mean.
     pub meaning: Meaning,
-    /// True if another stands for the field, so that readers do not see this one: the first with its tag.
+    /// True if another stands for the field, so that readers do not see this one: the first with
+    /// its tag.
     pub again: bool,
 }
 
@@ -28,8 +29,8 @@ impl Entry {
         }
     }
 
-    /// The value as people read it: bytes in hex if its field is not known, and as `?(hex)` if they are
-    /// no value of it.
+    /// The value as people read it: bytes in hex if its field is not known, and as `?(hex)` if they
+    /// are no value of it.
     #[must_use]
     pub fn text(&self) -> String {
         match &self.meaning {
@@ -68,6 +69,7 @@ pub struct Known {
     pub info: FieldInfo,
     /// Its value.
     pub value: Value,
-    /// The value as people read it, by name where it has one; [`Dictionary::encode`](super::Dictionary::encode) reads it back.
+    /// The value as people read it, by name where it has one;
+    /// [`Dictionary::encode`](super::Dictionary::encode) reads it back.
     pub text: String,
 }

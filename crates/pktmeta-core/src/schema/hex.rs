@@ -4,8 +4,8 @@ use super::text_error::TextError;
 use crate::record::{ParseError, Record};
 
 /// Reads a record from hex digits, two a byte. Between bytes there may be blanks and colons, and in
-/// front of them `0x`. What stands behind the record, as it does in a metadata area, is none of it: how many
-/// bytes that are is the other thing returned.
+/// front of them `0x`. What stands behind the record, as it does in a metadata area, is none of it:
+/// how many bytes that are is the other thing returned.
 ///
 /// # Errors
 /// What is wrong, and where.

@@ -116,7 +116,8 @@ impl Names {
         })
     }
 
-    /// What [`Names::parse`] reads back; bits without names as a hexadecimal number behind the rest.
+    /// What [`Names::parse`] reads back; bits without names as a hexadecimal number behind the
+    /// rest.
     pub(super) fn display(&self, kind: Kind, number: u128) -> String {
         let Ok(number) = u64::try_from(number) else {
             return number.to_string();

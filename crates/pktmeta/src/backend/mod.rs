@@ -1,7 +1,7 @@
 //! The one seam at which a test puts another host: whoever answers for a socket.
 //!
-//! Without the feature `mock` there is only the kernel, and nothing of this is left in the program. With it, a
-//! process that installs no mock pays a load of a number that is zero.
+//! Without the feature `mock` there is only the kernel, and nothing of this is left in the program.
+//! With it, a process that installs no mock pays a load of a number that is zero.
 
 #[cfg(feature = "mock")]
 pub mod mock;

@@ -16,7 +16,8 @@ use pktmeta_core::abi;
 use std::{io, net::SocketAddr, os::fd::BorrowedFd};
 
 /// Makes the datapath put tickets on a UDP socket's datagrams, and the kernel hand them over: in
-/// `wanted`, or else in what the socket has already, or else in the first carrier that this process may have.
+/// `wanted`, or else in what the socket has already, or else in the first carrier that this process
+/// may have.
 pub(crate) fn enable(socket: BorrowedFd<'_>, wanted: Option<Carrier>) -> Result<(), Error> {
     let info = datapath::recognize(socket)?;
     let enabled = enabled(socket)?.filter(|enabled| wanted.is_none_or(|wanted| wanted == *enabled));
@@ -49,7 +50,7 @@ impl<'s> Records<'s> {
         }
     }
 
-    /// Reads what was said about a datagram `to` where it stays, because records are large.
+    /// Reads the metadata of a datagram into `to`: records are large, and are copied once.
     #[inline]
     pub(crate) fn read(&mut self, inbound: Inbound<'_>, to: &mut PacketMeta) -> Result<(), Error> {
         let Inbound {

@@ -19,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long what cannot be checked for free is believed, and how often what may be news to us is
-/// looked up.
+/// Maximum age of cached state that only a system call can verify, and the shortest time between two
+/// questions for new fields.
 const STALE: Duration = Duration::from_secs(1);
 
 /// The record that a TCP socket answers with.
@@ -53,8 +53,8 @@ pub(crate) fn registry(socket: BorrowedFd<'_>) -> Result<&'static Registry, Erro
     Ok(current(socket)?.fields.registry())
 }
 
-/// Does what needs the numbers of the host's fields, and may need to know of which instance of the
-/// datapath they are; again if they turn out to be old.
+/// Runs `act` with the datapath's instance and the numbers of its fields; refreshes both and runs it
+/// again if they are stale.
 pub(crate) fn by_numbers<T>(
     socket: BorrowedFd<'_>,
     mut act: impl FnMut(u32, &Registry) -> Result<T, Error>,
@@ -171,7 +171,8 @@ impl Datapath {
         identity(&self.info) == identity(info)
     }
 
-    /// Who has the names of a record's fields, unless it may have one that was registered since.
+    /// The registry with the names of a record's fields; an error if the record may have a field that
+    /// was registered since.
     pub(crate) fn names_of(&self, record: Option<&Record>) -> Result<&'static Registry, Old> {
         let registry = self.fields.registry();
         match record {
@@ -271,7 +272,8 @@ pub(crate) struct Old {
 }
 
 impl Old {
-    /// Who has the names of the datapath's fields, which are asked for again. Nobody may be holding it.
+    /// Asks for the fields again, and returns the registry with their names. No guard may be held, for
+    /// this locks the datapath.
     pub(crate) fn learn_fields(self, socket: BorrowedFd<'_>) -> &'static Registry {
         // Without news, the record is as good as what is known of its fields.
         let _ = refresh(socket);

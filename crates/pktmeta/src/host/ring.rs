@@ -19,7 +19,8 @@ use std::{
 const BPFFS_VARIABLE: &str = "PKTMETA_BPFFS";
 const BPFFS: &str = "/sys/fs/bpf";
 
-/// `off` and `on` say whether to map the ring; without it, the ring is mapped where that is [safe](may_call_bpf).
+/// `off` and `on` say whether to map the ring; without it, the ring is mapped where that is
+/// [safe](may_call_bpf).
 const RING_VARIABLE: &str = "PKTMETA_RING";
 
 const WORDS: usize = SLOT_SIZE / 4;
@@ -105,8 +106,8 @@ impl Ring {
             .is_none_or(|header| header[CLOSED].load(Acquire) != 0)
     }
 
-    /// Reads what was put aside for a datagram of the socket with this cookie: its `record`, if it had one,
-    /// where it stays. Returns the mark or priority that the ticket took the place of.
+    /// Copies the slot of `ticket` into `record`, if it is of the socket with this cookie. Returns the
+    /// mark or priority that the ticket took the place of.
     pub(crate) fn read(
         &self,
         ticket: u32,
@@ -147,9 +148,9 @@ impl Ring {
     }
 }
 
-/// True unless bpf(2) is not wanted, or may be fatal: the filters of service managers kill a process that makes
-/// a call which they do not know (systemd's `SystemCallFilter=@system-service` has no bpf). What a filter
-/// does with a call cannot be asked for.
+/// True unless bpf(2) is not wanted, or may be fatal: the filters of service managers kill a
+/// process that makes a call which they do not know (systemd's `SystemCallFilter=@system-service`
+/// has no bpf). What a filter does with a call cannot be asked for.
 fn may_call_bpf(wish: Option<&OsStr>, has_seccomp_filter: impl FnOnce() -> bool) -> bool {
     match wish.and_then(OsStr::to_str) {
         Some("off") => false,
@@ -236,7 +237,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// What was put aside: what the ticket took the place of, and the record.
+    /// A slot: the mark or priority that the ticket took the place of, and the record.
     fn read(ring: &Ring, ticket: u32, cookie: u64) -> Result<(u32, Option<Record>), Missed> {
         let mut record = None;
         let displaced = ring.read(ticket, cookie, &mut record)?;

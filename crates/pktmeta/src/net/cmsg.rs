@@ -25,7 +25,8 @@ impl<'a> ControlMessage<'a> {
         (Self::HEADER + data).next_multiple_of(size_of::<usize>())
     }
 
-    /// Stores the message at the front of `bytes`, which has room for it, and returns the bytes that it takes.
+    /// Stores the message at the front of `bytes`, which has room for it, and returns the bytes
+    /// that it takes.
     pub(crate) fn store(&self, bytes: &mut [u8]) -> usize {
         let length = Self::HEADER + self.data.len();
         let parts = [
@@ -46,7 +47,8 @@ impl<'a> ControlMessage<'a> {
         Some(i32::from_ne_bytes(*bytes))
     }
 
-    /// The first message and what follows it: a `size_t` with the length of header and data, level, type.
+    /// The first message and what follows it: a `size_t` with the length of header and data, level,
+    /// type.
     fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (length, after) = bytes.split_first_chunk()?;
         let (level, after) = after.split_first_chunk()?;

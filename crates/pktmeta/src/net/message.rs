@@ -17,8 +17,8 @@ pub(crate) fn uninterrupted(mut call: impl FnMut() -> i64) -> io::Result<usize> 
     }
 }
 
-/// Receives as many messages as there are and as there are headers for, and returns their number. Blocks for
-/// the first only, if the socket blocks.
+/// Receives as many messages as there are and as there are headers for, and returns their number.
+/// Blocks for the first only, if the socket blocks.
 ///
 /// # Safety
 /// The headers must point to memory that the kernel may write to.

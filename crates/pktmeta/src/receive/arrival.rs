@@ -16,7 +16,8 @@ use std::{
 pub struct Arrival {
     /// The address that it was sent to, as its IP header has it.
     pub to: Option<IpAddr>,
-    /// The address of this host to answer from: [`Arrival::to`], unless that is of a group or a broadcast.
+    /// The address of this host to answer from: [`Arrival::to`], unless that is of a group or a
+    /// broadcast.
     pub local: Option<IpAddr>,
     /// The index of the interface by which it came.
     pub interface: Option<u32>,
@@ -90,7 +91,8 @@ pub(crate) fn enable(socket: BorrowedFd<'_>) -> io::Result<()> {
     if sockopt::get_number(socket, libc::SOL_SOCKET, libc::SO_DOMAIN)? == libc::AF_INET6 {
         on(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)?;
         on(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS)?;
-        // Datagrams of IPv4 are there too, with addresses of IPv6, but with a type of service of their own.
+        // Datagrams of IPv4 are there too, with addresses of IPv6, but with a type of service of
+        // their own.
     } else {
         on(libc::IPPROTO_IP, libc::IP_PKTINFO)?;
     }
@@ -102,7 +104,8 @@ pub(crate) fn enable_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
     sockopt::set_number(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
 }
 
-/// True unless it is an address of many: the group or broadcast of a datagram, IPv4's in an IPv6 address too.
+/// True unless it is an address of many: the group or broadcast of a datagram, IPv4's in an IPv6
+/// address too.
 fn is_of_one_host(address: &Ipv6Addr) -> bool {
     match address.to_ipv4_mapped() {
         Some(v4) => !v4.is_multicast() && !v4.is_broadcast(),

@@ -42,8 +42,8 @@ pub struct Datagram<'a> {
     pub meta: Result<&'a PacketMeta, Error>,
     /// How it arrived, as far as the socket [asked](crate::UdpMeta::enable_arrival).
     pub arrival: Arrival,
-    /// True if the payload was longer than the batch has room for each: the rest is lost, and the datagrams that were
-    /// merged with it and stood behind it.
+    /// True if the payload was longer than the batch has room for each: the rest is lost, and the
+    /// datagrams that were merged with it and stood behind it.
     pub truncated: bool,
 }
 
@@ -70,8 +70,8 @@ impl Batch {
         }
     }
 
-    /// The datagrams that the last call received, in the order in which they arrived. What the kernel merged is
-    /// split.
+    /// The datagrams that the last call received, in the order in which they arrived. What the
+    /// kernel merged is split.
     #[must_use]
     #[inline]
     pub fn iter(&self) -> Datagrams<'_> {

@@ -9,9 +9,10 @@ const CONTROL: usize = 448;
 #[derive(Clone)]
 #[repr(C, align(8))]
 pub(crate) struct Envelope {
-    /// `sock_recv_cmsgs` stores timestamps (128 bytes), Wi-Fi status and drops (48) before mark and priority (48):
-    /// tickets are never what does not fit. Behind them come GRO's size (24), and of what IP has to say the
-    /// addresses, ECN and time to live (184 if a socket asks for those of both versions).
+    /// `sock_recv_cmsgs` stores timestamps (128 bytes), Wi-Fi status and drops (48) before mark and
+    /// priority (48): tickets are never what does not fit. Behind them come GRO's size (24), and of
+    /// what IP has to say the addresses, ECN and time to live (184 if a socket asks for those of
+    /// both versions).
     control: [u8; CONTROL],
     name: [u8; size_of::<libc::sockaddr_storage>()],
 }

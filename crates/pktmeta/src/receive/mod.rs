@@ -37,14 +37,15 @@ pub struct Received {
     pub arrival: Arrival,
     /// True if the payload was longer than the buffer: the rest is lost.
     pub truncated: bool,
-    /// The size of each datagram in the buffer: of the only one, or of each that `UDP_GRO` merged, of which the last may be
-    /// shorter.
+    /// The size of each datagram in the buffer: of the only one, or of each that `UDP_GRO` merged,
+    /// of which the last may be shorter.
     pub segment: usize,
 }
 
 impl Received {
-    /// The datagrams in the buffer that was filled: one, unless the socket [lets](crate::UdpMeta::enable_gro) the
-    /// kernel merge them. All have the same sender and the same metadata.
+    /// The datagrams in the buffer that was filled: one, unless the socket
+    /// [lets](crate::UdpMeta::enable_gro) the kernel merge them. All have the same sender and the
+    /// same metadata.
     pub fn datagrams<'b>(&self, buffer: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
         Split::new(buffer.get(..self.len).unwrap_or(buffer), self.segment)
     }
@@ -93,8 +94,8 @@ pub(crate) fn into(
         let payload = unsafe { &mut *ptr::from_mut(buffer).cast::<libc::iovec>() };
         header.msg_hdr = envelope.header(payload);
     }
-    // SAFETY: The first `room` headers point to buffers of `buffers` and into `envelopes`, which are
-    // ours to write to and live.
+    // SAFETY: The first `room` headers point to buffers of `buffers` and into `envelopes`, which
+    // are ours to write to and live.
     let count = unsafe { message::receive_many(socket, &mut headers[..room])? };
     let mut records = Records::of(socket);
     for (at, header) in headers.iter().enumerate().take(count) {
@@ -138,8 +139,8 @@ impl Letter {
     }
 }
 
-/// Reads what stands beside a payload that was received, and what was said about it `to` where it stays, because
-/// records are large. `None` if it has no IP sender.
+/// Reads what stands beside a payload that was received, and what was said about it `to` where it
+/// stays, because records are large. `None` if it has no IP sender.
 #[inline]
 pub(crate) fn open(
     records: &mut Records<'_>,

@@ -16,13 +16,15 @@ use std::os::fd::BorrowedFd;
 
 /// Labels what a socket sends, for programs at cgroup_skb and TC egress.
 ///
-/// For the sockets of the standard library and of tokio, and by [`BorrowedFd`] for any other: `socket.as_fd()`. Needs a datapath (`pktmeta up`) on a cgroup that contains the
-/// process, and fields whose schema has `"app"` among its `writers`. Each call is one
-/// `setsockopt` or `getsockopt`, plus another where the process may not map the datapath's ring.
-/// Nothing is allocated.
+/// For the sockets of the standard library and of tokio, and by [`BorrowedFd`] for any other:
+/// `socket.as_fd()`. Needs a datapath (`pktmeta up`) on a cgroup that contains the process, and
+/// fields whose schema has `"app"` among its `writers`. Each call is one `setsockopt` or
+/// `getsockopt`, plus another where the process may not map the datapath's ring. Nothing is
+/// allocated.
 ///
 /// What is set stays until it is changed, for all that is sent from then on:
-/// - set before `connect`, a connection's SYN has it too (make the socket with `socket2`, and label its `as_fd()`);
+/// - set before `connect`, a connection's SYN has it too (make the socket with `socket2`, and label
+///   its `as_fd()`);
 /// - set on a listener, the connections that it accepts begin with it, and no longer depend on it;
 /// - datagrams of a [`MetaSender`](crate::MetaSender) have their own instead.
 ///
@@ -31,9 +33,9 @@ pub trait SendMeta: AnySocket {
     /// Sets the record of what the socket sends: these values and no others.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] without a datapath; [`Error::Record`] if the host does not have one of the
-    /// fields; [`Error::NotPermitted`] if applications must not write one; [`Error::NoMemory`]. Nothing is
-    /// changed then.
+    /// [`Error::Unavailable`] without a datapath; [`Error::Record`] if the host does not have one
+    /// of the fields; [`Error::NotPermitted`] if applications must not write one;
+    /// [`Error::NoMemory`]. Nothing is changed then.
     fn set_packet_meta<R: ToRecord + ?Sized>(&self, values: &R) -> Result<(), Error>;
 
     /// Sets one field, and leaves the others.

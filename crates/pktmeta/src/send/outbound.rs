@@ -35,8 +35,8 @@ impl Outbound {
         },
     };
 
-    /// A datagram to `to`, or to the peer that the socket is connected with; from `from`, or from an address
-    /// that the kernel chooses.
+    /// A datagram to `to`, or to the peer that the socket is connected with; from `from`, or from
+    /// an address that the kernel chooses.
     pub(crate) fn new(
         data: &[u8],
         to: Option<SocketAddr>,

@@ -20,13 +20,13 @@ use std::{
 /// A UDP socket that labels each datagram it sends.
 ///
 /// Programs at cgroup_skb and TC egress read the record, in place of the one that
-/// [`SendMeta`](crate::SendMeta) set for the socket. A datagram whose values are none, `&()`, is sent like
-/// the socket's others.
+/// [`SendMeta`](crate::SendMeta) set for the socket. A datagram whose values are none, `&()`, is
+/// sent like the socket's others.
 ///
-/// Needs a datapath, and fields that applications may write; no privileges. The socket remembers the
-/// last 32 different records: sending costs one `sendmsg`, one `setsockopt` more for a record that
-/// is not among them, and one `getsockopt` more where the process may not map the datapath's ring.
-/// Nothing is allocated.
+/// Needs a datapath, and fields that applications may write; no privileges. The socket remembers
+/// the last 32 different records: sending costs one `sendmsg`, one `setsockopt` more for a record
+/// that is not among them, and one `getsockopt` more where the process may not map the datapath's
+/// ring. Nothing is allocated.
 ///
 /// Make one for a socket, and share it: from `&UdpSocket`, `Arc<UdpSocket>`, or the socket
 /// itself. Two for the same socket push each other's records out.
@@ -89,11 +89,12 @@ impl<'a> Outgoing<'a> {
 }
 
 impl<S: AsFd> MetaSender<S> {
-    /// Prepares a socket: its tickets travel in the `SO_MARK` of its datagrams if this process may set that
-    /// (`CAP_NET_RAW` or `CAP_NET_ADMIN`), else in a time to send that is long past, by `SO_TXTIME`.
+    /// Prepares a socket: its tickets travel in the `SO_MARK` of its datagrams if this process may
+    /// set that (`CAP_NET_RAW` or `CAP_NET_ADMIN`), else in a time to send that is long past, by
+    /// `SO_TXTIME`.
     ///
-    /// It needs no datapath yet: what cannot be labelled is an error when it is sent, and datagrams whose values
-    /// are none are sent in any case.
+    /// It needs no datapath yet: what cannot be labelled is an error when it is sent, and datagrams
+    /// whose values are none are sent in any case.
     ///
     /// # Errors
     /// [`Error::Io`] if this is no socket, or the kernel refuses `SO_TXTIME`.
@@ -108,9 +109,9 @@ impl<S: AsFd> MetaSender<S> {
     /// Sends a datagram with these values, like `std::net::UdpSocket::send_to`.
     ///
     /// # Errors
-    /// Those of `sendmsg`, `EINTR` excepted; and if the datagram cannot be labelled so, an error with a
-    /// [`crate::Error`] in it, as of [`SendMeta::set_packet_meta`](crate::SendMeta::set_packet_meta). It is not sent
-    /// then.
+    /// Those of `sendmsg`, `EINTR` excepted; and if the datagram cannot be labelled so, an error
+    /// with a [`crate::Error`] in it, as of
+    /// [`SendMeta::set_packet_meta`](crate::SendMeta::set_packet_meta). It is not sent then.
     pub fn send_to<R: ToRecord + ?Sized>(
         &self,
         data: &[u8],
@@ -128,7 +129,8 @@ impl<S: AsFd> MetaSender<S> {
         self.send_one(data, None, values)
     }
 
-    /// Sends datagrams in their order, up to 32 with one `sendmmsg`, and returns how many were sent.
+    /// Sends datagrams in their order, up to 32 with one `sendmmsg`, and returns how many were
+    /// sent.
     ///
     /// # Errors
     /// As [`MetaSender::send_to`], of the first; that of a later one ends it.
@@ -198,8 +200,8 @@ impl<S: AsFd> MetaSender<S> {
             outbound[at] = Outbound::new(datagram.data, Some(datagram.to), datagram.from, ticket);
             headers[at].msg_hdr = outbound[at].header();
         }
-        // SAFETY: The first `ready` headers point into `outbound`, and that to the payloads, which are
-        // only read.
+        // SAFETY: The first `ready` headers point into `outbound`, and that to the payloads, which
+        // are only read.
         let sent = message::uninterrupted(|| unsafe {
             i64::from(libc::sendmmsg(
                 socket.as_raw_fd(),

@@ -8,9 +8,9 @@ const SLOTS: usize = abi::TX_SLOTS as usize;
 
 /// The tickets of one socket.
 ///
-/// A ticket never changes its meaning: a slot that gets another record gets another number. So a datagram that
-/// waits below the socket, for a neighbour's address say, loses its record when 32 others came
-/// since, and does not get one of them.
+/// A ticket never changes its meaning: a slot that gets another record gets another number. So a
+/// datagram that waits below the socket, for a neighbour's address say, loses its record when 32
+/// others came since, and does not get one of them.
 pub(crate) struct TxTickets {
     slots: Vec<Slot>,
     /// Counts uses.
@@ -54,8 +54,8 @@ impl TxTickets {
         self
     }
 
-    /// The ticket of a record. If the socket has none for it, `tell` must make it one, in place of the
-    /// record that was used the longest ago.
+    /// The ticket of a record. If the socket has none for it, `tell` must make it one, in place of
+    /// the record that was used the longest ago.
     pub(crate) fn ticket<E>(
         &mut self,
         record: &Record,

@@ -21,8 +21,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It answers the socket options of `docs/abi.md` in this process, so that all of this crate works with it but
-//! the mapped ring. Sockets that have no mock have the kernel's datapath, if there is one.
+//! It answers the socket options of `docs/abi.md` in this process, so that all of this crate works
+//! with it but the mapped ring. Sockets that have no mock have the kernel's datapath, if there is
+//! one.
 
 mod answers;
 
@@ -57,7 +58,8 @@ type Labeller = Box<dyn Fn(&Packet<'_>) -> Label + Send + Sync>;
 pub struct Packet<'a> {
     /// Which packet it is.
     pub kind: PacketKind<'a>,
-    /// Who sent it; unspecified if it was given to [`UdpMeta::control_meta`](crate::UdpMeta::control_meta).
+    /// Who sent it; unspecified if it was given to
+    /// [`UdpMeta::control_meta`](crate::UdpMeta::control_meta).
     pub from: SocketAddr,
     /// The socket's own address.
     pub to: SocketAddr,
@@ -129,8 +131,8 @@ impl Datapath {
         self
     }
 
-    /// Makes it the datapath of one socket, and of those that have the same local address: what a listener
-    /// accepts. Tests that use this can run at the same time.
+    /// Makes it the datapath of one socket, and of those that have the same local address: what a
+    /// listener accepts. Tests that use this can run at the same time.
     ///
     /// # Errors
     /// This is not a TCP or UDP socket.
@@ -144,8 +146,8 @@ impl Datapath {
         Ok(self.enter(&mut installed, scope))
     }
 
-    /// Makes it the datapath of all sockets of the process that have none of their own, for a server that makes
-    /// its sockets itself. Waits until another that was installed so is dropped.
+    /// Makes it the datapath of all sockets of the process that have none of their own, for a
+    /// server that makes its sockets itself. Waits until another that was installed so is dropped.
     #[must_use = "it is gone when this is dropped"]
     pub fn install(self) -> Installed {
         let taken = |installed: &mut Vec<_>| {
