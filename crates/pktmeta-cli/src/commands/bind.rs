@@ -7,12 +7,13 @@ use crate::{
 };
 use anyhow::anyhow;
 use pktmeta_bpf::{
-    HostRegistry,
+    HostRegistry, Use, User,
     bind::{Binding, Image},
 };
 use pktmeta_core::Registry;
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -68,6 +69,7 @@ impl Bind {
         let mut output = NewFile::create_secret(&self.output)?;
         let before = image.registry();
         let host = HostRegistry::new(bpffs).waiting(self.wait.duration());
+        let area_before = host.read()?.layout().area;
         let registry = host.bind(&mut image, &schemas, self.allow_unbound)?;
         let fields = image.fields();
         output.fill(&image.into_bytes())?;
@@ -82,8 +84,33 @@ impl Bind {
                  make nor read records of this one"
             );
         }
+        let area = registry.layout().area;
+        if area > area_before {
+            remark_narrow_records(&programs(&host.users()?), area_before, area);
+        }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The loaded programs among the users of fields.
+fn programs(users: &[User]) -> BTreeSet<&Use> {
+    let used = users.iter().map(|user| &user.what);
+    used.filter(|used| matches!(used, Use::Program { .. }))
+        .collect()
+}
+
+/// What was loaded before goes on to make records in which there is no room for all fields of now.
+fn remark_narrow_records(programs: &BTreeSet<&Use>, before: usize, now: usize) {
+    if programs.is_empty() {
+        return;
+    }
+    let programs: Vec<_> = programs.iter().map(ToString::to_string).collect();
+    remark!(
+        "programs that were loaded before reserve {before} bytes for a record, and all fields now \
+         take {now}: setting one may fail for want of room (ENOSPC) in records that they make. Bind \
+         and load them again, and what `pktmeta up` attached by `pktmeta down` and `up`: {}",
+        programs.join(", ")
+    );
 }
 
 fn print(fields: &[Binding], registry: &Registry) -> Result<(), Unwritten> {
