@@ -45,7 +45,7 @@ const BUILD: [Need; 8] = [
 ];
 
 /// What tests and benchmarks need on top.
-const TEST: [Need; 15] = [
+const TEST: [Need; 16] = [
     Need {
         what: "a clang from 14 to 19",
         sign: Sign::OldClang,
@@ -55,6 +55,7 @@ const TEST: [Need; 15] = [
     program("ip", "iproute2"),
     program("nft", "nftables"),
     program("bpftool", "bpftool"),
+    program("xdp-loader", "xdp-tools"),
     program("tshark", "tshark"),
     program("iperf3", "iperf3"),
     program("tcpdump", "tcpdump"),
@@ -235,7 +236,7 @@ mod tests {
         assert_eq!(
             packages.join(" "),
             "gcc libc6-dev make pkg-config libelf-dev zlib1g-dev clang-22 python3 \
-             clang-14 libbpf-dev iproute2 nftables bpftool tshark iperf3 tcpdump curl nginx-light haproxy \
+             clang-14 libbpf-dev iproute2 nftables bpftool xdp-tools tshark iperf3 tcpdump curl nginx-light haproxy \
              unbound strace golang-go mypy"
         );
     }

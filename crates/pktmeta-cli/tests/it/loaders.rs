@@ -104,6 +104,25 @@ fn a_skeleton_has_complete_types_of_what_is_bound() {
     shell(scratch.path(), &script).succeeds();
 }
 
+#[test]
+fn a_bound_object_loads_with_xdp_loader_and_iproute2_as_it_is() {
+    in_sandbox(|_| {
+        let scratch = headers();
+        let script = format!(
+            "{COMPILE} -c {REPOSITORY}/examples/bpf/steer.bpf.c -o steer.o\n\
+             pktmeta bind steer.o -o bound.o --schema {REPOSITORY}/examples/edge.toml\n\
+             ip link add v0 type veth peer name v1\nip link set v0 up\nip link set v1 up\n\
+             runs() {{ ip -d link show v1 | grep -q 'prog/xdp.* name label '; }}\n\
+             xdp-loader load -m skb -n label v1 bound.o\nruns\nxdp-loader unload --all v1\n\
+             ip link set v1 xdpgeneric obj bound.o sec xdp\nruns\n\
+             tc qdisc add dev v1 clsact\n\
+             tc filter add dev v1 ingress bpf da obj bound.o sec tc\n\
+             tc filter show dev v1 ingress | grep -q 'name steer '\n"
+        );
+        shell(scratch.path(), &script).succeeds();
+    });
+}
+
 /// Without what bpftool 7.1 does not link: the documents say so.
 #[test]
 fn objects_with_one_field_of_two_sizes_do_not_link_and_those_that_agree_do() {
