@@ -221,7 +221,7 @@ fn xdp_program<const N: usize>(produced: [&str; N], labels: Labels) -> anyhow::R
         let tenant = registry.by_name(TENANT.name());
         let tenant = tenant.context("the tenant field is not registered")?;
         object
-            .map("xdp_labels")?
+            .map("pktmeta_labels")?
             .update(&label_key(address), &label(tenant, 7), MapFlags::ANY)
             .context("store a label")?;
     }

@@ -26,46 +26,43 @@ pub(crate) enum Scope {
 }
 
 impl Store {
-    const fn new(map: &'static str, scope: Scope) -> Self {
+    const fn new(map: &'static str, pin: &'static str, scope: Scope) -> Self {
         Self {
             map,
-            pin: map,
+            pin,
             scope,
             entries: None,
         }
     }
 }
 
-pub(crate) const CONNECTIONS: Store = Store::new("connections", Scope::Sockets);
-pub(crate) const HISTORIES: Store = Store::new("histories", Scope::Sockets);
-pub(crate) const SELECTIONS: Store = Store::new("selections", Scope::Sockets);
-pub(crate) const SENT: Store = Store::new("pktmeta_tx", Scope::Sockets);
-pub(crate) const SENT_TICKETS: Store = Store::new("pktmeta_tx_tickets", Scope::Sockets);
-pub(crate) const SYNS: Store = Store::new("syns", Scope::Sockets);
-pub(crate) const TICKETS: Store = Store::new("tickets", Scope::Sockets);
-pub(crate) const UNKEPT: Store = Store::new("unkept", Scope::Sockets);
+pub(crate) const CONNECTIONS: Store = Store::new("pktmeta_connections", "connections", Scope::Sockets);
+pub(crate) const HISTORIES: Store = Store::new("pktmeta_histories", "histories", Scope::Sockets);
+pub(crate) const SELECTIONS: Store = Store::new("pktmeta_selections", "selections", Scope::Sockets);
+pub(crate) const SENT: Store = Store::new("pktmeta_tx", "pktmeta_tx", Scope::Sockets);
+pub(crate) const SENT_TICKETS: Store = Store::new("pktmeta_tx_tickets", "pktmeta_tx_tickets", Scope::Sockets);
+pub(crate) const SYNS: Store = Store::new("pktmeta_syns", "syns", Scope::Sockets);
+pub(crate) const TICKETS: Store = Store::new("pktmeta_tickets", "tickets", Scope::Sockets);
+pub(crate) const UNKEPT: Store = Store::new("pktmeta_unkept", "unkept", Scope::Sockets);
 
 /// Its last slot is the header.
 pub(crate) const RING: Store = Store {
     entries: Some(|settings| settings.slots + 1),
-    ..Store::new("ring", Scope::Part)
+    ..Store::new("pktmeta_ring", "ring", Scope::Part)
 };
-pub(crate) const ISSUED: Store = Store::new("issued", Scope::Part);
+pub(crate) const ISSUED: Store = Store::new("pktmeta_issued", "issued", Scope::Part);
 
 pub(crate) const LABELS: Store = Store {
     entries: Some(label_entries),
-    ..Store::new("xdp_labels", Scope::Part)
+    ..Store::new("pktmeta_labels", "xdp_labels", Scope::Part)
 };
 pub(crate) const LABEL_HITS: Store = Store {
     entries: Some(label_entries),
-    ..Store::new("xdp_label_hits", Scope::Part)
+    ..Store::new("pktmeta_hits", "xdp_label_hits", Scope::Part)
 };
-pub(crate) const NUMBERS: Store = Store::new("xdp_numbers", Scope::Part);
+pub(crate) const NUMBERS: Store = Store::new("pktmeta_numbers", "xdp_numbers", Scope::Part);
 
-pub(crate) const REGISTRY: Store = Store {
-    pin: "pktmeta-registry",
-    ..Store::new("registry", Scope::Host)
-};
+pub(crate) const REGISTRY: Store = Store::new("pktmeta_registry", "pktmeta-registry", Scope::Host);
 
 /// All there are.
 const ALL: [Store; 14] = [

@@ -46,7 +46,7 @@ impl Watch {
         };
         let object = Object::load(HOOK.name, HOOK.object, &options)?;
         let (sender, events) = mpsc::channel();
-        let map = object.map("watch_events")?;
+        let map = object.map("pktmeta_watch_events")?;
         let mut ring = RingBufferBuilder::new();
         let read = move |bytes: &[u8]| {
             if let Some(event) = Event::parse(bytes) {

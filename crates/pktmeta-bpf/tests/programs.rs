@@ -176,7 +176,7 @@ fn label(xdp: &Xdp, field: &FieldInfo, value: u8) {
     let place = field.place.unwrap_or(0);
     let mut labels = vec![field.tag().byte(), 4, place, 0, 0, 0, 0, 0, value];
     labels.resize(4 * 24 + 8, 0);
-    let map = xdp.object.map("xdp_labels").unwrap();
+    let map = xdp.object.map("pktmeta_labels").unwrap();
     map.update(&key, &labels, MapFlags::ANY).unwrap();
 }
 

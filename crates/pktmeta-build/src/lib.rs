@@ -49,7 +49,7 @@ impl Compiler {
         let target = ["-g", "-O2", "-target", "bpf", "-mcpu=v3"];
         compiler
             .arguments(target)
-            .arguments(["-Wall", "-Wextra", "-Werror"])
+            .arguments(["-Wall", "-Wextra", "-Wshadow", "-Werror"])
             .arguments(["-I", pktmeta_headers::INCLUDE, "-I", pktmeta_headers::UAPI])
             .arguments([OsStr::new("-isystem"), libbpf.as_ref()])
             .shown_as(pktmeta_headers::INCLUDE, "include")

@@ -30,7 +30,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct connection);
-} connections SEC(".maps");
+} pktmeta_connections SEC(".maps");
 
 /*
  * Whether connect(2) with AF_UNSPEC took a socket its connection away (tcp_disconnect), of which no hook
@@ -88,9 +88,15 @@ static int connection_try(__u32 turn __attribute__((unused)),
 }
 
 /*
+ * Tries of a read, some ten nanoseconds each: longer than an interrupt takes the writer's CPU. Not
+ * longer, since the reader has the socket locked, and its segments wait for it.
+ */
+#define CONNECTION_TRIES (1 << 12)
+
+/*
  * Copies one of a connection's two records. It is written in nanoseconds, but an interrupt, or the
- * host of a virtual machine, may take the CPU meanwhile: as for a lock, that is waited for. 0, or
- * -EAGAIN after a tenth of a second or so; then the copy is none.
+ * host of a virtual machine, may take the CPU meanwhile. 0, or -EAGAIN after CONNECTION_TRIES; then
+ * the copy is none.
  */
 static __always_inline int connection_read(struct connection *connection,
 					   const struct record_buffer *from,
@@ -103,7 +109,7 @@ static __always_inline int connection_read(struct connection *connection,
 		.err = -PKTMETA_EAGAIN,
 	};
 
-	bpf_loop(1 << 22, connection_try, &reading, 0);
+	bpf_loop(CONNECTION_TRIES, connection_try, &reading, 0);
 	if (reading.err)
 		*(__u32 *)to->bytes = 0;
 	return reading.err;

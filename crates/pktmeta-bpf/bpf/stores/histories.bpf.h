@@ -30,7 +30,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 	__type(key, int);
 	__type(value, struct history);
-} histories SEC(".maps");
+} pktmeta_histories SEC(".maps");
 
 /*
  * Learns where the stream starts, from a socket that is locked: only then do the two numbers belong

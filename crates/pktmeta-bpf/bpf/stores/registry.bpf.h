@@ -11,12 +11,12 @@ struct {
 	__uint(max_entries, PKTMETA_FIELDS_MAX);
 	__type(key, __u32);
 	__type(value, struct pktmeta_field_info);
-} registry SEC(".maps");
+} pktmeta_registry SEC(".maps");
 
 /* The field with a type, if there is one. */
 static __always_inline struct pktmeta_field_info *field_of(__u32 type)
 {
-	struct pktmeta_field_info *field = bpf_map_lookup_elem(&registry, &type);
+	struct pktmeta_field_info *field = bpf_map_lookup_elem(&pktmeta_registry, &type);
 
 	return field && field->type && !(field->policy & PKTMETA_POLICY_RETIRED) ? field : (void *)0;
 }
@@ -57,7 +57,7 @@ static __always_inline int field_takes(const struct pktmeta_field_info *field, _
  * Length of a record, 0 if it is none, or not a whole one. A function of its own, not where the record is:
  * the verifier learns too much of what a stack holds.
  */
-__weak __noinline __u32 record_length(const struct pktmeta_copy *record)
+__weak __noinline __u32 pktmeta_copy_length(const struct pktmeta_copy *record)
 {
 	if (!record || record->bytes[1] != PKTMETA_MAGIC_1 ||
 	    !pktmeta_record_check(record, record + 1))

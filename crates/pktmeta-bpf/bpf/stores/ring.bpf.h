@@ -17,11 +17,11 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pktmeta_slot);
-} ring SEC(".maps");
+} pktmeta_ring SEC(".maps");
 
 static __always_inline struct pktmeta_slot *ring_slot_at(__u32 index)
 {
-	return bpf_map_lookup_elem(&ring, &index);
+	return bpf_map_lookup_elem(&pktmeta_ring, &index);
 }
 
 static __always_inline struct pktmeta_slot *ring_slot(__u32 ticket)

@@ -16,6 +16,6 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 	__type(key, int);
 	__type(value, struct selection);
-} selections SEC(".maps");
+} pktmeta_selections SEC(".maps");
 
 #endif

@@ -14,6 +14,6 @@ struct {
 	__uint(max_entries, 65536);
 	__type(key, struct flow);
 	__type(value, struct record_buffer);
-} syns SEC(".maps");
+} pktmeta_syns SEC(".maps");
 
 #endif

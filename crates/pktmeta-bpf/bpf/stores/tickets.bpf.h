@@ -10,6 +10,6 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, __s32); /* PKTMETA_TICKETS_* */
-} tickets SEC(".maps");
+} pktmeta_tickets SEC(".maps");
 
 #endif

@@ -19,22 +19,22 @@ struct {
 	__uint(max_entries, 8192);
 	__type(key, __u64);
 	__type(value, __u32);
-} unkept SEC(".maps");
+} pktmeta_unkept SEC(".maps");
 
 static __always_inline void note_unkept(__u64 cookie, __u32 which)
 {
-	__u32 *noted = bpf_map_lookup_elem(&unkept, &cookie);
+	__u32 *noted = bpf_map_lookup_elem(&pktmeta_unkept, &cookie);
 
 	if (noted)
 		__sync_fetch_and_or(noted, which);
 	else
-		bpf_map_update_elem(&unkept, &cookie, &which, BPF_ANY);
+		bpf_map_update_elem(&pktmeta_unkept, &cookie, &which, BPF_ANY);
 }
 
 /* A socket without a cookie was never noted. */
 static __always_inline int was_unkept(__u64 cookie, __u32 which)
 {
-	__u32 *noted = cookie ? bpf_map_lookup_elem(&unkept, &cookie) : (void *)0;
+	__u32 *noted = cookie ? bpf_map_lookup_elem(&pktmeta_unkept, &cookie) : (void *)0;
 
 	return noted && *noted & which;
 }

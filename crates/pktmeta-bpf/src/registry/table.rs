@@ -115,13 +115,13 @@ pub(crate) fn create(root: &Dir, registry: &Registry) -> Result<bool, Error> {
     };
     // First: a registry is never there without its secret. The kernel pins for root alone.
     let secret = registry.secret().map_or(0, Secret::bits);
-    let map = array("secret", size_of_val(&secret), 1)?;
+    let map = array("pktmeta_secret", size_of_val(&secret), 1)?;
     map.update(&0u32.to_ne_bytes(), &secret.to_ne_bytes(), MapFlags::ANY)
         .context(tried)?;
     // That of a registry that was not made to its end.
     root.unlink(SECRET)?;
     root.pin(map.as_fd(), SECRET)?;
-    let map = array("registry", FieldInfo::SIZE, abi::FIELDS_MAX)?;
+    let map = array("pktmeta_fields", FieldInfo::SIZE, abi::FIELDS_MAX)?;
     write_about(&map, &Registry::new().with_id(registry.id()))?;
     root.pin(map.as_fd(), PIN)?;
     Ok(true)

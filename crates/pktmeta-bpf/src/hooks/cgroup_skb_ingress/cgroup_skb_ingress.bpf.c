@@ -29,14 +29,14 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u32);
-} issued SEC(".maps");
+} pktmeta_issued SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pktmeta_deliver_counters);
-} deliver_counters SEC(".maps");
+} pktmeta_cgroup_skb_counters SEC(".maps");
 
 /*
  * A ticket: generation above, slot below. Generation 0 is never issued, so that small numbers are
@@ -45,7 +45,7 @@ struct {
 static __always_inline __u32 next_ticket(void)
 {
 	__u32 zero = 0, count, generation, index;
-	__u32 *next = bpf_map_lookup_elem(&issued, &zero);
+	__u32 *next = bpf_map_lookup_elem(&pktmeta_issued, &zero);
 
 	if (!next)
 		return 0;
@@ -96,7 +96,7 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb,
 					     struct sock___pktmeta *kernel_sk, struct bpf_sock *sk,
 					     struct pktmeta_deliver_counters *counters)
 {
-	__s32 *where = bpf_sk_storage_get(&tickets, sk, 0, 0);
+	__s32 *where = bpf_sk_storage_get(&pktmeta_tickets, sk, 0, 0);
 	struct pktmeta_place place;
 	__u32 displaced = 0, ticket;
 
@@ -137,7 +137,7 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb,
  * A SYN: its record waits for the connection that it asks for, or zeros do if it has none, so that the
  * connection of a SYN that is not remembered is known for one. 1 if it has one.
  */
-__noinline int keep_syn(struct __sk_buff *skb)
+__noinline int pktmeta_keep_syn(struct __sk_buff *skb)
 {
 	struct sk_buff___pktmeta *kernel_skb = bpf_cast_to_kern_ctx(skb);
 	struct tcp_header *tcp = transport_header(skb, kernel_skb, sizeof(*tcp));
@@ -149,11 +149,11 @@ __noinline int keep_syn(struct __sk_buff *skb)
 	if (!sk || !tcp || flow_of_syn(&flow, skb, sk, tcp))
 		return 0;
 	has_record = !copy_record(&record, pktmeta_find_record(kernel_skb));
-	return !bpf_map_update_elem(&syns, &flow, &record, BPF_ANY) && has_record;
+	return !bpf_map_update_elem(&pktmeta_syns, &flow, &record, BPF_ANY) && has_record;
 }
 
 /* Remembers a segment with its record, if the socket asked for that. */
-__noinline int remember(struct __sk_buff *skb, __u32 sequence, __u32 bytes)
+__noinline int pktmeta_remember(struct __sk_buff *skb, __u32 sequence, __u32 bytes)
 {
 	struct record_buffer buffer = {}, *record;
 	struct bpf_sock *sk = skb->sk;
@@ -161,7 +161,7 @@ __noinline int remember(struct __sk_buff *skb, __u32 sequence, __u32 bytes)
 
 	if (!sk)
 		return 0;
-	history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	history = bpf_sk_storage_get(&pktmeta_histories, sk, 0, 0);
 	if (!history)
 		return 0;
 	record = copy_record(&buffer, pktmeta_find_record(bpf_cast_to_kern_ctx(skb))) ? NULL :
@@ -176,7 +176,7 @@ static __always_inline void keep_latest(struct __sk_buff *skb, struct sock___pkt
 					struct pktmeta_deliver_counters *counters)
 {
 	if (!connection)
-		connection = bpf_sk_storage_get(&connections, sk, 0,
+		connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0,
 						BPF_SK_STORAGE_GET_F_CREATE);
 	if (!connection) {
 		note_unkept(socket_cookie(skb, kernel_sk), UNKEPT_LATEST);
@@ -206,10 +206,10 @@ static __always_inline void keep_segment(struct __sk_buff *skb, struct sock___pk
 	if ((__s32)(sequence + bytes - tcp->rcv_wup) < 0 ||
 	    (__s32)(sequence - tcp->rcv_wup - tcp->rcv_wnd) > 0)
 		return;
-	connection = bpf_sk_storage_get(&connections, sk, 0, 0);
+	connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0, 0);
 	/* Not what was there before. */
 	if (connection && connection->has_history && (__s32)(sequence + bytes - tcp->rcv_nxt) > 0)
-		remember(skb, sequence, bytes);
+		pktmeta_remember(skb, sequence, bytes);
 	place = pktmeta_find_record(bpf_cast_to_kern_ctx(skb));
 	if (place.length)
 		keep_latest(skb, kernel_sk, sk, connection, place, counters);
@@ -233,7 +233,7 @@ static __always_inline void deliver_segment(struct __sk_buff *skb,
 	if (!tcp || (opening && (tcp->flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN))
 		return;
 	if (opening) {
-		if (keep_syn(skb))
+		if (pktmeta_keep_syn(skb))
 			counters->syns++;
 		else
 			counters->syns_absent++;
@@ -255,7 +255,7 @@ int pktmeta_deliver(struct __sk_buff *skb)
 	/* A full socket (__cgroup_bpf_run_filter_skb). Of the kernel's it is read without a call. */
 	if (!sk || !kernel_sk)
 		return PASS;
-	counters = bpf_map_lookup_elem(&deliver_counters, &zero);
+	counters = bpf_map_lookup_elem(&pktmeta_cgroup_skb_counters, &zero);
 	if (!counters)
 		return PASS;
 	switch (socket_kind(kernel_sk->__sk_common.skc_family, kernel_sk->sk_type,

@@ -34,7 +34,7 @@ pub const HOOK: Hook = Hook {
     only_to_produce: false,
     writer: None,
     reads: Some("record"),
-    counters_map: Some("deliver_counters"),
+    counters_map: Some("pktmeta_cgroup_skb_counters"),
     counters: &[
         Counter::of("datagrams", "datagrams that got a ticket"),
         Counter::of_loss(

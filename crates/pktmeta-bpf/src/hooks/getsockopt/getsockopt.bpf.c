@@ -14,7 +14,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pktmeta_answer_counters);
-} answer_counters SEC(".maps");
+} pktmeta_getsockopt_counters SEC(".maps");
 
 /* Gives the application length bytes. One loop for all answers: the verifier walks it once. */
 static __always_inline int answer(struct bpf_sockopt *ctx, const struct pktmeta_copy *from,
@@ -60,7 +60,7 @@ static __always_inline int read_info(struct pktmeta_copy *out)
 	__u64 *about;
 	__u32 zero = 0;
 
-	about = bpf_map_lookup_elem(&registry, &zero);
+	about = bpf_map_lookup_elem(&pktmeta_registry, &zero);
 	if (!header || !about)
 		return -ENODATA;
 	*info = header->info;
@@ -90,7 +90,7 @@ static __always_inline int read_field_info(struct pktmeta_copy *out, __u32 type)
 
 static __always_inline int read_tickets(struct pktmeta_copy *out, struct bpf_sock *sk)
 {
-	__s32 *where = bpf_sk_storage_get(&tickets, sk, 0, 0);
+	__s32 *where = bpf_sk_storage_get(&pktmeta_tickets, sk, 0, 0);
 
 	*(__s32 *)out = where ? *where : PKTMETA_TICKETS_OFF;
 	return sizeof(*where);
@@ -98,13 +98,13 @@ static __always_inline int read_tickets(struct pktmeta_copy *out, struct bpf_soc
 
 static __always_inline int read_history(struct pktmeta_copy *out, struct bpf_sock *sk)
 {
-	*(__s32 *)out = bpf_sk_storage_get(&histories, sk, 0, 0) != 0;
+	*(__s32 *)out = bpf_sk_storage_get(&pktmeta_histories, sk, 0, 0) != 0;
 	return sizeof(__s32);
 }
 
 static __always_inline int read_selection(struct pktmeta_copy *out, struct bpf_sock *sk)
 {
-	struct selection *selection = bpf_sk_storage_get(&selections, sk, 0, 0);
+	struct selection *selection = bpf_sk_storage_get(&pktmeta_selections, sk, 0, 0);
 	__u32 count;
 
 	if (!selection || !selection->count)
@@ -124,7 +124,7 @@ static __always_inline int read_connection(struct pktmeta_copy *out, struct bpf_
 					   struct bpf_sock *sk, int opening)
 {
 	struct bpf_sockopt_kern___pktmeta *kernel_ctx = bpf_cast_to_kern_ctx(ctx);
-	struct connection *connection = bpf_sk_storage_get(&connections, sk, 0, 0);
+	struct connection *connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0, 0);
 	struct record_buffer *record;
 
 	if (was_disconnected(sk->state, sk->dst_port))
@@ -142,7 +142,7 @@ static __always_inline int read_connection(struct pktmeta_copy *out, struct bpf_
 
 static __always_inline int read_byte(struct pktmeta_copy *out, struct bpf_sock *sk, __u32 position)
 {
-	struct history *history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	struct history *history = bpf_sk_storage_get(&pktmeta_histories, sk, 0, 0);
 	struct bpf_tcp_sock *tcp = bpf_tcp_sock(sk);
 
 	if (!history || !tcp || was_disconnected(sk->state, sk->dst_port))
@@ -308,7 +308,7 @@ static __always_inline int kinds_for(const struct bpf_sockopt *ctx)
  * Fills in the value of its type, of a record. A flag has none. 0, or -ENOENT: the record does not
  * have it, or has no value of the field there.
  */
-__noinline int read_value(const struct pktmeta_copy *record, struct pktmeta_value *to)
+__noinline int pktmeta_read_value(const struct pktmeta_copy *record, struct pktmeta_value *to)
 {
 	struct pktmeta_field_info *field;
 	__u32 at, i, size, header;
@@ -343,7 +343,7 @@ __noinline int read_value(const struct pktmeta_copy *record, struct pktmeta_valu
 }
 
 /* Gives the application the value of a selected field: 0 or -EMSGSIZE. */
-__noinline int answer_value(struct bpf_sockopt *ctx, const struct pktmeta_copy *record,
+__noinline int pktmeta_answer_value(struct bpf_sockopt *ctx, const struct pktmeta_copy *record,
 			    __u32 index, __u8 type)
 {
 	struct pktmeta_value value = { .type = type }, *to = ctx->optval;
@@ -353,7 +353,7 @@ __noinline int answer_value(struct bpf_sockopt *ctx, const struct pktmeta_copy *
 	to += index;
 	if ((void *)(to + 1) > ctx->optval_end)
 		return -EMSGSIZE;
-	if (read_value(record, &value))
+	if (pktmeta_read_value(record, &value))
 		value.status = ENOENT;
 	*to = value;
 	return 0;
@@ -362,13 +362,13 @@ __noinline int answer_value(struct bpf_sockopt *ctx, const struct pktmeta_copy *
 static __always_inline int answer_selection(struct bpf_sockopt *ctx, struct bpf_sock *sk,
 					    const struct pktmeta_copy *record)
 {
-	struct selection *selection = bpf_sk_storage_get(&selections, sk, 0, 0);
+	struct selection *selection = bpf_sk_storage_get(&pktmeta_selections, sk, 0, 0);
 	__u32 i;
 
 	if (!selection || !selection->count)
 		return refuse(-ENODATA);
 	for (i = 0; i < PKTMETA_SELECTION_MAX && i < selection->count; i++) {
-		if (answer_value(ctx, record, i, selection->types[i]))
+		if (pktmeta_answer_value(ctx, record, i, selection->types[i]))
 			return refuse(-EMSGSIZE);
 	}
 	ctx->optlen = i * sizeof(struct pktmeta_value);
@@ -378,11 +378,11 @@ static __always_inline int answer_selection(struct bpf_sockopt *ctx, struct bpf_
 }
 
 /* Moves the value of a field to the start of its record: its size or -ENOENT. */
-__noinline int extract(struct pktmeta_copy *record, __u32 type)
+__noinline int pktmeta_extract(struct pktmeta_copy *record, __u32 type)
 {
 	struct pktmeta_value value = { .type = type };
 
-	if (!record || read_value(record, &value))
+	if (!record || pktmeta_read_value(record, &value))
 		return -ENOENT;
 	__builtin_memcpy(record->bytes, value.value, sizeof(value.value));
 	if (value.size)
@@ -407,7 +407,7 @@ static __always_inline int read_option(struct pktmeta_copy *out, struct bpf_sock
 		return read_setting(out, ctx, sk);
 	if (err)
 		return err;
-	return record_length(out) ?: -ENODATA;
+	return pktmeta_copy_length(out) ?: -ENODATA;
 }
 
 SEC("cgroup/getsockopt")
@@ -426,8 +426,8 @@ int pktmeta_getsockopt(struct bpf_sockopt *ctx)
 		return refuse(-ENOPROTOOPT);
 	length = read_option(&out, ctx, sk, &view);
 	if (length > 0 && view.field)
-		length = extract(&out, view.field);
-	counters = bpf_map_lookup_elem(&answer_counters, &zero);
+		length = pktmeta_extract(&out, view.field);
+	counters = bpf_map_lookup_elem(&pktmeta_getsockopt_counters, &zero);
 	if (counters)
 		__sync_fetch_and_add(length < 0 ? &counters->refused : &counters->answered, 1);
 	if (length < 0)

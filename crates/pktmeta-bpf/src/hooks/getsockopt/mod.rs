@@ -37,7 +37,7 @@ pub const HOOK: Hook = Hook {
     only_to_produce: false,
     writer: None,
     reads: None,
-    counters_map: Some("answer_counters"),
+    counters_map: Some("pktmeta_getsockopt_counters"),
     counters: &[
         Counter::of("answered", "questions that got an answer"),
         Counter::of("refused", "questions without a record, or wrong ones"),

@@ -101,7 +101,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct scratch);
-} scratch SEC(".maps");
+} pktmeta_iter_scratch SEC(".maps");
 
 static __always_inline __u8 header_length(const void *record)
 {
@@ -110,9 +110,9 @@ static __always_inline __u8 header_length(const void *record)
 
 static __always_inline void read_stored(struct scratch *out, struct sock___sockets *sk)
 {
-	struct connection *connection = bpf_sk_storage_get(&connections, sk, 0, 0);
+	struct connection *connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0, 0);
 	struct pktmeta_tx *tx = bpf_sk_storage_get(&pktmeta_tx, sk, 0, 0);
-	__s32 *where = bpf_sk_storage_get(&tickets, sk, 0, 0);
+	__s32 *where = bpf_sk_storage_get(&pktmeta_tickets, sk, 0, 0);
 
 	if (where)
 		out->socket.tickets = *where;
@@ -156,7 +156,7 @@ static __always_inline struct scratch *read_socket(struct sock___sockets *sk)
 	struct scratch *out;
 	__u32 zero = 0;
 
-	out = bpf_map_lookup_elem(&scratch, &zero);
+	out = bpf_map_lookup_elem(&pktmeta_iter_scratch, &zero);
 	if (!out)
 		return (void *)0;
 	if (socket_kind(family, sk->sk_type, protocol) == OTHER_SOCKET)

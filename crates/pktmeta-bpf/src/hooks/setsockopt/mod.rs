@@ -34,7 +34,7 @@ pub const HOOK: Hook = Hook {
     only_to_produce: false,
     writer: Some(Writer::App),
     reads: None,
-    counters_map: Some("settle_counters"),
+    counters_map: Some("pktmeta_setsockopt_counters"),
     counters: &[
         Counter::of("settled", "what applications set"),
         Counter::of_loss(

@@ -16,7 +16,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pktmeta_settle_counters);
-} settle_counters SEC(".maps");
+} pktmeta_setsockopt_counters SEC(".maps");
 
 /* The four bytes of an option that is a number, as long as it is at most max; or an error. */
 static __always_inline int read_number(struct bpf_sockopt *ctx, int max)
@@ -35,7 +35,7 @@ static __always_inline int set_tickets(struct bpf_sockopt *ctx, struct bpf_sock 
 
 	if (value < 0)
 		return value;
-	where = bpf_sk_storage_get(&tickets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	where = bpf_sk_storage_get(&pktmeta_tickets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!where)
 		return -ENOBUFS;
 	*where = value;
@@ -52,19 +52,19 @@ static __always_inline int set_history(struct bpf_sockopt *ctx, struct bpf_sock 
 	if (value < 0)
 		return value;
 	if (!value) {
-		bpf_sk_storage_delete(&histories, sk);
+		bpf_sk_storage_delete(&pktmeta_histories, sk);
 		return 0;
 	}
-	history = bpf_sk_storage_get(&histories, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	history = bpf_sk_storage_get(&pktmeta_histories, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!history)
 		return -ENOBUFS;
 	tcp = bpf_tcp_sock(sk);
 	/* Else sockops.bpf.c does this. */
 	if (tcp && sk->state != BPF_TCP_LISTEN && sk->state != BPF_TCP_CLOSE &&
 	    sk->state != BPF_TCP_SYN_SENT) {
-		connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 		if (!connection) {
-			bpf_sk_storage_delete(&histories, sk);
+			bpf_sk_storage_delete(&pktmeta_histories, sk);
 			return -ENOBUFS;
 		}
 		history_begin(history, tcp);
@@ -86,7 +86,7 @@ static __always_inline int set_selection(struct bpf_sockopt *ctx, struct bpf_soc
 		    types[i] >= PKTMETA_FIELDS_MAX)
 			return -EINVAL;
 	}
-	selection = bpf_sk_storage_get(&selections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	selection = bpf_sk_storage_get(&pktmeta_selections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!selection)
 		return -ENOBUFS;
 	for (i = 0; i < PKTMETA_SELECTION_MAX && i < count; i++) {
@@ -99,7 +99,7 @@ static __always_inline int set_selection(struct bpf_sockopt *ctx, struct bpf_soc
 }
 
 /* Copies what the application gave to zeroed memory. */
-__noinline int copy_option(struct bpf_sockopt *ctx, struct pktmeta_copy *to)
+__noinline int pktmeta_copy_option(struct bpf_sockopt *ctx, struct pktmeta_copy *to)
 {
 	__u32 length = ctx->optlen, at = 0, i;
 	void *from = ctx->optval, *end = ctx->optval_end;
@@ -129,7 +129,7 @@ __noinline int copy_option(struct bpf_sockopt *ctx, struct pktmeta_copy *to)
  * 0 if applications may write the field at an offset of a record, with the value that it has up to what
  * is next; or an error. A function of its own: the verifier walks it once, and not for each TLV.
  */
-__noinline int check_field(const struct pktmeta_copy *record, __u32 at, __u32 next)
+__noinline int pktmeta_check_field(const struct pktmeta_copy *record, __u32 at, __u32 next)
 {
 	struct pktmeta_field_info *field;
 	__u32 value;
@@ -151,12 +151,12 @@ __noinline int check_field(const struct pktmeta_copy *record, __u32 at, __u32 ne
  * 1 if so many bytes are a record with fields, and applications may write each of those, with the value
  * that it has; 0 if they are one without; or an error.
  */
-__noinline int check_fields(const struct pktmeta_copy *record, __u32 length)
+__noinline int pktmeta_check_fields(const struct pktmeta_copy *record, __u32 length)
 {
 	__u32 at = sizeof(struct pktmeta_header), next, i;
 	__u64 seen = 0; /* a bit for each type */
 
-	if (!record || record_length(record) != length)
+	if (!record || pktmeta_copy_length(record) != length)
 		return -EINVAL;
 	for (i = 0; i < PKTMETA_TLVS_MAX && at < length; i++, at = next) {
 		__u64 bit;
@@ -168,7 +168,7 @@ __noinline int check_fields(const struct pktmeta_copy *record, __u32 length)
 			return -EINVAL;
 		if (!(record->bytes[at] & PKTMETA_TAG_TYPE))
 			continue;
-		err = check_field(record, at, next);
+		err = pktmeta_check_field(record, at, next);
 		if (err)
 			return err;
 		bit = 1ULL << (record->bytes[at] & PKTMETA_TAG_TYPE);
@@ -186,11 +186,11 @@ __noinline int check_fields(const struct pktmeta_copy *record, __u32 length)
  */
 static __always_inline int read_record(struct bpf_sockopt *ctx, struct pktmeta_copy *record)
 {
-	int length = copy_option(ctx, record), has_fields;
+	int length = pktmeta_copy_option(ctx, record), has_fields;
 
 	if (length <= 0)
 		return length;
-	has_fields = check_fields(record, length);
+	has_fields = pktmeta_check_fields(record, length);
 	if (has_fields <= 0)
 		return has_fields;
 	/* Whoever made it knows nothing of our places. */
@@ -258,7 +258,7 @@ static __always_inline int set_ticket(struct bpf_sockopt *ctx, struct bpf_sock *
  * Takes every field with a tag out of a record, and all voids: 0, or -ENOENT: there is none. A byte a
  * turn, as pktmeta_record_compact().
  */
-__noinline int take_out(struct pktmeta_copy *record, __u32 tag)
+__noinline int pktmeta_take_out(struct pktmeta_copy *record, __u32 tag)
 {
 	__u32 from = sizeof(struct pktmeta_header), to = from, length;
 	__u32 rest = 0, keep = 0; /* of this TLV: bytes still to come, and 1 if it stays */
@@ -266,7 +266,7 @@ __noinline int take_out(struct pktmeta_copy *record, __u32 tag)
 
 	if (!record)
 		return err;
-	length = record_length(record);
+	length = pktmeta_copy_length(record);
 	if (length > PKTMETA_RECORD_MAX)
 		return err;
 	pktmeta_forget(from, length);
@@ -297,7 +297,7 @@ __noinline int take_out(struct pktmeta_copy *record, __u32 tag)
 }
 
 /* Adds a field to a record: size bytes of what the application gave. 0, or -ENOSPC. */
-__noinline int append_option(struct bpf_sockopt *ctx, struct pktmeta_copy *record, __u8 tag,
+__noinline int pktmeta_append_option(struct bpf_sockopt *ctx, struct pktmeta_copy *record, __u8 tag,
 			     __u32 size)
 {
 	__u8 *from = ctx->optval, *end = ctx->optval_end;
@@ -373,9 +373,9 @@ static __always_inline int change_field(struct bpf_sockopt *ctx, struct bpf_sock
 	if (deletes ? size : !field_takes(field, size, *value))
 		return -EINVAL;
 	load_record(sk, &record);
-	err = take_out(&record, tag);
+	err = pktmeta_take_out(&record, tag);
 	if (!deletes)
-		err = append_option(ctx, &record, tag, size);
+		err = pktmeta_append_option(ctx, &record, tag, size);
 	if (err)
 		return err;
 	return store_record(sk, &record, record.bytes[offsetof(struct pktmeta_header, length)]);
@@ -459,7 +459,7 @@ int pktmeta_setsockopt(struct bpf_sockopt *ctx)
 	if (!sk)
 		return refuse(-ENOPROTOOPT);
 	err = set_option(ctx, sk);
-	counters = bpf_map_lookup_elem(&settle_counters, &zero);
+	counters = bpf_map_lookup_elem(&pktmeta_setsockopt_counters, &zero);
 	if (counters)
 		__sync_fetch_and_add(!err	     ? &counters->settled :
 				     err == -EPERM ? &counters->not_permitted :

@@ -27,7 +27,7 @@ pub const HOOK: Hook = Hook {
     only_to_produce: false,
     writer: None,
     reads: None,
-    counters_map: Some("establish_counters"),
+    counters_map: Some("pktmeta_sockops_counters"),
     counters: &[
         Counter::of(
             "opened",

@@ -18,18 +18,18 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pktmeta_establish_counters);
-} establish_counters SEC(".maps");
+} pktmeta_sockops_counters SEC(".maps");
 
 /* That of the connection which this socket had before (connect(2), AF_UNSPEC). */
 static __always_inline void forget_connection(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
 	struct bpf_sock_ops_kern___pktmeta *kernel_ops = bpf_cast_to_kern_ctx(ops);
-	struct history *history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	struct history *history = bpf_sk_storage_get(&pktmeta_histories, sk, 0, 0);
 	__u64 cookie = kernel_ops->sk->__sk_common.skc_cookie.counter;
 
-	bpf_sk_storage_delete(&connections, sk);
+	bpf_sk_storage_delete(&pktmeta_connections, sk);
 	if (cookie) /* else it was never noted */
-		bpf_map_delete_elem(&unkept, &cookie);
+		bpf_map_delete_elem(&pktmeta_unkept, &cookie);
 	if (history)
 		history_forget(history);
 }
@@ -78,7 +78,7 @@ static __always_inline int keep_records(struct bpf_sock *sk, const struct record
 
 	if (!wanted)
 		return 0;
-	connection = bpf_sk_storage_get(&connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!connection)
 		return -1;
 	connection->has_history = has_history;
@@ -107,7 +107,7 @@ static __always_inline void give_records(struct bpf_sock_ops *ops, struct bpf_so
 
 	if (accepted) {
 		flow_of_connection(&flow, ops);
-		syn = bpf_map_lookup_elem(&syns, &flow);
+		syn = bpf_map_lookup_elem(&pktmeta_syns, &flow);
 		opening = syn && syn->bytes[0] ? syn : NULL;
 	}
 	if (keep_records(sk, opening, last, has_history)) {
@@ -122,14 +122,14 @@ static __always_inline void give_records(struct bpf_sock_ops *ops, struct bpf_so
 		counters->absent++;
 	}
 	if (syn)
-		bpf_map_delete_elem(&syns, &flow);
+		bpf_map_delete_elem(&pktmeta_syns, &flow);
 }
 
 static __always_inline void establish(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
 	struct bpf_sock_ops_kern___pktmeta *kernel_ops = bpf_cast_to_kern_ctx(ops);
 	struct sk_buff___pktmeta *skb = kernel_ops->skb;
-	struct history *history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	struct history *history = bpf_sk_storage_get(&pktmeta_histories, sk, 0, 0);
 	struct pktmeta_establish_counters *counters;
 	struct record_buffer buffer = {}, *last;
 	int has_history = history != NULL;
@@ -139,7 +139,7 @@ static __always_inline void establish(struct bpf_sock_ops *ops, struct bpf_sock 
 	last = skb && !copy_record(&buffer, pktmeta_find_record(skb)) ? &buffer : NULL;
 	if (history)
 		begin_history(history, ops, sk, last);
-	counters = bpf_map_lookup_elem(&establish_counters, &zero);
+	counters = bpf_map_lookup_elem(&pktmeta_sockops_counters, &zero);
 	if (counters)
 		give_records(ops, sk, last, has_history, counters);
 }

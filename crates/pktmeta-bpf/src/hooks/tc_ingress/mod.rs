@@ -19,7 +19,7 @@ pub const HOOK: Hook = Hook {
     only_to_produce: true,
     writer: Some(Writer::Tc),
     reads: Some("record"),
-    counters_map: Some("tc_counters"),
+    counters_map: Some("pktmeta_tc_counters"),
     counters: &[
         Counter::of("packets", "packets seen"),
         Counter::of("records", "packets that came with a record"),

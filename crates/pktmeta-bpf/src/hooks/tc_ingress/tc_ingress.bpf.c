@@ -13,7 +13,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pktmeta_tc_counters);
-} tc_counters SEC(".maps");
+} pktmeta_tc_counters SEC(".maps");
 
 SEC("tcx/ingress")
 int pktmeta_tc_ingress(struct __sk_buff *skb)
@@ -22,7 +22,7 @@ int pktmeta_tc_ingress(struct __sk_buff *skb)
 	__u32 zero = 0;
 	long err;
 
-	counters = bpf_map_lookup_elem(&tc_counters, &zero);
+	counters = bpf_map_lookup_elem(&pktmeta_tc_counters, &zero);
 	if (!counters)
 		return TCX_NEXT;
 	counters->packets++;

@@ -26,7 +26,7 @@ pub const HOOK: Hook = Hook {
     only_to_produce: false,
     writer: None,
     reads: None,
-    counters_map: Some("watch_counters"),
+    counters_map: Some("pktmeta_watch_counters"),
     counters: &[
         Counter::of("events", "connections and datagrams that were told of"),
         Counter::of_loss("lost", "those that came faster than they were read"),

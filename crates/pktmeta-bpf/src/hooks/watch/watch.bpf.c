@@ -18,14 +18,14 @@ const volatile __u8 watch_datagrams = 0;
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);
-} watch_events SEC(".maps");
+} pktmeta_watch_events SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pktmeta_watch_counters);
-} watch_counters SEC(".maps");
+} pktmeta_watch_counters SEC(".maps");
 
 /* Records of SYNs, until the connections that they ask for are established. */
 struct {
@@ -33,7 +33,7 @@ struct {
 	__uint(max_entries, 16384);
 	__type(key, struct flow);
 	__type(value, struct pktmeta_copy);
-} openings SEC(".maps");
+} pktmeta_watch_openings SEC(".maps");
 
 /* Copies a packet's record into an event, if there is one. */
 static __always_inline void tell_record(struct pktmeta_watch_event *event,
@@ -51,8 +51,8 @@ static __always_inline struct pktmeta_watch_event *new_event(__u8 what, __u64 co
 	struct pktmeta_watch_event *event;
 	__u32 zero = 0;
 
-	event = bpf_ringbuf_reserve(&watch_events, sizeof(*event), 0);
-	counters = bpf_map_lookup_elem(&watch_counters, &zero);
+	event = bpf_ringbuf_reserve(&pktmeta_watch_events, sizeof(*event), 0);
+	counters = bpf_map_lookup_elem(&pktmeta_watch_counters, &zero);
 	if (counters)
 		*(event ? &counters->events : &counters->lost) += 1;
 	if (!event)
@@ -95,7 +95,7 @@ static __always_inline void watch_syn(struct __sk_buff *skb, struct sk_buff___pk
 	place = pktmeta_find_record(kernel_skb);
 	if (place.length)
 		pktmeta_read_record(place, (__u64 *)record.bytes);
-	bpf_map_update_elem(&openings, &flow, &record, BPF_ANY);
+	bpf_map_update_elem(&pktmeta_watch_openings, &flow, &record, BPF_ANY);
 }
 
 SEC("cgroup_skb/ingress")
@@ -131,7 +131,7 @@ int pktmeta_watch_established(struct bpf_sock_ops *ops)
 		return 1;
 	flow_of_connection(&flow, ops);
 	if (accepted)
-		record = bpf_map_lookup_elem(&openings, &flow);
+		record = bpf_map_lookup_elem(&pktmeta_watch_openings, &flow);
 	event = new_event(accepted ? WATCH_ACCEPTED : WATCH_CONNECTED, bpf_get_socket_cookie(ops));
 	if (event) {
 		event->ends = flow.ends;
@@ -146,7 +146,7 @@ int pktmeta_watch_established(struct bpf_sock_ops *ops)
 		bpf_ringbuf_submit(event, 0);
 	}
 	if (record)
-		bpf_map_delete_elem(&openings, &flow);
+		bpf_map_delete_elem(&pktmeta_watch_openings, &flow);
 	return 1;
 }
 

@@ -22,7 +22,7 @@ pub const HOOK: Hook = Hook {
     only_to_produce: false,
     writer: Some(Writer::Xdp),
     reads: Some("source address"),
-    counters_map: Some("xdp_counters"),
+    counters_map: Some("pktmeta_xdp_counters"),
     counters: &[
         Counter::of("packets", "packets seen"),
         Counter::of("records", "packets that got a record with all their fields"),

@@ -35,7 +35,7 @@ struct {
 	__uint(max_entries, 65536);
 	__type(key, struct pktmeta_label_key);
 	__type(value, struct pktmeta_labels);
-} xdp_labels SEC(".maps");
+} pktmeta_labels SEC(".maps");
 
 /* Packets that got the labels of a prefix, by the number that its labels have. */
 struct {
@@ -43,14 +43,14 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u64);
-} xdp_label_hits SEC(".maps");
+} pktmeta_hits SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pktmeta_xdp_counters);
-} xdp_counters SEC(".maps");
+} pktmeta_xdp_counters SEC(".maps");
 
 /* The last packet's number. */
 struct {
@@ -58,7 +58,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u64);
-} xdp_numbers SEC(".maps");
+} pktmeta_numbers SEC(".maps");
 
 /* The EtherType behind Ethernet's addresses and up to two VLAN tags; 0 if the packet ends there. */
 static __always_inline const __be16 *ether_type(const void *data, const void *end)
@@ -137,7 +137,7 @@ static __always_inline __u32 use_place(void *record, const void *end,
 }
 
 /* A function of its own, not static: the verifier walks it once, not once for each label. */
-__noinline long set_label(struct xdp_md *ctx, const struct pktmeta_label *label)
+__noinline long pktmeta_set_label(struct xdp_md *ctx, const struct pktmeta_label *label)
 {
 	__u8 *to;
 	long at;
@@ -168,7 +168,7 @@ static __always_inline long set_labels(struct xdp_md *ctx, struct pktmeta_xdp_co
 		counters->not_ip++;
 		return 0;
 	}
-	labels = bpf_map_lookup_elem(&xdp_labels, &key);
+	labels = bpf_map_lookup_elem(&pktmeta_labels, &key);
 	if (!labels) {
 		counters->unmatched++;
 		return 0;
@@ -176,11 +176,11 @@ static __always_inline long set_labels(struct xdp_md *ctx, struct pktmeta_xdp_co
 	for (i = 0; i < PKTMETA_LABELS_MAX; i++) {
 		if (!labels->label[i].tag)
 			break;
-		err = set_label(ctx, &labels->label[i]);
+		err = pktmeta_set_label(ctx, &labels->label[i]);
 		if (err)
 			return err;
 	}
-	hits = bpf_map_lookup_elem(&xdp_label_hits, &labels->number);
+	hits = bpf_map_lookup_elem(&pktmeta_hits, &labels->number);
 	if (hits)
 		++*hits;
 	counters->labelled++;
@@ -197,7 +197,7 @@ static __always_inline long write_fields(struct xdp_md *ctx)
 	__u32 zero = 0;
 	long err;
 
-	last_number = bpf_map_lookup_elem(&xdp_numbers, &zero);
+	last_number = bpf_map_lookup_elem(&pktmeta_numbers, &zero);
 	if (!last_number)
 		return -PKTMETA_ENOENT;
 	err = produce(ctx, rx_timestamp, bpf_ktime_get_ns());
@@ -217,7 +217,7 @@ int pktmeta_xdp_label(struct xdp_md *ctx)
 	__u32 zero = 0;
 	long err = 0;
 
-	counters = bpf_map_lookup_elem(&xdp_counters, &zero);
+	counters = bpf_map_lookup_elem(&pktmeta_xdp_counters, &zero);
 	if (!counters)
 		return XDP_PASS;
 	counters->packets++;
