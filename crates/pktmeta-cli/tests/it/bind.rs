@@ -412,6 +412,30 @@ fn an_object_that_was_bound_to_another_registry_is_said_to_be_so() {
 }
 
 #[test]
+fn programs_that_have_no_room_for_a_field_that_is_registered_late_are_named() {
+    in_sandbox(|_| {
+        let scratch = Scratch::new();
+        let (object, bound) = (probe(&scratch), text(scratch.path().join("bound.o")));
+        let early = scratch.file("lab.toml", probe_schema("u32"));
+        let late = scratch.file("late.toml", probe_schema("u64").replace("probe", "late"));
+        let bind = |more: &[&str]| {
+            let bind = ["bind", &object, "-o", &bound, "--schema", &early];
+            let ran = run(&[&bind, more].concat());
+            let said = ran.stderr.clone();
+            ran.succeeds();
+            said
+        };
+        assert_eq!(bind(&[]), "");
+        bpftool_load(&bound, "early");
+        assert_eq!(bind(&[]), "");
+        let said = bind(&["--schema", &late]);
+        let named = said.contains("BPF program") && said.contains("reserve 24 bytes");
+        assert!(named && said.contains("take 32"), "{said}");
+        assert_eq!(bind(&["--schema", &late]), "");
+    });
+}
+
+#[test]
 fn fields_that_nobody_registered_are_named_all_or_left_unbound_if_that_is_wanted() {
     in_sandbox(|_| {
         let owners = Owners::new();
