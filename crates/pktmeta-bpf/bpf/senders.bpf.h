@@ -3,6 +3,7 @@
 #ifndef PKTMETA_SENDERS_BPF_H
 #define PKTMETA_SENDERS_BPF_H
 
+#include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
 #define SENDERS_MAX 16

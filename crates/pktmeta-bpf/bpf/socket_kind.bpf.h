@@ -3,7 +3,8 @@
 #ifndef PKTMETA_SOCKET_KIND_BPF_H
 #define PKTMETA_SOCKET_KIND_BPF_H
 
-#include <linux/types.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
 
 #define AF_INET 2
 #define AF_INET6 10

@@ -36,11 +36,13 @@ impl Store {
     }
 }
 
-pub(crate) const CONNECTIONS: Store = Store::new("pktmeta_connections", "connections", Scope::Sockets);
+pub(crate) const CONNECTIONS: Store =
+    Store::new("pktmeta_connections", "connections", Scope::Sockets);
 pub(crate) const HISTORIES: Store = Store::new("pktmeta_histories", "histories", Scope::Sockets);
 pub(crate) const SELECTIONS: Store = Store::new("pktmeta_selections", "selections", Scope::Sockets);
 pub(crate) const SENT: Store = Store::new("pktmeta_tx", "pktmeta_tx", Scope::Sockets);
-pub(crate) const SENT_TICKETS: Store = Store::new("pktmeta_tx_tickets", "pktmeta_tx_tickets", Scope::Sockets);
+pub(crate) const SENT_TICKETS: Store =
+    Store::new("pktmeta_tx_tickets", "pktmeta_tx_tickets", Scope::Sockets);
 pub(crate) const SYNS: Store = Store::new("pktmeta_syns", "syns", Scope::Sockets);
 pub(crate) const TICKETS: Store = Store::new("pktmeta_tickets", "tickets", Scope::Sockets);
 pub(crate) const UNKEPT: Store = Store::new("pktmeta_unkept", "unkept", Scope::Sockets);

@@ -3,6 +3,8 @@
 #ifndef PKTMETA_REGISTRY_BPF_H
 #define PKTMETA_REGISTRY_BPF_H
 
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
 #include <pktmeta/record.h>
 
 /* By TLV type; entry 0 is about the registry, and has type 0. */

@@ -6,6 +6,8 @@
 #ifndef PKTMETA_RING_BPF_H
 #define PKTMETA_RING_BPF_H
 
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
 #include <pktmeta/abi.h>
 
 /* Slots, a power of two. Set by the loader, as is max_entries: slots + 1, the last the header. */

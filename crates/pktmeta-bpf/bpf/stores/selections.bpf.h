@@ -3,6 +3,8 @@
 #ifndef PKTMETA_SELECTIONS_BPF_H
 #define PKTMETA_SELECTIONS_BPF_H
 
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
 #include <pktmeta/abi.h>
 
 struct selection {

@@ -3,6 +3,8 @@
 #ifndef PKTMETA_TICKETS_BPF_H
 #define PKTMETA_TICKETS_BPF_H
 
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
 #include <pktmeta/abi.h>
 
 struct {

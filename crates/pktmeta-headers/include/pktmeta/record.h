@@ -7,6 +7,7 @@
 #ifndef PKTMETA_RECORD_H
 #define PKTMETA_RECORD_H
 
+#include <pktmeta/abi.h>
 #ifdef __bpf__
 #include <bpf/bpf_helpers.h>
 #else
@@ -18,7 +19,6 @@
 #define barrier_var(var) __asm__ volatile("" : "+r"(var))
 #endif
 #endif
-#include <pktmeta/abi.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "pktmeta: machines with big-endian byte order are not supported yet"
@@ -46,17 +46,23 @@ struct pktmeta_copy {
 } __attribute__((aligned(8)));
 
 /*
- * The header as one number, without flags and length; and what masks those out. BPF programs have
- * records of areas too, whose byte 1 is the area's size (seal.h): they look at byte 1 where a record
- * comes in, when the seal is checked or an application gives one, and not here.
+ * The header of an area as one number, and the mask of its constant bits. The rest are the area's
+ * size in byte 1, flags, and the record's length.
+ */
+#define PKTMETA_AREA_MAGIC (PKTMETA_MAGIC_0 | PKTMETA_RECORD_VERSION << 4 << 16)
+#define PKTMETA_AREA_MAGIC_MASK 0x00f000ff
+
+/*
+ * The same of a record, whose byte 1 is constant. BPF programs have records of areas too: they look
+ * at byte 1 where a record comes in, when the seal is checked or an application gives one, and not
+ * where this is used.
  */
 #ifdef __bpf__
-#define PKTMETA_MAGIC (PKTMETA_MAGIC_0 | PKTMETA_RECORD_VERSION << 4 << 16)
-#define PKTMETA_MAGIC_MASK 0x00f000ff
+#define PKTMETA_MAGIC PKTMETA_AREA_MAGIC
+#define PKTMETA_MAGIC_MASK PKTMETA_AREA_MAGIC_MASK
 #else
-#define PKTMETA_MAGIC                                                                              \
-	(PKTMETA_MAGIC_0 | PKTMETA_MAGIC_1 << 8 | PKTMETA_RECORD_VERSION << 4 << 16)
-#define PKTMETA_MAGIC_MASK 0x00f0ffff
+#define PKTMETA_MAGIC (PKTMETA_AREA_MAGIC | PKTMETA_MAGIC_1 << 8)
+#define PKTMETA_MAGIC_MASK (PKTMETA_AREA_MAGIC_MASK | 0xff << 8)
 #endif
 
 /* What of the header two records with the same places have in common. */

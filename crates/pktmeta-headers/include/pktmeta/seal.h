@@ -19,10 +19,6 @@
 /* Odd, so that areas of different sizes have different checks. */
 #define PKTMETA_SEAL_STEP 0x9e3779b97f4a7c15ull
 
-/* An area's header: as a record's, but for the area's size in byte 1. */
-#define PKTMETA_AREA_MAGIC (PKTMETA_MAGIC_0 | PKTMETA_RECORD_VERSION << 4 << 16)
-#define PKTMETA_AREA_MAGIC_MASK 0x00f000ff
-
 /* The seal of an area of this size, with nothing in its spare bytes. */
 static __always_inline __u64 pktmeta_seal(__u64 secret, __u32 area)
 {

@@ -9,6 +9,8 @@
 #ifndef PKTMETA_SKB_BPF_H
 #define PKTMETA_SKB_BPF_H
 
+#include <pktmeta/pktmeta.bpf.h>
+
 extern int bpf_dynptr_from_skb_meta(struct __sk_buff *skb, __u64 flags,
 				    struct bpf_dynptr *ptr) __ksym __weak;
 

@@ -3,6 +3,8 @@
 #ifndef PKTMETA_XDP_BPF_H
 #define PKTMETA_XDP_BPF_H
 
+#include <pktmeta/pktmeta.bpf.h>
+
 /*
  * What takes long is in functions of its own that are not static: the verifier walks each once in
  * an object, not once for each field.
