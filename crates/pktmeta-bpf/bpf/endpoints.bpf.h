@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* Both ends of a socket or packet, IPv4 addresses as ::ffff:a.b.c.d. The Rust side is endpoints.rs. */
+/*
+ * Both ends of a socket or packet, IPv4 addresses as ::ffff:a.b.c.d. The Rust side is endpoints.rs.
+ */
 #ifndef PKTMETA_ENDPOINTS_BPF_H
 #define PKTMETA_ENDPOINTS_BPF_H
 

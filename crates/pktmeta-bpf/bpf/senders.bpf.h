@@ -27,7 +27,10 @@ const volatile __u8 senders_all = 1;
 const volatile __u32 senders_count = 0;
 const volatile __u32 senders[SENDERS_MAX] = {};
 
-/* By the effective user, as for all that the kernel permits; bpf_get_current_uid_gid() tells the real one. */
+/*
+ * By the effective user, as for all that the kernel permits; bpf_get_current_uid_gid() tells the
+ * real one.
+ */
 static __always_inline int may_send(void)
 {
 	struct task_struct___pktmeta *task = (void *)bpf_get_current_task_btf();

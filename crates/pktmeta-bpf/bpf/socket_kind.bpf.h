@@ -23,9 +23,9 @@ enum socket_kind {
 #define ANY_SOCKET (TCP_SOCKET | UDP_SOCKET | OTHER_SOCKET)
 
 /*
- * A protocol number is not a kind: raw sockets have any that their owner likes (inet_create), and each
- * family has numbers of its own. Only of a TCP_SOCKET is the memory behind the struct sock a struct
- * tcp_sock.
+ * A protocol number is not a kind: raw sockets have any that their owner likes (inet_create), and
+ * each family has numbers of its own. Only of a TCP_SOCKET is the memory behind the struct sock a
+ * struct tcp_sock.
  */
 static __always_inline enum socket_kind socket_kind(__u32 family, __u32 type, __u32 protocol)
 {

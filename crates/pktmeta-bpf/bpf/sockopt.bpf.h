@@ -36,9 +36,10 @@ static __always_inline enum socket_kind kind_of(const struct bpf_sock *sk)
 }
 
 /*
- * Leaves an option to the kernel. A copy that is shorter than the option must be given up, or the call
- * fails with EFAULT (__cgroup_bpf_run_filter_getsockopt, __cgroup_bpf_run_filter_setsockopt): it has at
- * most a page, and of a getsockopt no more than the caller had room for, whatever the answer's length.
+ * Leaves an option to the kernel. A copy that is shorter than the option must be given up, or the
+ * call fails with EFAULT (__cgroup_bpf_run_filter_getsockopt, __cgroup_bpf_run_filter_setsockopt):
+ * it has at most a page, and of a getsockopt no more than the caller had room for, whatever the
+ * answer's length.
  */
 static __always_inline int leave_to_kernel(struct bpf_sockopt *ctx)
 {

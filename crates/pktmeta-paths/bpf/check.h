@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
 /*
- * Sets every field of the pool, and compares what is read with what was written. A function for each
- * field and hook that is not static: the verifier walks it once, and alone.
+ * Sets every field of the pool, and compares what is read with what was written. A function for
+ * each field and hook that is not static: the verifier walks it once, and alone.
  */
 #ifndef PATHS_CHECK_H
 #define PATHS_CHECK_H

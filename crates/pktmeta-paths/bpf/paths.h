@@ -39,7 +39,9 @@ struct passport {
 	__u8 reserved[6];
 };
 
-/* The end of a packet: of a SYN, the TCP header that Linux sends; else a passport, and before it. */
+/*
+ * The end of a packet: of a SYN, the TCP header that Linux sends; else a passport, and before it.
+ */
 union tail {
 	__u8 bytes[40];
 	struct {

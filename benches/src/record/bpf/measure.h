@@ -5,9 +5,9 @@
  *	static __always_inline long get_hot(struct xdp_md *ctx, __u64 *value);
  *
  * that is 0 if it worked; one that reads leaves what it read in *value. XDP_OPERATION makes three
- * programs of it: xdp_loop_NAME does it OPERATIONS times, for the clock; so does xdp_apart_NAME, but
- * keeps the processor from beginning one before the last is done; xdp_once_NAME does it once, to
- * count instructions. TC_OPERATION makes loop and once, and its loop looks at the clock itself.
+ * programs of it: xdp_loop_NAME does it OPERATIONS times, for the clock; so does xdp_apart_NAME,
+ * but keeps the processor from beginning one before the last is done; xdp_once_NAME does it once,
+ * to count instructions. TC_OPERATION makes loop and once, and its loop looks at the clock itself.
  */
 #ifndef MEASURE_H
 #define MEASURE_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
 /*
- * The layout of the packet traits that were proposed for the kernel, first version, in BPF: 64 keys,
- * values of 2, 4 or 8 bytes that stand packed in the order of their keys behind two words. A key's
- * bits in the words are a code for the size of its value: high 4, low 2, both 8.
+ * The layout of the packet traits that were proposed for the kernel, first version, in BPF: 64
+ * keys, values of 2, 4 or 8 bytes that stand packed in the order of their keys behind two words. A
+ * key's bits in the words are a code for the size of its value: high 4, low 2, both 8.
  *
  * Keys and sizes are constants for the compiler.
  */

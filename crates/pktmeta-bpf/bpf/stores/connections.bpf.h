@@ -15,8 +15,8 @@ struct record_buffer {
 /*
  * A record whose header is not one, such as zeros, stands for none; behind its length stands what a
  * longer one left. Softirq writes while applications read. The version stands for a lock: a
- * bpf_spin_lock turns interrupts off and on, which takes longer than all the rest that is done for a
- * segment.
+ * bpf_spin_lock turns interrupts off and on, which takes longer than all the rest that is done for
+ * a segment.
  */
 struct connection {
 	__u32 version;	   /* odd while somebody writes */
@@ -33,8 +33,8 @@ struct {
 } pktmeta_connections SEC(".maps");
 
 /*
- * Whether connect(2) with AF_UNSPEC took a socket its connection away (tcp_disconnect), of which no hook
- * is told. A connection that its peer ended still has a peer, and its records.
+ * Whether connect(2) with AF_UNSPEC took a socket its connection away (tcp_disconnect), of which no
+ * hook is told. A connection that its peer ended still has a peer, and its records.
  */
 static __always_inline int was_disconnected(__u32 state, __be16 remote_port)
 {
@@ -42,9 +42,10 @@ static __always_inline int was_disconnected(__u32 state, __be16 remote_port)
 }
 
 /*
- * Begins to write: 0, or -EAGAIN: another CPU writes, after some tries to let it end. It has a segment
- * of the same connection at the same time, so that nobody can say which is the latest. Exchanges are
- * full barriers: no reader finds an even version beside a record that is half written.
+ * Begins to write: 0, or -EAGAIN: another CPU writes, after some tries to let it end. It has a
+ * segment of the same connection at the same time, so that nobody can say which is the latest.
+ * Exchanges are full barriers: no reader finds an even version beside a record that is half
+ * written.
  */
 static __always_inline int connection_begin(struct connection *connection)
 {

@@ -44,8 +44,8 @@ static __always_inline __u8 field_tag(const struct pktmeta_field_info *field)
 }
 
 /*
- * Whether a field can have a value of so many bytes, the first of which is given. A number of an enum
- * is a value with and without a name: names are not known here.
+ * Whether a field can have a value of so many bytes, the first of which is given. A number of an
+ * enum is a value with and without a name: names are not known here.
  */
 static __always_inline int field_takes(const struct pktmeta_field_info *field, __u32 size,
 				       __u8 first)
@@ -56,8 +56,8 @@ static __always_inline int field_takes(const struct pktmeta_field_info *field, _
 }
 
 /*
- * Length of a record, 0 if it is none, or not a whole one. A function of its own, not where the record is:
- * the verifier learns too much of what a stack holds.
+ * Length of a record, 0 if it is none, or not a whole one. A function of its own, not where the
+ * record is: the verifier learns too much of what a stack holds.
  */
 __weak __noinline __u32 pktmeta_copy_length(const struct pktmeta_copy *record)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * Sockets whose records could not be kept, so that they are not told that there were none. A map that has
- * its memory from the start: what is remembered here there was no memory for elsewhere.
+ * Sockets whose records could not be kept, so that they are not told that there were none. A map
+ * that has its memory from the start: what is remembered here there was no memory for elsewhere.
  */
 #ifndef PKTMETA_UNKEPT_BPF_H
 #define PKTMETA_UNKEPT_BPF_H

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT
 /*
- * What helpers and paths of the kernel do to a record, and what its readers make of that. Each packet
- * has a number of its own, in its payload and in its record's fields.
+ * What helpers and paths of the kernel do to a record, and what its readers make of that. Each
+ * packet has a number of its own, in its payload and in its record's fields.
  */
 #include <pktmeta/pktmeta.bpf.h>
 #include <bpf/bpf_endian.h>
@@ -23,7 +23,9 @@ PKTMETA_FIELD(filler_1, struct filler);
 PKTMETA_FIELD(filler_2, struct filler);
 PKTMETA_FIELD(filler_3, struct filler);
 
-/* Where a packet's payload has its number, of a UDP datagram over IPv4 without options or VLAN tag. */
+/*
+ * Where a packet's payload has its number, of a UDP datagram over IPv4 without options or VLAN tag.
+ */
 #define NUMBER_AT (14 + 20 + 8)
 /* The payload of the test's own packets starts so; the kernel sends some too. */
 #define MINE 0x6c616573
@@ -102,8 +104,8 @@ int produce(struct xdp_md *ctx)
 }
 
 /*
- * A program that knows nothing of pktmeta and reserves as many bytes for itself, but writes none. Every
- * other packet is dropped with a record in front, so that the next one gets its page.
+ * A program that knows nothing of pktmeta and reserves as many bytes for itself, but writes none.
+ * Every other packet is dropped with a record in front, so that the next one gets its page.
  */
 SEC("xdp")
 int recycle(struct xdp_md *ctx)

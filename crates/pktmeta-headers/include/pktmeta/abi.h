@@ -13,8 +13,8 @@
 #define PKTMETA_VERSION 1
 
 /*
- * Socket option levels. Names of options at the others than SOL_PKTMETA say which record: the ticket
- * of a datagram, or the position of a byte in a connection's stream.
+ * Socket option levels. Names of options at the others than SOL_PKTMETA say which record: the
+ * ticket of a datagram, or the position of a byte in a connection's stream.
  */
 #define SOL_PKTMETA 0x504d
 #define SOL_PKTMETA_DGRAM 0x504e	/* get: a datagram's record; set: of one to be sent */

@@ -72,8 +72,8 @@ static __always_inline __u32 pktmeta_egress_ticket(struct __sk_buff *skb)
 }
 
 /*
- * Copies the record of a packet that leaves: 0, or -ENODATA: it has none. The socket's record is not for
- * a datagram with a ticket, whether that is remembered or not.
+ * Copies the record of a packet that leaves: 0, or -ENODATA: it has none. The socket's record is
+ * not for a datagram with a ticket, whether that is remembered or not.
  */
 __weak __noinline int pktmeta_egress_copy(struct __sk_buff *skb, struct pktmeta_copy *to)
 {

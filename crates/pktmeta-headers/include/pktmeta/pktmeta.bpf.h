@@ -103,7 +103,9 @@ struct pktmeta_flag {};
 				       PKTMETA_SIZE(field));                                       \
 	})
 
-/* Takes a field out of the record: 0, or an error as of pktmeta_set(), or -ENOENT: it is not there. */
+/*
+ * Takes a field out of the record: 0, or an error as of pktmeta_set(), or -ENOENT: it is not there.
+ */
 #define pktmeta_delete(ctx, field) PKTMETA_CALL(ctx, delete)((ctx), &pktmeta_field_##field)
 
 /* Closes the gaps that deleted fields left. Costs about a nanosecond a byte. */
@@ -136,8 +138,8 @@ struct pktmeta_flag {};
 		pktmeta_is_variable_##field
 
 /*
- * A packet pointer out of a context. Compilers may merge or narrow loads, and compute addresses of their
- * own, which the verifier refuses for contexts; of assembly they know nothing.
+ * A packet pointer out of a context. Compilers may merge or narrow loads, and compute addresses of
+ * their own, which the verifier refuses for contexts; of assembly they know nothing.
  */
 #define PKTMETA_POINTER(ctx, member)                                                               \
 	({                                                                                         \
@@ -162,9 +164,9 @@ static __always_inline __u32 pktmeta_sealed(const void *record, const void *end)
 }
 
 /*
- * 1 if the header of a record, all of which is known to be there, is of our version, and its area and
- * its places are those of this program's layout. In other records what stands at a place may be out
- * of the middle of some value.
+ * 1 if the header of a record, all of which is known to be there, is of our version, and its area
+ * and its places are those of this program's layout. In other records what stands at a place may be
+ * out of the middle of some value.
  */
 static __always_inline int pktmeta_has_places(const void *record)
 {
@@ -174,9 +176,9 @@ static __always_inline int pktmeta_has_places(const void *record)
 }
 
 /*
- * 1 if a record of this program's layout proves itself in the area from record to end. A record that
- * has places ends behind them all: what takes the last one away takes away that it has places. As
- * pktmeta_sealed(), but nothing is computed.
+ * 1 if a record of this program's layout proves itself in the area from record to end. A record
+ * that has places ends behind them all: what takes the last one away takes away that it has places.
+ * As pktmeta_sealed(), but nothing is computed.
  */
 static __always_inline int pktmeta_sealed_here(const void *record, const void *end)
 {

@@ -38,8 +38,8 @@
 #define PKTMETA_ESTALE 116
 
 /*
- * A record out of its carrier, behind whose length anything may stand. For the verifier there is more
- * than the longest one has: what a tag at its very end would have behind it.
+ * A record out of its carrier, behind whose length anything may stand. For the verifier there is
+ * more than the longest one has: what a tag at its very end would have behind it.
  */
 struct pktmeta_copy {
 	__u8 bytes[PKTMETA_RECORD_MAX + 8];
@@ -137,8 +137,8 @@ static __always_inline __u32 pktmeta_tlv_header(__u8 tag)
 }
 
 /*
- * The same of fields whose values all have this size. A constant if size is one: of comparisons that
- * || joins, clang for BPF makes one that it cannot fold.
+ * The same of fields whose values all have this size. A constant if size is one: of comparisons
+ * that || joins, clang for BPF makes one that it cannot fold.
  */
 static __always_inline __u32 pktmeta_fixed_header(__u32 size)
 {
@@ -186,7 +186,9 @@ static __always_inline long pktmeta_copy_some(void *to, const void *to_end, cons
 	return 0;
 }
 
-/* Offset of what follows the TLV at an offset, within a record of this length; 0 if that is torn. */
+/*
+ * Offset of what follows the TLV at an offset, within a record of this length; 0 if that is torn.
+ */
 static __always_inline __u32 pktmeta_record_next(const void *record, const void *end, __u32 at,
 						 __u32 length)
 {
@@ -432,8 +434,8 @@ static __always_inline long pktmeta_record_append(void *record, const void *end,
 }
 
 /*
- * Closes the voids of a record; what is behind its new end is zero. -EBADMSG: there is no record, or
- * not a whole one. One loop, a byte a turn, of which the verifier knows as little as of that in
+ * Closes the voids of a record; what is behind its new end is zero. -EBADMSG: there is no record,
+ * or not a whole one. One loop, a byte a turn, of which the verifier knows as little as of that in
  * pktmeta_record_find().
  */
 static __always_inline long pktmeta_record_compact(void *record, void *end)

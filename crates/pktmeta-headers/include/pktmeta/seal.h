@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
 /*
- * The seal: the last bytes of the area in front of a packet, by which a program knows that the record
- * there was made by a program of its own registry, and that nothing has moved or overwritten it. For
- * BPF programs and for programs on the host. pktmeta_core::seal is the same in Rust.
+ * The seal: the last bytes of the area in front of a packet, by which a program knows that the
+ * record there was made by a program of its own registry, and that nothing has moved or overwritten
+ * it. For BPF programs and for programs on the host. pktmeta_core::seal is the same in Rust.
  */
 #ifndef PKTMETA_SEAL_H
 #define PKTMETA_SEAL_H
@@ -10,8 +10,8 @@
 #include <pktmeta/record.h>
 
 /*
- * The seal: 6 bytes of check, then 2 spare ones. Whoever gives a packet a new link-layer header of 14
- * bytes writes 16 (neigh_hh_output), and so zeroes the two bytes in front of it.
+ * The seal: 6 bytes of check, then 2 spare ones. Whoever gives a packet a new link-layer header of
+ * 14 bytes writes 16 (neigh_hh_output), and so zeroes the two bytes in front of it.
  */
 #define PKTMETA_SEAL_SIZE 8
 #define PKTMETA_SEAL_SPARE_BITS 16
@@ -39,8 +39,8 @@ static __always_inline __u32 pktmeta_area_size(__u32 header)
 }
 
 /*
- * Bytes that a header leaves for its record in an area, if it is an area's header and the record ends
- * there; else 0. What is copied in eights of such a record is nothing of the seal.
+ * Bytes that a header leaves for its record in an area, if it is an area's header and the record
+ * ends there; else 0. What is copied in eights of such a record is nothing of the seal.
  */
 static __always_inline __u32 pktmeta_area_room(__u32 header)
 {
@@ -77,7 +77,10 @@ static __always_inline __u32 pktmeta_sealed_room(const void *area, const void *e
 	behind = seal + PKTMETA_SEAL_SIZE;
 	if (behind > end)
 		return 0;
-	/* Exactly there. Two tests of order: that pointers are equal is for privileged programs to ask. */
+	/*
+	 * Exactly there. Two tests of order: that pointers are equal is for privileged programs to
+	 * ask.
+	 */
 	barrier_var(behind);
 	if (behind < end)
 		return 0;

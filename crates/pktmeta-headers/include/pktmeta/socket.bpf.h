@@ -92,8 +92,9 @@ struct pktmeta_place {
 };
 
 /*
- * Finds the record of a packet, if it proves itself. skb is what bpf_cast_to_kern_ctx gave, or a pointer
- * out of it. The metadata ends where the MAC header starts (skb_metadata_end); the record starts with it.
+ * Finds the record of a packet, if it proves itself. skb is what bpf_cast_to_kern_ctx gave, or a
+ * pointer out of it. The metadata ends where the MAC header starts (skb_metadata_end); the record
+ * starts with it.
  */
 static __always_inline struct pktmeta_place pktmeta_find_record(struct sk_buff___pktmeta *skb)
 {
@@ -127,9 +128,10 @@ static __always_inline struct pktmeta_place pktmeta_find_record(struct sk_buff__
 }
 
 /*
- * Copies a packet's record in eights: behind its length it may be followed by a few bytes of the area,
- * but by none of its seal. Seen as a kernel structure of numbers, it takes no call of bpf_probe_read_kernel(), which costs
- * more than all the rest. The verifier wants constant offsets there, and compilers do not unroll alike.
+ * Copies a packet's record in eights: behind its length it may be followed by a few bytes of the
+ * area, but by none of its seal. Seen as a kernel structure of numbers, it takes no call of
+ * bpf_probe_read_kernel(), which costs more than all the rest. The verifier wants constant offsets
+ * there, and compilers do not unroll alike.
  */
 static __always_inline void pktmeta_read_eights(struct pktmeta_place place, __u64 *to)
 {
@@ -152,7 +154,9 @@ static __always_inline void pktmeta_read_eights(struct pktmeta_place place, __u6
 #undef PKTMETA_READ_8
 }
 
-/* Copies a packet's record as applications get it: without the size of the area that it stood in. */
+/*
+ * Copies a packet's record as applications get it: without the size of the area that it stood in.
+ */
 static __always_inline void pktmeta_read_record(struct pktmeta_place place, __u64 *to)
 {
 	pktmeta_read_eights(place, to);

@@ -56,7 +56,10 @@
 		__err;                                                                             \
 	})
 
-/* Copies a key's value to the value_size bytes at value: its size, -ENOENT, or -ENOSPC: it is longer. */
+/*
+ * Copies a key's value to the value_size bytes at value: its size, -ENOENT, or -ENOSPC: it is
+ * longer.
+ */
 #define pktmeta_trait_get(ctx, key, value, value_size)                                             \
 	({                                                                                         \
 		struct pktmeta_value_of_trait_##key __found = {};                                  \

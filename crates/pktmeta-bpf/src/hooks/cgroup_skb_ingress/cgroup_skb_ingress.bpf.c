@@ -134,8 +134,8 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb,
  */
 
 /*
- * A SYN: its record waits for the connection that it asks for, or zeros do if it has none, so that the
- * connection of a SYN that is not remembered is known for one. 1 if it has one.
+ * A SYN: its record waits for the connection that it asks for, or zeros do if it has none, so that
+ * the connection of a SYN that is not remembered is known for one. 1 if it has one.
  */
 __noinline int pktmeta_keep_syn(struct __sk_buff *skb)
 {
@@ -252,7 +252,9 @@ int pktmeta_deliver(struct __sk_buff *skb)
 	struct bpf_sock *sk = skb->sk;
 	__u32 zero = 0;
 
-	/* A full socket (__cgroup_bpf_run_filter_skb). Of the kernel's it is read without a call. */
+	/*
+	 * A full socket (__cgroup_bpf_run_filter_skb). Of the kernel's it is read without a call.
+	 */
 	if (!sk || !kernel_sk)
 		return PASS;
 	counters = bpf_map_lookup_elem(&pktmeta_cgroup_skb_counters, &zero);

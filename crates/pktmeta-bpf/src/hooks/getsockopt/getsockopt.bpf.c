@@ -116,8 +116,8 @@ static __always_inline int read_selection(struct pktmeta_copy *out, struct bpf_s
 }
 
 /*
- * What follows copies a record to out: 0, or an error. Where none stands the copy is none, which the
- * caller notices.
+ * What follows copies a record to out: 0, or an error. Where none stands the copy is none, which
+ * the caller notices.
  */
 
 static __always_inline int read_connection(struct pktmeta_copy *out, struct bpf_sockopt *ctx,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * cgroup/setsockopt: what applications want of their sockets' packets, and what they say of those
- * that they send. Other levels are the kernel's, as if this program were not there. The kernel holds the
- * socket's lock meanwhile (__cgroup_bpf_run_filter_setsockopt): one writer at a time.
+ * that they send. Other levels are the kernel's, as if this program were not there. The kernel
+ * holds the socket's lock meanwhile (__cgroup_bpf_run_filter_setsockopt): one writer at a time.
  */
 #include "sockopt.bpf.h"
 #include <pktmeta/egress.bpf.h>
@@ -62,7 +62,8 @@ static __always_inline int set_history(struct bpf_sockopt *ctx, struct bpf_sock 
 	/* Else sockops.bpf.c does this. */
 	if (tcp && sk->state != BPF_TCP_LISTEN && sk->state != BPF_TCP_CLOSE &&
 	    sk->state != BPF_TCP_SYN_SENT) {
-		connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0,
+						BPF_SK_STORAGE_GET_F_CREATE);
 		if (!connection) {
 			bpf_sk_storage_delete(&pktmeta_histories, sk);
 			return -ENOBUFS;
@@ -126,8 +127,9 @@ __noinline int pktmeta_copy_option(struct bpf_sockopt *ctx, struct pktmeta_copy 
 }
 
 /*
- * 0 if applications may write the field at an offset of a record, with the value that it has up to what
- * is next; or an error. A function of its own: the verifier walks it once, and not for each TLV.
+ * 0 if applications may write the field at an offset of a record, with the value that it has up to
+ * what is next; or an error. A function of its own: the verifier walks it once, and not for each
+ * TLV.
  */
 __noinline int pktmeta_check_field(const struct pktmeta_copy *record, __u32 at, __u32 next)
 {
@@ -148,8 +150,8 @@ __noinline int pktmeta_check_field(const struct pktmeta_copy *record, __u32 at, 
 }
 
 /*
- * 1 if so many bytes are a record with fields, and applications may write each of those, with the value
- * that it has; 0 if they are one without; or an error.
+ * 1 if so many bytes are a record with fields, and applications may write each of those, with the
+ * value that it has; 0 if they are one without; or an error.
  */
 __noinline int pktmeta_check_fields(const struct pktmeta_copy *record, __u32 length)
 {
@@ -255,8 +257,8 @@ static __always_inline int set_ticket(struct bpf_sockopt *ctx, struct bpf_sock *
 }
 
 /*
- * Takes every field with a tag out of a record, and all voids: 0, or -ENOENT: there is none. A byte a
- * turn, as pktmeta_record_compact().
+ * Takes every field with a tag out of a record, and all voids: 0, or -ENOENT: there is none. A byte
+ * a turn, as pktmeta_record_compact().
  */
 __noinline int pktmeta_take_out(struct pktmeta_copy *record, __u32 tag)
 {
@@ -435,8 +437,8 @@ static __always_inline int set_option(struct bpf_sockopt *ctx, struct bpf_sock *
 }
 
 /*
- * Leaves an option to the kernel, which puts the answer to this one where the application's bytes are:
- * it must get those, and no copy (ipv6_flowlabel_get).
+ * Leaves an option to the kernel, which puts the answer to this one where the application's bytes
+ * are: it must get those, and no copy (ipv6_flowlabel_get).
  */
 static __always_inline int leave_flow_label_to_kernel(struct bpf_sockopt *ctx)
 {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * sockops: when a handshake ends, gives the connection the record of the segment that opened it, and
- * that of the segment that ended the handshake. It happens before accept() or connect() returns.
+ * sockops: when a handshake ends, gives the connection the record of the segment that opened it,
+ * and that of the segment that ended the handshake. It happens before accept() or connect()
+ * returns.
  */
 #include <linux/bpf.h>
 #include <pktmeta/socket.bpf.h>
@@ -53,8 +54,8 @@ static __always_inline void begin_history(struct history *history, struct bpf_so
 }
 
 /*
- * Which records of a connection there are. Not in one test: the compiler would make a number of both
- * pointers, which the verifier refuses.
+ * Which records of a connection there are. Not in one test: the compiler would make a number of
+ * both pointers, which the verifier refuses.
  */
 static __always_inline __u32 records_of(const struct record_buffer *opening,
 					const struct record_buffer *last)

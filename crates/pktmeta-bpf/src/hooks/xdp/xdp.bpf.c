@@ -77,8 +77,8 @@ static __always_inline const __be16 *ether_type(const void *data, const void *en
 }
 
 /*
- * The source address of an IP packet; 0 if it is not one. Behind Ethernet, EtherType and header must
- * both say which version it is: the stack drops a packet in which they differ.
+ * The source address of an IP packet; 0 if it is not one. Behind Ethernet, EtherType and header
+ * must both say which version it is: the stack drops a packet in which they differ.
  */
 static __always_inline int source_address(struct xdp_md *ctx, struct pktmeta_label_key *key)
 {
@@ -152,8 +152,8 @@ __noinline long pktmeta_set_label(struct xdp_md *ctx, const struct pktmeta_label
 	to = pktmeta_at(PKTMETA_POINTER(ctx, data_meta), at);
 	if (!to)
 		return -PKTMETA_ENOSPC;
-	return pktmeta_copy_some(to, PKTMETA_POINTER(ctx, data), label->value, label + 1, label->size,
-				 sizeof(label->value));
+	return pktmeta_copy_some(to, PKTMETA_POINTER(ctx, data), label->value, label + 1,
+				 label->size, sizeof(label->value));
 }
 
 static __always_inline long set_labels(struct xdp_md *ctx, struct pktmeta_xdp_counters *counters)
@@ -207,8 +207,8 @@ static __always_inline long write_fields(struct xdp_md *ctx)
 }
 
 /*
- * In the driver it is loaded for packets with fragments, as with a large MTU, of which it needs to see
- * the headers only.
+ * In the driver it is loaded for packets with fragments, as with a large MTU, of which it needs to
+ * see the headers only.
  */
 SEC("xdp")
 int pktmeta_xdp_label(struct xdp_md *ctx)

@@ -3,7 +3,9 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-/* The kernel's struct bpf_iter_meta and bpf_iter__bpf_sk_storage_map, as far as they matter here. */
+/*
+ * The kernel's struct bpf_iter_meta and bpf_iter__bpf_sk_storage_map, as far as they matter here.
+ */
 struct iter_meta {
 	struct seq_file *seq;
 };

@@ -23,7 +23,9 @@ static __always_inline int pktmeta_xdp_has_record(struct xdp_md *ctx)
 	return pktmeta_sealed(PKTMETA_POINTER(ctx, data_meta), PKTMETA_POINTER(ctx, data)) != 0;
 }
 
-/* Reserves the area in front of a packet without metadata and puts a record without fields there. */
+/*
+ * Reserves the area in front of a packet without metadata and puts a record without fields there.
+ */
 __weak __noinline long pktmeta_xdp_reserve(struct xdp_md *ctx)
 {
 	const volatile __u64 *template = (const volatile __u64 *)pktmeta_layout.template;
@@ -42,8 +44,8 @@ __weak __noinline long pktmeta_xdp_reserve(struct xdp_md *ctx)
 	if (area > PKTMETA_RECORD_MAX || record + area > end)
 		return -PKTMETA_ENOSPC;
 	/*
-	 * All of the area, and the seal with it: GRO compares it, and what stood there is the kernel's.
-	 * The verifier knows area, and leaves two instructions for each 8 bytes of it.
+	 * All of the area, and the seal with it: GRO compares it, and what stood there is the
+	 * kernel's. The verifier knows area, and leaves two instructions for each 8 bytes of it.
 	 */
 #pragma unroll
 	for (at = 0; at < PKTMETA_RECORD_MAX; at += sizeof(__u64))
@@ -117,8 +119,8 @@ __weak __noinline long pktmeta_xdp_remove(struct xdp_md *ctx, __u8 tag)
 }
 
 /*
- * Makes a TLV for a value, which is to be written at the offset that this is, or -errno. This and the
- * deletion look for the field themselves: a call costs as much as the walk over several others.
+ * Makes a TLV for a value, which is to be written at the offset that this is, or -errno. This and
+ * the deletion look for the field themselves: a call costs as much as the walk over several others.
  */
 __weak __noinline long pktmeta_xdp_make(struct xdp_md *ctx, __u8 tag, __u8 size)
 {
