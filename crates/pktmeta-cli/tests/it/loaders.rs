@@ -2,6 +2,7 @@
 //! that `pktmeta headers` writes.
 
 use crate::command::{PKTMETA, Ran, Run, Scratch};
+use pktmeta_testkit::sandbox::in_sandbox;
 use std::{env, path::Path, process::Command};
 
 pub(crate) const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
