@@ -3,7 +3,7 @@
  * What leaves is billed to the tenant that the application named, for the socket or for the single
  * datagram. The same function at both hooks: neither knows how the application said it.
  */
-#include <pktmeta/egress.bpf.h>
+#include <pktmeta/sent.bpf.h>
 
 PKTMETA_FIELD(tenant, __u32);
 
@@ -19,7 +19,7 @@ static __always_inline void bill_packet(struct __sk_buff *skb)
 	__u64 none = 0, *bytes;
 	__u32 tenant;
 
-	if (pktmeta_get(skb, tenant, &tenant))
+	if (pktmeta_get_sent(skb, tenant, &tenant))
 		return;
 	bpf_map_update_elem(&bill, &tenant, &none, BPF_NOEXIST);
 	bytes = bpf_map_lookup_elem(&bill, &tenant);

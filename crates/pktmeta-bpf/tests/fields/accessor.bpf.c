@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT
 /* A program of one accessor: OPERATION on FIELD, in SECTION, whose programs get a CONTEXT. */
 #ifdef EGRESS
-#include <pktmeta/egress.bpf.h>
+#include <pktmeta/sent.bpf.h>
 #else
 #include <pktmeta/pktmeta.bpf.h>
 #endif
@@ -10,7 +10,11 @@
 #define VALUE_OF(field) VALUE_OF_(field)
 #define VALUE_OF_(field) pktmeta_value_of_##field
 
+#ifdef EGRESS
+#define GET(field) pktmeta_get_sent(ctx, field, &value)
+#else
 #define GET(field) pktmeta_get(ctx, field, &value)
+#endif
 #define SET(field) pktmeta_set(ctx, field, value)
 #define DELETE(field) pktmeta_delete(ctx, field)
 #define COMPACT(field) pktmeta_compact(ctx)

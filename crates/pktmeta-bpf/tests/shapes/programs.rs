@@ -50,7 +50,7 @@ impl Hook {
 
     fn header(self) -> &'static str {
         match self {
-            Self::Egress => "egress.bpf.h",
+            Self::Egress => "sent.bpf.h",
             _ => "pktmeta.bpf.h",
         }
     }
@@ -132,7 +132,12 @@ pub(crate) fn source(hook: Hook, types: Types) -> (String, Vec<String>) {
         );
     }
     source += "char LICENSE[] SEC(\"license\") = \"GPL\";\n";
-    let source = source.replace("CONTEXT", hook.context());
+    let mut source = source.replace("CONTEXT", hook.context());
+    if hook == Hook::Egress {
+        source = source
+            .replace("pktmeta_get(", "pktmeta_get_sent(")
+            .replace("pktmeta_has_record(", "pktmeta_has_sent(");
+    }
     (
         source.replace("PASS", pass).replace("DROP", drop),
         shapes.into_iter().map(|(name, _)| name).collect(),

@@ -115,9 +115,7 @@ struct pktmeta_flag {};
 #define pktmeta_has_record(ctx) PKTMETA_CALL(ctx, has_record)(ctx)
 
 /* The rest is not for programs. Functions of a hook are pktmeta_HOOK_what. */
-#ifdef PKTMETA_EGRESS
-#define PKTMETA_CALL(ctx, what) _Generic((ctx), struct __sk_buff *: pktmeta_egress_##what)
-#elif defined(PKTMETA_NO_KFUNCS)
+#ifdef PKTMETA_NO_KFUNCS
 #define PKTMETA_CALL(ctx, what)                                                                    \
 	_Generic((ctx),                                                                            \
 		struct xdp_md *: pktmeta_xdp_##what,                                               \
@@ -217,12 +215,10 @@ static __always_inline __u8 *pktmeta_place(const void *record, const void *end, 
 	return behind - size;
 }
 
-#ifndef PKTMETA_EGRESS
 #ifndef PKTMETA_NO_KFUNCS /* above TC nothing is read without the kernel's own */
 #include <pktmeta/hooks/received.bpf.h>
 #endif
 #include <pktmeta/hooks/xdp.bpf.h>
 #include <pktmeta/hooks/skb.bpf.h>
-#endif
 
 #endif

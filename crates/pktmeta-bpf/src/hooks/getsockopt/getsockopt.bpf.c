@@ -4,7 +4,7 @@
  * program were not there.
  */
 #include "sockopt.bpf.h"
-#include <pktmeta/egress.bpf.h>
+#include <pktmeta/sent.bpf.h>
 #include "stores/ring.bpf.h"
 #include "stores/unkept.bpf.h"
 #include "getsockopt.h"

@@ -4,7 +4,7 @@
  * storage finds all that have any, in every network namespace, also those that nobody has accepted
  * yet; the one over open files finds processes, and sockets without storage.
  */
-#include <pktmeta/egress.bpf.h>
+#include <pktmeta/sent.bpf.h>
 #include <pktmeta/socket.bpf.h>
 #include "stores/connections.bpf.h"
 #include "stores/tickets.bpf.h"

@@ -5,7 +5,7 @@
  * holds the socket's lock meanwhile (__cgroup_bpf_run_filter_setsockopt): one writer at a time.
  */
 #include "sockopt.bpf.h"
-#include <pktmeta/egress.bpf.h>
+#include <pktmeta/sent.bpf.h>
 #include "setsockopt.h"
 
 #define SOL_IPV6 41

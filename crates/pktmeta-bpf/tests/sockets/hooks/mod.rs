@@ -3,11 +3,12 @@
 mod observer;
 
 use crate::{
-    lab::{Lab, client_address, version_of},
+    lab::{Lab, TRACE, client_address, version_of},
     tally::{Payload, Random},
 };
 use observer::{Hook, Observer, Sight, put_into};
-use pktmeta_bpf::ProgramStats;
+use pktmeta::SendMeta;
+use pktmeta_bpf::{ProgramStats, Senders};
 use pktmeta_core::{Registry, seal::Secret};
 use pktmeta_testkit::{
     link::{IpVersion, VethPair},
@@ -197,7 +198,7 @@ fn programs_of_another_registry_or_of_none_read_nobodys_label() {
     in_sandbox(|sandbox| {
         let lab = Lab::up(sandbox);
         let foreign = Observer::new(sandbox, Secret::new(0x1234_5678_9abc));
-        let unbound = Observer::of(&Registry::new());
+        let unbound = Observer::of(sandbox, &Registry::new());
         for (observer, err) in [(foreign, libc::ENODATA), (unbound, libc::ENOENT)] {
             let _links = [
                 observer.on_interface(Hook::TcIngress, lab.hosts.server_link()),
@@ -219,6 +220,34 @@ fn programs_of_another_registry_or_of_none_read_nobodys_label() {
                     }
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn a_program_at_egress_reads_what_a_packet_came_with_and_what_was_said_of_it() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up_for(sandbox, Senders::All);
+        let third = Third::behind(&lab);
+        let observer = Observer::new(sandbox, None);
+        let _link = observer.on_interface(Hook::Egress, third.pair.a());
+        for version in IpVersion::BOTH {
+            let to = third.address(version);
+            let server = third.netns.run(|| UdpSocket::bind(to)).unwrap();
+            send_as_all(&lab, &server, 200);
+            let own = lab.udp_server(version);
+            own.set_packet_meta(&TRACE.with(7)).unwrap();
+            for _ in 0..100 {
+                own.send_to(b"hello", to).unwrap();
+            }
+
+            let seen = observer.take(Hook::Egress);
+            assert_right(&seen);
+            assert_eq!(packets(&seen), 200, "{version:?}: {seen:?}");
+            let said = observer.take_said();
+            assert_eq!(said.get(&7), Some(&100), "{version:?}: {said:?}");
+            let kinds: Vec<_> = said.keys().copied().collect();
+            assert_eq!(kinds, [-i64::from(libc::ENODATA), 7], "{version:?}");
         }
     });
 }

@@ -10,6 +10,7 @@ use pktmeta_testkit::{
     sandbox::Sandbox,
 };
 use std::{
+    collections::BTreeMap,
     ffi::CString,
     fs::File,
     io,
@@ -36,6 +37,7 @@ pub(crate) enum Hook {
     NetfilterForward,
     Sockops,
     FlowDissector,
+    Egress,
 }
 
 impl Hook {
@@ -56,6 +58,7 @@ impl Hook {
             Self::NetfilterForward => "at_netfilter_forward",
             Self::Sockops => "at_sockops",
             Self::FlowDissector => "at_flow_dissector",
+            Self::Egress => "at_egress",
         }
     }
 }
@@ -73,25 +76,32 @@ pub(crate) struct Sight {
 
 /// All of them, loaded.
 pub(crate) struct Observer {
-    objects: [Object; 2],
+    objects: [Object; 3],
 }
 
 impl Observer {
     /// Those of the host's registry; or of one that has other secret.
     pub(crate) fn new(sandbox: &Sandbox, secret: Option<Secret>) -> Self {
         let registry = HostRegistry::new(sandbox.bpffs()).read().unwrap();
-        Self::of(&match secret {
+        let registry = match secret {
             Some(secret) => registry.with_secret(secret),
             None => registry,
-        })
+        };
+        Self::of(sandbox, &registry)
     }
 
     /// Those of a registry.
-    pub(crate) fn of(registry: &Registry) -> Self {
-        static ELFS: LazyLock<[Vec<u8>; 2]> =
-            LazyLock::new(|| ["hooks/received.bpf.c", "hooks/dissector.bpf.c"].map(bpf::compile));
+    pub(crate) fn of(sandbox: &Sandbox, registry: &Registry) -> Self {
+        static ELFS: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
+            ["received", "dissector", "egress"]
+                .map(|name| bpf::compile(&format!("hooks/{name}.bpf.c")))
+        });
+        let maps = sandbox.bpffs().join("pktmeta/maps");
         let options = ObjectOptions {
             registry: Some(registry),
+            pins: ["pktmeta_tx", "pktmeta_tx_tickets"]
+                .map(|map| (map, maps.join(map)))
+                .into(),
             ..Default::default()
         };
         let load = |elf: &Vec<u8>| Object::load("observer", elf, &options);
@@ -101,7 +111,11 @@ impl Observer {
     }
 
     fn object(&self, hook: Hook) -> &Object {
-        &self.objects[usize::from(hook == Hook::FlowDissector)]
+        match hook {
+            Hook::FlowDissector => &self.objects[1],
+            Hook::Egress => &self.objects[2],
+            _ => &self.objects[0],
+        }
     }
 
     pub(crate) fn program(&self, hook: Hook) -> BorrowedFd<'_> {
@@ -111,7 +125,7 @@ impl Observer {
     /// At TC of an interface, while the result lives.
     pub(crate) fn on_interface(&self, hook: Hook, link: &Link) -> OwnedFd {
         let kind = match hook {
-            Hook::TcEgress => libbpf_sys::BPF_TCX_EGRESS,
+            Hook::TcEgress | Hook::Egress => libbpf_sys::BPF_TCX_EGRESS,
             _ => libbpf_sys::BPF_TCX_INGRESS,
         };
         let attach = || self.link(hook, link.ifindex() as i32, kind, None);
@@ -230,6 +244,19 @@ impl Observer {
         );
         // SAFETY: the kernel just made this descriptor for us.
         unsafe { OwnedFd::from_raw_fd(link) }
+    }
+
+    /// How many packets left since the last call, by what was said of them.
+    pub(crate) fn take_said(&self) -> BTreeMap<i64, u64> {
+        let map = self.object(Hook::Egress).map("said").unwrap();
+        let keys: Vec<_> = map.keys().collect();
+        let said = keys.iter().map(|key| {
+            let packets = map.lookup(key, MapFlags::ANY).unwrap().unwrap();
+            map.delete(key).unwrap();
+            let key = i64::from_ne_bytes(key[..].try_into().unwrap());
+            (key, u64::from_ne_bytes(packets.try_into().unwrap()))
+        });
+        said.collect()
     }
 
     /// What a hook's program saw since the last call, and how often.

@@ -19,6 +19,7 @@ enum hook {
 	netfilter_forward,
 	sockops,
 	flow_dissector,
+	egress,
 };
 
 struct sight {

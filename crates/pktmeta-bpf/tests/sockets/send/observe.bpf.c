@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /* Counts what leaves, by the trace that the application gave it; without a record by 0. */
-#include <pktmeta/egress.bpf.h>
+#include <pktmeta/sent.bpf.h>
 #include <bpf/bpf_endian.h>
 
 PKTMETA_FIELD(trace, __u64);
@@ -28,7 +28,7 @@ static __always_inline void observe(struct __sk_buff *skb, __u32 link_header)
 				    BPF_HDR_START_NET);
 	if (protocol != 6 && protocol != 17)
 		return;
-	pktmeta_get(skb, trace, &id);
+	pktmeta_get_sent(skb, trace, &id);
 	bpf_map_update_elem(&seen, &id, &none, BPF_NOEXIST);
 	seen_of = bpf_map_lookup_elem(&seen, &id);
 	if (!seen_of)

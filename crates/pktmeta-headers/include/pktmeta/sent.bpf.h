@@ -2,31 +2,51 @@
 /*
  * What applications said of what they send, in programs at cgroup_skb/egress and TC egress:
  *
- *	#include <pktmeta/egress.bpf.h>
+ *	#include <pktmeta/sent.bpf.h>
  *	PKTMETA_FIELD(tenant, __u32);
  *
  *	SEC("tcx/egress") int pace(struct __sk_buff *skb)
  *	{
- *		__u32 tenant;
+ *		__u32 who;
  *
- *		if (!pktmeta_get(skb, tenant, &tenant))
- *			skb->priority = tenant;
+ *		if (!pktmeta_get_sent(skb, tenant, &who))
+ *			skb->priority = who;
  *		return TCX_NEXT;
  *	}
  *
- * pktmeta_get() is the same as elsewhere, but reads the record of the datagram's ticket or of the
- * socket. Include this instead of pktmeta.bpf.h. The loader must give the program the datapath's
- * maps, BPFFS/pktmeta/maps/pktmeta_tx and pktmeta_tx_tickets (`bpftool prog load ... map name
- * pktmeta_tx pinned PATH`): with maps of its own it finds no record. Linux 5.9.
+ * It comes with pktmeta.bpf.h, whose pktmeta_get() is about the packet's own record, which one that
+ * is forwarded has. Not in that header: loaders make every map that an object has, used or not. The
+ * loader must give the program the datapath's maps, BPFFS/pktmeta/maps/pktmeta_tx and
+ * pktmeta_tx_tickets (`bpftool prog load ... map name pktmeta_tx pinned PATH`): with maps of its
+ * own it finds no record. Linux 5.9.
  */
-#ifndef PKTMETA_EGRESS_BPF_H
-#define PKTMETA_EGRESS_BPF_H
+#ifndef PKTMETA_SENT_BPF_H
+#define PKTMETA_SENT_BPF_H
 
-#ifdef PKTMETA_BPF_H
-#error "include pktmeta/egress.bpf.h instead of pktmeta/pktmeta.bpf.h, not behind it"
-#endif
-#define PKTMETA_EGRESS
 #include <pktmeta/pktmeta.bpf.h>
+
+/*
+ * Copies a field's value of what a socket sends to *value, at egress: that of the datagram's record, else
+ * of the socket's. 0, or with zeros in *value
+ *   -ENODATA  nobody said anything of this packet: no application, or none of this host
+ *   -ENOENT   the field was not said, or the program was loaded without its tag
+ */
+#define pktmeta_get_sent(ctx, field, value)                                                        \
+	({                                                                                         \
+		pktmeta_value_of_##field *__value = (value);                                       \
+		long __absent = PKTMETA_SENT(ctx, get)((ctx), &pktmeta_field_##field, __value,     \
+						       PKTMETA_SIZE(field));                       \
+                                                                                                   \
+		if (__absent)                                                                      \
+			__builtin_memset(__value, 0, sizeof(*__value));                            \
+		__absent;                                                                          \
+	})
+
+/* 1 if an application said something of the packet. */
+#define pktmeta_has_sent(ctx) PKTMETA_SENT(ctx, has_record)(ctx)
+
+/* The rest is not for programs. */
+#define PKTMETA_SENT(ctx, what) _Generic((ctx), struct __sk_buff *: pktmeta_sent_##what)
 
 /* The record of what a socket sends. */
 struct pktmeta_tx {
@@ -60,7 +80,7 @@ struct {
 } pktmeta_tx_tickets SEC(".maps");
 
 /* The ticket that came with a datagram, as its mark or as its time to be sent; or 0. */
-static __always_inline __u32 pktmeta_egress_ticket(struct __sk_buff *skb)
+static __always_inline __u32 pktmeta_sent_ticket(struct __sk_buff *skb)
 {
 	__u64 mark = skb->mark, time = skb->tstamp;
 
@@ -75,9 +95,9 @@ static __always_inline __u32 pktmeta_egress_ticket(struct __sk_buff *skb)
  * Copies the record of a packet that leaves: 0, or -ENODATA: it has none. The socket's record is
  * not for a datagram with a ticket, whether that is remembered or not.
  */
-__weak __noinline int pktmeta_egress_copy(struct __sk_buff *skb, struct pktmeta_copy *to)
+__weak __noinline int pktmeta_sent_copy(struct __sk_buff *skb, struct pktmeta_copy *to)
 {
-	__u32 ticket = pktmeta_egress_ticket(skb);
+	__u32 ticket = pktmeta_sent_ticket(skb);
 	struct pktmeta_tx_tickets *tickets;
 	struct pktmeta_tx_slot *slot;
 	struct bpf_sock *sk = skb->sk;
@@ -111,11 +131,11 @@ __weak __noinline int pktmeta_egress_copy(struct __sk_buff *skb, struct pktmeta_
 	return 0;
 }
 
-static __always_inline int pktmeta_egress_has_record(struct __sk_buff *skb)
+static __always_inline int pktmeta_sent_has_record(struct __sk_buff *skb)
 {
 	struct pktmeta_copy record = {};
 
-	return !pktmeta_egress_copy(skb, &record);
+	return !pktmeta_sent_copy(skb, &record);
 }
 
 /* Not where the copy is: the verifier learns too much of what a stack holds. */
@@ -174,7 +194,7 @@ static __always_inline long pktmeta_copy_variable(const struct pktmeta_copy *rec
 	return 0;
 }
 
-static __always_inline long pktmeta_egress_get(struct __sk_buff *skb,
+static __always_inline long pktmeta_sent_get(struct __sk_buff *skb,
 					       const volatile struct pktmeta_binding *field,
 					       void *value, __u32 size, int variable)
 {
@@ -184,7 +204,7 @@ static __always_inline long pktmeta_egress_get(struct __sk_buff *skb,
 
 	if (!(tag & PKTMETA_TAG_TYPE))
 		return -PKTMETA_ENOENT;
-	if (pktmeta_egress_copy(skb, &record))
+	if (pktmeta_sent_copy(skb, &record))
 		return -PKTMETA_ENODATA;
 	at = pktmeta_copy_find(&record, tag);
 	if (variable)
