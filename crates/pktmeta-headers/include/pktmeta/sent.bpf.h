@@ -26,8 +26,9 @@
 #include <pktmeta/pktmeta.bpf.h>
 
 /*
- * Copies a field's value of what a socket sends to *value, at egress: that of the datagram's record, else
- * of the socket's. 0, or with zeros in *value
+ * Copies a field's value of what a socket sends to *value. At cgroup_skb/egress and TC egress that of the
+ * datagram's record, else of the socket's; at sockops, sk_msg, cgroup/connect and the like, and
+ * cgroup/getsockopt and setsockopt, that of the socket's. 0, or with zeros in *value
  *   -ENODATA  nobody said anything of this packet: no application, or none of this host
  *   -ENOENT   the field was not said, or the program was loaded without its tag
  */
@@ -46,7 +47,13 @@
 #define pktmeta_has_sent(ctx) PKTMETA_SENT(ctx, has_record)(ctx)
 
 /* The rest is not for programs. */
-#define PKTMETA_SENT(ctx, what) _Generic((ctx), struct __sk_buff *: pktmeta_sent_##what)
+#define PKTMETA_SENT(ctx, what)                                                                    \
+	_Generic((ctx),                                                                            \
+		struct __sk_buff *: pktmeta_skb_sent_##what,                                       \
+		struct bpf_sock_ops *: pktmeta_sockops_sent_##what,                                \
+		struct bpf_sock_addr *: pktmeta_sock_addr_sent_##what,                             \
+		struct bpf_sockopt *: pktmeta_sockopt_sent_##what,                                 \
+		struct sk_msg_md *: pktmeta_sk_msg_sent_##what)
 
 /* The record of what a socket sends. */
 struct pktmeta_tx {
@@ -91,17 +98,29 @@ static __always_inline __u32 pktmeta_sent_ticket(struct __sk_buff *skb)
 	return 0;
 }
 
+/* Copies the record of what a socket sends: 0, or -ENODATA: it has none. */
+static __always_inline int pktmeta_socket_copy(struct bpf_sock *sk, struct pktmeta_copy *to)
+{
+	struct pktmeta_tx *tx = bpf_sk_storage_get(&pktmeta_tx, sk, 0, 0);
+
+	if (!tx)
+		return -PKTMETA_ENODATA;
+	bpf_spin_lock(&tx->lock);
+	*to = tx->record;
+	bpf_spin_unlock(&tx->lock);
+	return 0;
+}
+
 /*
  * Copies the record of a packet that leaves: 0, or -ENODATA: it has none. The socket's record is
  * not for a datagram with a ticket, whether that is remembered or not.
  */
-__weak __noinline int pktmeta_sent_copy(struct __sk_buff *skb, struct pktmeta_copy *to)
+__weak __noinline int pktmeta_skb_sent_copy(struct __sk_buff *skb, struct pktmeta_copy *to)
 {
 	__u32 ticket = pktmeta_sent_ticket(skb);
 	struct pktmeta_tx_tickets *tickets;
 	struct pktmeta_tx_slot *slot;
 	struct bpf_sock *sk = skb->sk;
-	struct pktmeta_tx *tx;
 	int err = 0;
 
 	if (!sk || !to)
@@ -122,21 +141,22 @@ __weak __noinline int pktmeta_sent_copy(struct __sk_buff *skb, struct pktmeta_co
 		bpf_spin_unlock(&tickets->lock);
 		return err;
 	}
-	tx = bpf_sk_storage_get(&pktmeta_tx, sk, 0, 0);
-	if (!tx)
-		return -PKTMETA_ENODATA;
-	bpf_spin_lock(&tx->lock);
-	*to = tx->record;
-	bpf_spin_unlock(&tx->lock);
-	return 0;
+	return pktmeta_socket_copy(sk, to);
 }
 
-static __always_inline int pktmeta_sent_has_record(struct __sk_buff *skb)
-{
-	struct pktmeta_copy record = {};
+/* The same where there is no packet: the record of the socket that the program was called for. */
+#define PKTMETA_SENT_BY(hook, context)                                                             \
+	__weak __noinline int pktmeta_##hook##_sent_copy(context *ctx, struct pktmeta_copy *to)    \
+	{                                                                                          \
+		struct bpf_sock *sk = ctx->sk;                                                     \
+                                                                                                   \
+		return sk && to ? pktmeta_socket_copy(sk, to) : -PKTMETA_ENODATA;                  \
+	}
 
-	return !pktmeta_sent_copy(skb, &record);
-}
+PKTMETA_SENT_BY(sockops, struct bpf_sock_ops)
+PKTMETA_SENT_BY(sock_addr, struct bpf_sock_addr)
+PKTMETA_SENT_BY(sockopt, struct bpf_sockopt)
+PKTMETA_SENT_BY(sk_msg, struct sk_msg_md)
 
 /* Not where the copy is: the verifier learns too much of what a stack holds. */
 __weak __noinline __u32 pktmeta_copy_find(const struct pktmeta_copy *record, __u32 tag)
@@ -194,22 +214,37 @@ static __always_inline long pktmeta_copy_variable(const struct pktmeta_copy *rec
 	return 0;
 }
 
-static __always_inline long pktmeta_sent_get(struct __sk_buff *skb,
-					       const volatile struct pktmeta_binding *field,
-					       void *value, __u32 size, int variable)
-{
-	struct pktmeta_copy record = {};
-	__u8 tag = field->tag;
-	__u32 at;
+/* What reads at a hook. */
+#define PKTMETA_READS_SENT(hook, context)                                                          \
+	static __always_inline int pktmeta_##hook##_sent_has_record(context *ctx)                  \
+	{                                                                                          \
+		struct pktmeta_copy record = {};                                                   \
+                                                                                                   \
+		return !pktmeta_##hook##_sent_copy(ctx, &record);                                  \
+	}                                                                                          \
+                                                                                                   \
+	static __always_inline long pktmeta_##hook##_sent_get(                                     \
+		context *ctx, const volatile struct pktmeta_binding *field, void *value,           \
+		__u32 size, int variable)                                                          \
+	{                                                                                          \
+		struct pktmeta_copy record = {};                                                   \
+		__u8 tag = field->tag;                                                             \
+		__u32 at;                                                                          \
+                                                                                                   \
+		if (!(tag & PKTMETA_TAG_TYPE))                                                     \
+			return -PKTMETA_ENOENT;                                                    \
+		if (pktmeta_##hook##_sent_copy(ctx, &record))                                      \
+			return -PKTMETA_ENODATA;                                                   \
+		at = pktmeta_copy_find(&record, tag);                                              \
+		if (variable)                                                                      \
+			return pktmeta_copy_variable(&record, at, value, size);                    \
+		return pktmeta_copy_value(&record, at, tag, value, size);                          \
+	}
 
-	if (!(tag & PKTMETA_TAG_TYPE))
-		return -PKTMETA_ENOENT;
-	if (pktmeta_sent_copy(skb, &record))
-		return -PKTMETA_ENODATA;
-	at = pktmeta_copy_find(&record, tag);
-	if (variable)
-		return pktmeta_copy_variable(&record, at, value, size);
-	return pktmeta_copy_value(&record, at, tag, value, size);
-}
+PKTMETA_READS_SENT(skb, struct __sk_buff)
+PKTMETA_READS_SENT(sockops, struct bpf_sock_ops)
+PKTMETA_READS_SENT(sock_addr, struct bpf_sock_addr)
+PKTMETA_READS_SENT(sockopt, struct bpf_sockopt)
+PKTMETA_READS_SENT(sk_msg, struct sk_msg_md)
 
 #endif

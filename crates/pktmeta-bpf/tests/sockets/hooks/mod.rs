@@ -1,6 +1,7 @@
 //! What other people's programs read at the hooks above TC.
 
 mod observer;
+mod said;
 
 use crate::{
     lab::{Lab, TRACE, client_address, version_of},
