@@ -4,6 +4,8 @@
  * but the bytes are still in front of the MAC header, and a program may read kernel memory. It may
  * not write it: what tries to does not compile.
  */
+#include <pktmeta/pktmeta.bpf.h> /* which includes this, in front of those that use it */
+
 #ifndef PKTMETA_RECEIVED_BPF_H
 #define PKTMETA_RECEIVED_BPF_H
 
