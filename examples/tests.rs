@@ -310,9 +310,8 @@ fn options(sandbox: &Sandbox) -> UpOptions {
     options.cgroup = Some(sandbox.cgroup().into());
     options.schemas = vec![Schema::parse("edge.toml", SCHEMA).unwrap()];
     options.produce = builtin::NAMES.map(String::from).into();
-    options.labels = ["192.0.2.0/24=tenant:7", "2001:db8::/32=tenant:8"]
-        .map(|label| label.parse().unwrap())
-        .into();
+    let labels = ["192.0.2.0/24=tenant:7", "2001:db8::/32=tenant:8"];
+    options.labels = Some(labels.map(|label| label.parse().unwrap()).into());
     options
 }
 

@@ -84,7 +84,7 @@ impl Lab {
         options.cgroup = Some(self.cgroup.clone());
         options.schemas = vec![Schema::parse("bench.toml", SCHEMA)?];
         let label = format!("{}={}:7", TwoHosts::CLIENT_V4, TENANT.name());
-        options.labels = vec![label.parse()?];
+        options.labels = Some(vec![label.parse()?]);
         self.hosts.server().run(|| self.datapath.up(&options))?;
         Ok(Up { lab: self })
     }

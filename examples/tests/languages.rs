@@ -320,7 +320,7 @@ fn serves_on(sandbox: &Sandbox, program: &Program, expected: impl Fn(u32, u32) -
         .schemas
         .insert(0, Schema::parse("decoy.toml", DECOY).unwrap());
     let decoy = "192.0.2.0/24=decoy:99".parse().unwrap();
-    options.labels.push(decoy);
+    options.labels.get_or_insert_default().push(decoy);
     let up = || Datapath::default().up(&options);
     hosts.server().run(up).unwrap();
     let decoy = registry()

@@ -41,8 +41,8 @@ mod sys;
 pub mod watch;
 
 pub use datapath::{
-    AttachMode, Datapath, Delivery, DeliveryStatus, Down, HookStatus, InterfaceStatus, Part,
-    Senders, Status, Up, UpOptions,
+    AttachMode, Datapath, Delivery, DeliveryStatus, Down, HookStatus, InterfaceChanged,
+    InterfaceLabels, InterfaceStatus, Part, Senders, Status, Up, UpOptions,
 };
 pub use error::{Error, ErrorKind};
 pub use links::Attached;

@@ -13,8 +13,8 @@ use libbpf_rs::{
 /// What programs are told when they are loaded.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// How many prefixes have labels.
-    pub(crate) labels: usize,
+    /// How many prefixes have labels; `None` if packets' addresses are not looked up.
+    pub(crate) labels: Option<usize>,
     /// Packets begin with the header of IP, not of Ethernet.
     pub(crate) raw_ip: bool,
     /// Slots of the ring, a power of two.
@@ -35,7 +35,7 @@ pub(crate) struct Global {
 
 pub(crate) const LABELS_USED: Global = Global {
     name: "labels_used",
-    value: |settings| vec![u8::from(settings.labels > 0)],
+    value: |settings| vec![u8::from(settings.labels.is_some())],
 };
 
 pub(crate) const RAW_IP: Global = Global {

@@ -59,7 +59,7 @@ pub(crate) const LABELS: Store = Store {
     ..Store::new("pktmeta_labels", "xdp_labels", Scope::Part)
 };
 pub(crate) const LABEL_HITS: Store = Store {
-    entries: Some(label_entries),
+    entries: Some(label_hit_entries),
     ..Store::new("pktmeta_hits", "xdp_label_hits", Scope::Part)
 };
 pub(crate) const NUMBERS: Store = Store::new("pktmeta_numbers", "xdp_numbers", Scope::Part);
@@ -95,7 +95,17 @@ pub(crate) fn of_map(map: &str) -> Option<Store> {
     ALL.into_iter().find(|store| store.map == map)
 }
 
-/// A map has at least one.
+/// As many as may come, for the kernel allocates entries one by one; 1, the least that a map can have,
+/// says that the program looks no address up.
 fn label_entries(settings: &Settings) -> u32 {
-    settings.labels.max(1) as u32 // each takes memory: there are no such many
+    const MOST: usize = 65536;
+    let entries = settings.labels.map_or(1, |labels| labels.max(MOST));
+    entries as u32 // each takes memory: there are no such many
+}
+
+/// Eight bytes a CPU each, allocated at once: with room for as many again.
+fn label_hit_entries(settings: &Settings) -> u32 {
+    const LEAST: usize = 1024;
+    let entries = settings.labels.map_or(1, |labels| LEAST.max(2 * labels));
+    entries as u32 // as above
 }

@@ -2,10 +2,11 @@
 
 use crate::{files, output};
 use anyhow::anyhow;
-use pktmeta_bpf::HostRegistry;
+use pktmeta_bpf::{HostRegistry, labels::Label};
 use pktmeta_core::schema::{Dictionary, Schema};
 use std::{
     fs::File,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -59,4 +60,24 @@ pub(crate) fn read_schema(file: &Path) -> anyhow::Result<Schema> {
         anyhow!("read the schema {file}: {error}\n  = docs/schema.md says what such a file holds")
     })?;
     Ok(Schema::parse(&output::name(file), &text)?)
+}
+
+/// Reads a file of labels.
+pub(crate) fn read_labels(file: &Path) -> anyhow::Result<Vec<Label>> {
+    /// Some two million labels; a device would not end.
+    const MAX: u64 = 64 << 20;
+    let (name, read) = match file.to_str() {
+        Some("-") => (
+            "standard input".into(),
+            files::text(io::stdin().lock(), MAX),
+        ),
+        _ => (
+            output::name(file),
+            File::open(file).and_then(|file| files::text(file, MAX)),
+        ),
+    };
+    let text = read.map_err(|error| {
+        anyhow!("read the labels of {name}: {error}\n  = write PREFIX=FIELD:VALUE, one a line")
+    })?;
+    Ok(Label::parse_file(&name, &text)?)
 }

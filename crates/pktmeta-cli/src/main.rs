@@ -17,7 +17,7 @@ mod vectors;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{
-    bind, check, decode, doctor, down, encode, exec, r#gen, headers, man, registry, sockets,
+    bind, check, decode, doctor, down, encode, exec, r#gen, headers, label, man, registry, sockets,
     status, up, watch,
 };
 #[cfg(feature = "demo")]
@@ -45,6 +45,7 @@ enum Command {
     Up(up::Up),
     Down(down::Down),
     Status(status::Status),
+    Label(label::Labels),
     Sockets(sockets::Sockets),
     Watch(watch::Watch),
     Exec(exec::Exec),
@@ -107,6 +108,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Up(up) => up.run(&bpffs),
         Command::Down(down) => down.run(&bpffs),
         Command::Status(status) => status.run(&bpffs),
+        Command::Label(label) => label.run(&bpffs),
         Command::Sockets(sockets) => sockets.run(&bpffs),
         Command::Watch(watch) => watch.run(&bpffs),
         Command::Exec(exec) => exec.run(&bpffs),

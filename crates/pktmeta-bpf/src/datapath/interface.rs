@@ -92,7 +92,15 @@ impl PinnedInterface {
 
     /// True if it runs this program.
     pub(super) fn runs(&self, id: u32) -> bool {
-        matches!(self.xdp, Link::Attached { program, .. } if program == id)
+        self.program() == Some(id)
+    }
+
+    /// The program that the kernel runs on it.
+    pub(super) fn program(&self) -> Option<u32> {
+        match self.xdp {
+            Link::Attached { program, .. } => Some(program),
+            _ => None,
+        }
     }
 
     /// True if it is certain that the kernel runs its program nowhere.

@@ -4,6 +4,7 @@ mod delivery;
 mod down;
 mod hook_status;
 mod interface;
+mod labels;
 mod link_type;
 mod options;
 mod registration;
@@ -14,13 +15,14 @@ pub use delivery::Delivery;
 pub use down::{Down, Part};
 pub use hook_status::HookStatus;
 pub use interface::InterfaceStatus;
+pub use labels::{InterfaceChanged, InterfaceLabels};
 pub use options::{AttachMode, Senders, UpOptions};
 pub(crate) use registration::builtin_fields;
 pub use status::{DeliveryStatus, Status};
 pub use up::Up;
 
-use crate::{bpffs::Bpffs, error::Error, host, pins::Pins, registry::HostRegistry};
-use std::{path::Path, time::Duration};
+use crate::{bpffs::Bpffs, error::Error, host, labels::Change, pins::Pins, registry::HostRegistry};
+use std::{ffi::OsStr, path::Path, time::Duration};
 
 /// The datapath of this host, or of another bpffs in tests.
 #[derive(Clone, Debug)]
@@ -76,6 +78,28 @@ impl Datapath {
     /// One cannot look.
     pub fn status(&self) -> Result<Status, Error> {
         status::status(&self.bpffs, &self.registry())
+    }
+
+    /// The labels of an interface in the network namespace of the calling thread, or of all.
+    ///
+    /// # Errors
+    /// No packets are labelled there, or one cannot look.
+    pub fn labels(&self, interface: Option<&OsStr>) -> Result<Vec<InterfaceLabels>, Error> {
+        labels::list(&self.bpffs, &self.registry(), interface)
+    }
+
+    /// Changes the labels of an interface, or of all, while packets are labelled: each packet gets
+    /// those of before or those of after.
+    ///
+    /// # Errors
+    /// A label is wrong, or there is no room for it; then nothing has changed. The kernel refuses:
+    /// then a part may have.
+    pub fn change_labels(
+        &self,
+        interface: Option<&OsStr>,
+        change: &Change,
+    ) -> Result<Vec<InterfaceChanged>, Error> {
+        labels::change(&self.bpffs, &self.registry(), interface, change)
     }
 
     /// The fields of this host and their numbers.

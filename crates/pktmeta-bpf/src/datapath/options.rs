@@ -20,8 +20,9 @@ pub struct UpOptions {
     pub send: Senders,
     /// Schemas to register next to the built-in fields.
     pub schemas: Vec<Schema>,
-    /// Values by source address.
-    pub labels: Vec<Label>,
+    /// Values by source address; `None`: the program looks no address up, and labels cannot be added
+    /// before the interface has gone down.
+    pub labels: Option<Vec<Label>>,
     /// The built-in fields to write: some of [`builtin::NAMES`].
     pub produce: Vec<String>,
     /// How XDP attaches.
@@ -63,7 +64,7 @@ impl Default for UpOptions {
             cgroup: None,
             send: Senders::All,
             schemas: Vec::new(),
-            labels: Vec::new(),
+            labels: None,
             produce: Self::PRODUCE.map(String::from).into(),
             mode: AttachMode::Default,
             slots: Self::SLOTS,

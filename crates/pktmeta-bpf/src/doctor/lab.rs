@@ -82,7 +82,7 @@ pub(super) fn load(hook: &Hook) -> Result<Object, Error> {
     // The verifier does not look at the code of fields that have no number, nor of labels.
     let registry = builtin_registry()?;
     let settings = Settings {
-        labels: 1,
+        labels: Some(1),
         raw_ip: false,
         slots: *UpOptions::SLOTS_RANGE.start(),
         cpu_slots: 1,

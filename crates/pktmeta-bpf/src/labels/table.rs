@@ -1,9 +1,6 @@
 //! Labels as the XDP program looks them up: `struct pktmeta_label_key` and `struct pktmeta_labels`.
 
-use super::{
-    label::Label,
-    prefix::{KEY_SIZE, Prefix},
-};
+use super::{label::Label, prefix::Prefix};
 use crate::{
     dir::Dir,
     error::{Context, Error, ErrorKind},
@@ -30,14 +27,17 @@ pub struct LabelStatus {
     pub packets: u64,
 }
 
-/// Puts labels into a loaded program's maps.
+/// Puts labels into a loaded program's map, which has none.
 pub(crate) fn store(object: &Object, entries: &[Entry]) -> Result<(), Error> {
     let tried = || "store the labels".to_owned();
     if entries.is_empty() {
         return Ok(());
     }
-    let keys: Vec<u8> = entries.iter().flat_map(|(key, _)| *key).collect();
-    let values: Vec<u8> = entries.iter().flat_map(|(_, value)| *value).collect();
+    let keys: Vec<u8> = entries
+        .iter()
+        .flat_map(|entry| entry.prefix.key())
+        .collect();
+    let values: Vec<u8> = entries.iter().flat_map(|entry| entry.value).collect();
     let count = u32::try_from(entries.len()).context(tried)?;
     object
         .map(stores::LABELS.map)?
@@ -49,17 +49,9 @@ pub(crate) fn store(object: &Object, entries: &[Entry]) -> Result<(), Error> {
 pub(crate) fn read(directory: &Dir, dictionary: &Dictionary) -> Result<Vec<LabelStatus>, Error> {
     let [labels, hits] = [stores::LABELS, stores::LABEL_HITS].map(|it| directory.open_map(it.pin));
     let (labels, hits) = (labels?, hits?);
-    let mut entries: Vec<_> = labels
-        .keys()
-        .filter_map(|key| {
-            let value = labels.lookup(&key, MapFlags::ANY).ok()??;
-            Some((Prefix::from_key(&key)?, value))
-        })
-        .collect();
-    entries.sort_by_key(|&(prefix, _)| prefix);
-    Ok(entries
+    Ok(read_entries(&labels)
         .into_iter()
-        .map(|(prefix, value)| LabelStatus {
+        .map(|Entry { prefix, value }| LabelStatus {
             prefix: prefix.to_string(),
             packets: read_hits(&hits, &value).unwrap_or(0),
             values: value
@@ -82,61 +74,147 @@ fn read_hits(hits: &MapHandle, labels: &[u8]) -> Option<u64> {
     Some(counts.map(|count| u64::from_ne_bytes(*count)).sum())
 }
 
-/// Key and value, as the map has them.
-pub(crate) type Entry = ([u8; KEY_SIZE], [u8; VALUE_SIZE]);
+/// A prefix and what packets from it get, as the map has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(super) prefix: Prefix,
+    pub(super) value: [u8; VALUE_SIZE],
+}
 
-/// Entries of the longest-prefix-match map that give every address the labels of all prefixes
-/// that it is in: for each field the longest such prefix counts.
-pub(crate) fn entries(labels: &[Label], dictionary: &Dictionary) -> Result<Vec<Entry>, Error> {
-    let mut given: BTreeMap<Prefix, Values> = BTreeMap::new();
-    for label in labels {
-        let (tlv, value) = resolve(label, dictionary)?;
-        if let Some(other) = given
-            .entry(label.prefix)
-            .or_default()
-            .insert(tlv, value.clone())
-            && other != value
-        {
-            let why = format!("{} gets two values for {}", label.prefix, label.field);
-            return Err(
-                Error::new(ErrorKind::Invalid, format!("label \"{label}\""), why)
-                    .with_remedy("keep one of the two"),
-            );
-        }
+impl Entry {
+    /// Where its hits are counted.
+    pub(super) fn number(&self) -> u32 {
+        let bytes = self.value[NUMBER_AT..].first_chunk();
+        bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
     }
-    let mut entries = Vec::with_capacity(given.len());
-    // The prefixes around the one at hand, the longest last: in their order, a prefix comes right
-    // before those in it.
-    let mut around: Vec<(Prefix, Values)> = Vec::new();
-    for (number, (prefix, own)) in (0u32..).zip(given) {
-        while around
-            .pop_if(|(other, _)| !other.contains(&prefix))
-            .is_some()
-        {}
-        let mut values = around.last().map_or_else(Values::new, |it| it.1.clone());
-        values.extend(own);
-        if values.len() > LABELS_MAX {
-            let why = format!("{} fields are too many for one packet", values.len());
-            return Err(
-                Error::new(ErrorKind::Invalid, format!("labels of {prefix}"), why).with_remedy(
-                    format!("give a prefix and those around it at most {LABELS_MAX} fields"),
-                ),
-            );
-        }
-        let mut bytes = [0; VALUE_SIZE];
-        for (label, (&tlv, value)) in bytes.chunks_exact_mut(LABEL_SIZE).zip(&values) {
-            if let Some(field) = dictionary.registry().by_type(tlv) {
-                label[0] = field.tag().byte();
-                label[1] = value.len() as u8; // at most LABEL_VALUE_MAX
-                label[2] = field.place.unwrap_or(0);
-                label[LABEL_VALUE_AT..LABEL_VALUE_AT + value.len()].copy_from_slice(value);
+}
+
+/// The labels that prefixes were given, without those of shorter prefixes around them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Given(pub(super) BTreeMap<Prefix, Values>);
+
+/// Values by the number of their field.
+pub(super) type Values = BTreeMap<TlvType, Vec<u8>>;
+
+impl Given {
+    /// Labels as people write them.
+    pub(super) fn new(labels: &[Label], dictionary: &Dictionary) -> Result<Self, Error> {
+        let mut given: BTreeMap<Prefix, Values> = BTreeMap::new();
+        for label in labels {
+            let (tlv, value) = resolve(label, dictionary)?;
+            if let Some(other) = given
+                .entry(label.prefix)
+                .or_default()
+                .insert(tlv, value.clone())
+                && other != value
+            {
+                let why = format!("{} gets two values for {}", label.prefix, label.field);
+                let tried = format!("label \"{label}\"");
+                let error = Error::new(ErrorKind::Invalid, tried, why);
+                return Err(error.with_remedy("keep one of the two"));
             }
         }
-        bytes[NUMBER_AT..NUMBER_AT + size_of::<u32>()].copy_from_slice(&number.to_ne_bytes());
-        entries.push((prefix.key(), bytes));
-        around.push((prefix, values));
+        Ok(Self(given))
     }
-    Ok(entries)
+
+    /// What entries of the map were made from.
+    pub(super) fn from_entries(entries: &[Entry]) -> Self {
+        let given = entries.iter().map(|entry| {
+            let own = entry.value[..NUMBER_AT].chunks_exact(LABEL_SIZE);
+            let own = own.filter(|label| label[INHERITED_AT] == 0);
+            let values = own.filter_map(|label| {
+                let tlv = Tag::from_byte(label[0])?.tlv()?;
+                let value = label[LABEL_VALUE_AT..].get(..label[1].into())?;
+                Some((tlv, value.to_vec()))
+            });
+            (entry.prefix, values.collect())
+        });
+        Self(given.collect())
+    }
+
+    /// As people write them, in the order of prefixes.
+    pub(super) fn labels(&self, dictionary: &Dictionary) -> Vec<Label> {
+        let labels = self.0.iter().flat_map(|(&prefix, values)| {
+            values.iter().filter_map(move |(&tlv, value)| {
+                let field = dictionary.registry().by_type(tlv)?;
+                let value = dictionary.known(field, Value::decode(field.kind, value)?);
+                Some(Label {
+                    prefix,
+                    field: field.name.to_string(),
+                    value: value.text,
+                })
+            })
+        });
+        labels.collect()
+    }
+
+    /// Entries of the longest-prefix-match map that give every address the labels of all prefixes
+    /// that it is in: for each field the longest such prefix counts. `number` says where the hits of
+    /// a prefix are counted.
+    pub(super) fn entries(
+        &self,
+        dictionary: &Dictionary,
+        mut number: impl FnMut(&Prefix) -> u32,
+    ) -> Result<Vec<Entry>, Error> {
+        let mut entries = Vec::with_capacity(self.0.len());
+        // The prefixes around the one at hand, the longest last: in their order, a prefix comes
+        // right before those in it.
+        let mut around: Vec<(Prefix, Values)> = Vec::new();
+        for (&prefix, own) in &self.0 {
+            while around
+                .pop_if(|(other, _)| !other.contains(&prefix))
+                .is_some()
+            {}
+            let mut values = around.last().map_or_else(Values::new, |it| it.1.clone());
+            values.extend(own.clone());
+            if values.len() > LABELS_MAX {
+                let why = format!("{} fields are too many for one packet", values.len());
+                let tried = format!("labels of {prefix}");
+                let error = Error::new(ErrorKind::Invalid, tried, why);
+                return Err(error.with_remedy(format!(
+                    "give a prefix and those around it at most {LABELS_MAX} fields"
+                )));
+            }
+            let mut value = [0; VALUE_SIZE];
+            for (label, (tlv, bytes)) in value.chunks_exact_mut(LABEL_SIZE).zip(&values) {
+                if let Some(field) = dictionary.registry().by_type(*tlv) {
+                    label[0] = field.tag().byte();
+                    label[1] = bytes.len() as u8; // at most LABEL_VALUE_MAX
+                    label[2] = field.place.unwrap_or(0);
+                    label[INHERITED_AT] = u8::from(!own.contains_key(tlv));
+                    label[LABEL_VALUE_AT..LABEL_VALUE_AT + bytes.len()].copy_from_slice(bytes);
+                }
+            }
+            value[NUMBER_AT..NUMBER_AT + size_of::<u32>()]
+                .copy_from_slice(&number(&prefix).to_ne_bytes());
+            entries.push(Entry { prefix, value });
+            around.push((prefix, values));
+        }
+        Ok(entries)
+    }
+}
+
+/// The entries of labels in a new map.
+pub(crate) fn entries(labels: &[Label], dictionary: &Dictionary) -> Result<Vec<Entry>, Error> {
+    let mut numbers = 0..;
+    let given = Given::new(labels, dictionary)?;
+    given.entries(dictionary, |_| numbers.next().unwrap_or(u32::MAX))
+}
+
+/// All entries of a map, in the order of their prefixes.
+pub(super) fn read_entries(labels: &MapHandle) -> Vec<Entry> {
+    let mut entries: Vec<_> = labels
+        .keys()
+        .filter_map(|key| {
+            let value = labels.lookup(&key, MapFlags::ANY).ok()??;
+            Some(Entry {
+                prefix: Prefix::from_key(&key)?,
+                value: value.try_into().ok()?,
+            })
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.prefix);
+    entries
 }
 
 /// The fields that an entry's value sets.
@@ -147,13 +225,12 @@ pub(crate) fn fields_of(value: &[u8]) -> Vec<TlvType> {
         .collect()
 }
 
-type Values = BTreeMap<TlvType, Vec<u8>>;
-
 /// `struct pktmeta_labels`
-const VALUE_SIZE: usize = NUMBER_AT + 8;
+pub(super) const VALUE_SIZE: usize = NUMBER_AT + 8;
 const NUMBER_AT: usize = LABELS_MAX * LABEL_SIZE;
 const LABELS_MAX: usize = 4;
 const LABEL_SIZE: usize = 24;
+const INHERITED_AT: usize = 3;
 const LABEL_VALUE_AT: usize = 8;
 const LABEL_VALUE_MAX: u8 = 16;
 
@@ -200,6 +277,7 @@ fn resolve(label: &Label, dictionary: &Dictionary) -> Result<(TlvType, Vec<u8>),
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labels::prefix::KEY_SIZE;
     use pktmeta_core::schema::Schema;
     use std::net::Ipv4Addr;
 
@@ -219,6 +297,10 @@ mod tests {
         entries(&labels?, &dictionary())
     }
 
+    fn key_and_value(entry: &Entry) -> ([u8; KEY_SIZE], [u8; VALUE_SIZE]) {
+        (entry.prefix.key(), entry.value)
+    }
+
     #[test]
     fn a_longer_prefix_inherits_the_fields_it_does_not_set() {
         let entries = all(&[
@@ -227,11 +309,15 @@ mod tests {
             "192.0.2.128/25=zone:2",
         ])
         .unwrap();
-        let (key, value) = entries.iter().find(|(key, _)| key[0] == 32 + 25).unwrap();
+        let (key, value) = entries
+            .iter()
+            .map(key_and_value)
+            .find(|(key, _)| key[0] == 32 + 25)
+            .unwrap();
         assert_eq!(key[4..12], [0, 0, 0, 4, 192, 0, 2, 128]);
         assert_eq!(key[12..], [0; 12]);
-        assert_eq!(value[..12], [0x81, 4, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0]);
-        assert_eq!(value[24..33], [2, 1, 0, 0, 0, 0, 0, 0, 2]);
+        assert_eq!(value[..12], [0x81, 4, 0, 1, 0, 0, 0, 0, 7, 0, 0, 0]);
+        assert_eq!(value[24..33], [2, 1, 0, 0, 0, 0, 0, 0, 2], "its own");
         assert_eq!(value[48..96], [0; 48]);
         assert_eq!(value[96], 1, "the second in the order of prefixes");
     }
@@ -239,11 +325,16 @@ mod tests {
     #[test]
     fn a_prefix_of_one_version_of_ip_gives_nothing_to_the_other() {
         let entries = all(&["::/0=tenant:9", "0.0.0.0/0=odd8:1", "192.0.2.0/24=zone:1"]).unwrap();
-        let versions: Vec<_> = entries.iter().map(|(key, _)| (key[0], key[7])).collect();
+        let versions: Vec<_> = entries
+            .iter()
+            .map(key_and_value)
+            .map(|(key, _)| (key[0], key[7]))
+            .collect();
         assert_eq!(versions, [(32, 4), (56, 4), (32, 6)]);
         let tags: Vec<_> = entries
             .iter()
-            .map(|(_, value)| (fields_of(value).len(), value[0]))
+            .map(key_and_value)
+            .map(|(_, value)| (fields_of(&value).len(), value[0]))
             .collect();
         assert_eq!(tags, [(1, 4), (2, 2), (1, 0x81)]);
     }
@@ -259,8 +350,8 @@ mod tests {
         ])
         .unwrap();
         let (tenant, zone) = (0x81, 2);
-        let values = entries.iter().map(|(_, value)| {
-            let labels = value.chunks_exact(LABEL_SIZE);
+        let values = entries.iter().map(|entry| {
+            let labels = entry.value.chunks_exact(LABEL_SIZE);
             let found = |tag| labels.clone().find(|label| label[0] == tag).map(|it| it[8]);
             (found(tenant), found(zone))
         });

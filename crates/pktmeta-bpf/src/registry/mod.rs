@@ -12,5 +12,5 @@ pub use registering::Registered;
 pub(crate) use registering::register;
 pub use removal::Removal;
 pub use table::RegistryState;
-pub(crate) use users::fields_of;
 pub use users::{Use, User};
+pub(crate) use users::{area_of, fields_of};

@@ -95,17 +95,7 @@ struct Bound {
 /// `.rodata`, whichever loader made it.
 fn bound_programs() -> Result<Vec<Bound>, Error> {
     host::check_capabilities()?;
-    // No program has number 0, and who may not ask is told so first.
-    if let Err(error) = sys::program_by_id(0)
-        && error.kind() == io::ErrorKind::PermissionDenied
-    {
-        return Err(Error::new(
-            ErrorKind::NotPermitted,
-            "look for programs that use fields",
-            error,
-        )
-        .with_remedy("run it as root, or give it CAP_SYS_ADMIN"));
-    }
+    may_look()?;
     let options = ProgInfoQueryOptions::default().include_map_ids(true);
     let mut constants: BTreeMap<u32, Vec<Binding>> = BTreeMap::new();
     let mut users = Vec::new();
@@ -130,6 +120,18 @@ fn bound_programs() -> Result<Vec<Bound>, Error> {
     Ok(users)
 }
 
+/// No program has number 0, and who may not ask is told so first.
+fn may_look() -> Result<(), Error> {
+    match sys::program_by_id(0) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let tried = "look for programs that use fields";
+            Err(Error::new(ErrorKind::NotPermitted, tried, error)
+                .with_remedy("run it as root, or give it CAP_SYS_ADMIN"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The registry's fields that loaded programs are bound to.
 pub(crate) fn fields_of(programs: &[u32], registry: &Registry) -> Result<Vec<FieldInfo>, Error> {
     let mut bound = bound_programs()?;
@@ -144,20 +146,44 @@ pub(crate) fn fields_of(programs: &[u32], registry: &Registry) -> Result<Vec<Fie
     Ok(fields.filter(is_bound).copied().collect())
 }
 
+/// Bytes that a program of this registry reserves in front of packets; `None` if it cannot be seen,
+/// or the program is of another registry.
+pub(crate) fn area_of(program: u32, registry: u32) -> Result<Option<usize>, Error> {
+    may_look()?;
+    let options = ProgInfoQueryOptions::default().include_map_ids(true);
+    let mut programs = ProgInfoIter::with_query_opts(options);
+    let Some(program) = programs.find(|info| info.id == program) else {
+        return Ok(None);
+    };
+    let constants = program.map_ids.into_iter().filter_map(constants);
+    // The first members of `struct pktmeta_layout`.
+    let areas = constants.filter_map(|bytes| {
+        let mut layouts = bytes.chunks_exact(size_of::<u64>());
+        layouts.find_map(|start| match start {
+            &[area, Binding::VERSION, 0, 0, ref id @ ..] if *id == registry.to_ne_bytes() => {
+                (area > 0).then_some(usize::from(area))
+            }
+            _ => None,
+        })
+    });
+    Ok(areas.max())
+}
+
 /// What programs with these constants name; nothing if the map is something else.
 fn bindings(map: u32) -> Vec<Binding> {
-    let Ok(map) = MapHandle::from_map_id(map) else {
-        return Vec::new(); // it is gone by now
-    };
-    let constant = map.map_type() == MapType::Array && map.max_entries() == 1;
-    if !constant || !map.name().to_string_lossy().ends_with(".rodata") {
-        return Vec::new();
-    }
-    let Ok(Some(bytes)) = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY) else {
-        return Vec::new();
-    };
+    let bytes = constants(map).unwrap_or_default();
     let places = bytes.windows(Binding::SIZE).step_by(align_of::<u32>());
     places.filter_map(Binding::from_bytes).collect()
+}
+
+/// The constants of an object, if the map has such.
+fn constants(map: u32) -> Option<Vec<u8>> {
+    let map = MapHandle::from_map_id(map).ok()?; // else it is gone by now
+    let constant = map.map_type() == MapType::Array && map.max_entries() == 1;
+    if !constant || !map.name().to_string_lossy().ends_with(".rodata") {
+        return None;
+    }
+    map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok()?
 }
 
 fn labelled_fields(pins: &Dir) -> Result<Vec<TlvType>, Error> {

@@ -99,7 +99,7 @@ impl Lab {
         let mut options = UpOptions::new(TwoHosts::SERVER_LINK);
         options.cgroup = Some(sandbox.cgroup().into());
         options.schemas = vec![Schema::parse("lab.toml", SCHEMA).unwrap()];
-        options.labels = Self::TENANTS.flat_map(labels).collect();
+        options.labels = Some(Self::TENANTS.flat_map(labels).collect());
         options.produce = builtin::NAMES.map(String::from).into();
         change(&mut options);
         let datapath = Datapath::new(sandbox.bpffs());

@@ -7,6 +7,7 @@ mod counters;
 mod hooks;
 mod kinds;
 mod lab;
+mod labels;
 mod options;
 mod records;
 mod seal;

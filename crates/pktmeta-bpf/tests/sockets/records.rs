@@ -42,7 +42,8 @@ fn the_last_place_is_read_at_sockets_and_so_is_the_first_hot_field_without_one()
             let from = client_address(IpVersion::V4, 1, 0).ip();
             for n in [PLACES, PLACES + 1] {
                 let label = format!("{from}=hot{n}:{}", n * 0x0101_0101);
-                options.labels.push(label.parse().unwrap());
+                let labels = options.labels.get_or_insert_default();
+                labels.push(label.parse().unwrap());
             }
         });
         let registry = registry.read().unwrap();

@@ -11,6 +11,7 @@ pub(crate) mod encode;
 pub(crate) mod exec;
 pub(crate) mod r#gen;
 pub(crate) mod headers;
+pub(crate) mod label;
 pub(crate) mod man;
 #[cfg(feature = "demo")]
 mod own_hosts;

@@ -1,18 +1,15 @@
 //! `pktmeta up`
 
 use crate::{
-    arguments::{Wait, read_schema},
-    complete, files,
+    arguments::{Wait, read_labels, read_schema},
+    complete,
     output::{self, say},
 };
-use anyhow::anyhow;
 use clap_complete::ArgValueCandidates;
 use pktmeta_bpf::{AttachMode, Datapath, Senders, UpOptions, labels::Label};
 use pktmeta_core::builtin;
 use std::{
     ffi::OsString,
-    fs::File,
-    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -82,6 +79,7 @@ impl Up {
             slots,
             wait,
         } = self;
+        let looks_up = !(label.is_empty() && labels.is_empty());
         let mut all_labels = label;
         for file in &labels {
             all_labels.extend(read_labels(file)?);
@@ -94,7 +92,7 @@ impl Up {
                 .iter()
                 .map(|file| read_schema(file))
                 .collect::<Result<_, _>>()?,
-            labels: all_labels,
+            labels: looks_up.then_some(all_labels),
             produce: fields(&produce),
             mode: match mode {
                 None => AttachMode::Default,
@@ -163,24 +161,4 @@ fn fields(text: &str) -> Vec<String> {
         "none" => Vec::new(),
         names => names.split(',').map(String::from).collect(),
     }
-}
-
-/// Reads the value of `--labels`.
-fn read_labels(file: &Path) -> anyhow::Result<Vec<Label>> {
-    /// Some two million labels; a device would not end.
-    const MAX: u64 = 64 << 20;
-    let (name, read) = match file.to_str() {
-        Some("-") => (
-            "standard input".into(),
-            files::text(io::stdin().lock(), MAX),
-        ),
-        _ => (
-            output::name(file),
-            File::open(file).and_then(|file| files::text(file, MAX)),
-        ),
-    };
-    let text = read.map_err(|error| {
-        anyhow!("read the labels of {name}: {error}\n  = write PREFIX=FIELD:VALUE, one a line")
-    })?;
-    Ok(Label::parse_file(&name, &text)?)
 }

@@ -19,6 +19,7 @@ mod hostile;
 mod json;
 mod killed;
 mod lab;
+mod label;
 mod links;
 mod loaders;
 mod names;

@@ -151,7 +151,7 @@ impl Cgroup {
         registry: &Registry,
     ) -> Result<(), Error> {
         let settings = Settings {
-            labels: 0,
+            labels: None,
             raw_ip: false,
             slots: options.slots,
             cpu_slots: cpu_slots(options.slots)?,

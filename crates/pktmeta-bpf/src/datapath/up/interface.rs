@@ -75,10 +75,12 @@ pub(super) fn label(
     options: &UpOptions,
     registration: &Registration,
 ) -> Result<bool, Error> {
-    let entries = labels::entries(&options.labels, &registration.dictionary())?;
-    let link_type = match entries.is_empty() {
-        true => LinkType::Ethernet, // nothing is looked for in packets
-        false => LinkType::of(name, id.ifindex)?,
+    let labels = options.labels.as_ref();
+    let entries = labels.map(|labels| labels::entries(labels, &registration.dictionary()));
+    let entries = entries.transpose()?;
+    let link_type = match entries {
+        None => LinkType::Ethernet, // nothing is looked for in packets
+        Some(_) => LinkType::of(name, id.ifindex)?,
     };
     let in_driver = match options.mode {
         AttachMode::Native => true,
@@ -87,7 +89,7 @@ pub(super) fn label(
             .context(|| format!("look for the XDP of {name}'s driver"))?,
     };
     let settings = Settings {
-        labels: entries.len(),
+        labels: entries.as_ref().map(Vec::len),
         raw_ip: link_type == LinkType::Ip,
         slots: options.slots,
         cpu_slots: cpu_slots(options.slots)?,
@@ -111,7 +113,7 @@ pub(super) fn label(
             .iter()
             .any(|store| store.map == stores::LABELS.map)
         {
-            labels::store(&object, &entries)?;
+            labels::store(&object, entries.as_deref().unwrap_or_default())?;
         }
         for program in hook.programs {
             let (target, flags) = (id.ifindex as i32, program.attach.flags(in_driver));

@@ -51,6 +51,7 @@ impl Lab {
                     .context("add an address")?;
                 options
                     .labels
+                    .get_or_insert_default()
                     .push(format!("{address}={}:{tenant}", TENANT.name()).parse()?);
             }
         }

@@ -57,6 +57,11 @@ fn every_command_that_shows_sockets_runs_as_printed() {
 }
 
 #[test]
+fn every_command_that_changes_labels_runs_as_printed() {
+    in_sandbox_for(LIMIT, |_| runs("docs/guide/labels.md"));
+}
+
+#[test]
 fn every_command_that_shows_where_records_are_kept_runs_as_printed() {
     in_sandbox_for(LIMIT, |_| runs("docs/guide/where.md"));
 }

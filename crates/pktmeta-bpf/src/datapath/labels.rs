@@ -1,0 +1,136 @@
+//! Labels of interfaces that are up: listed, and changed under traffic.
+
+use super::{
+    down::settle,
+    interface::{self, PinnedInterface},
+};
+use crate::{
+    bpffs::Bpffs,
+    dir::Dir,
+    error::{Error, ErrorKind, Shown},
+    host,
+    labels::{self, Change, Changed, Label, Planned},
+    pins::Pins,
+    registry::{HostRegistry, area_of},
+    stores, sys,
+};
+use pktmeta_core::schema::Dictionary;
+use std::ffi::OsStr;
+
+/// The labels of an interface.
+#[derive(Clone, Debug)]
+pub struct InterfaceLabels {
+    /// What messages call the interface.
+    pub interface: String,
+    /// Its labels, in the order of prefixes, without those that prefixes inherit.
+    pub labels: Vec<Label>,
+}
+
+/// What changed on an interface.
+#[derive(Clone, Debug)]
+pub struct InterfaceChanged {
+    /// What messages call the interface.
+    pub interface: String,
+    /// How many prefixes changed.
+    pub changed: Changed,
+}
+
+pub(super) fn list(
+    bpffs: &Bpffs,
+    registry: &HostRegistry,
+    only: Option<&OsStr>,
+) -> Result<Vec<InterfaceLabels>, Error> {
+    host::check_capabilities()?;
+    let Some(root) = bpffs.open()? else {
+        return Err(not_up(only));
+    };
+    let dictionary = registry.dictionary_in(&root)?;
+    let interfaces = interfaces(&root, only)?.into_iter().map(|pinned| {
+        Ok(InterfaceLabels {
+            interface: pinned.status()?.label(),
+            labels: labels::list(&pinned.pins, &dictionary)?,
+        })
+    });
+    interfaces.collect()
+}
+
+pub(super) fn change(
+    bpffs: &Bpffs,
+    registry: &HostRegistry,
+    only: Option<&OsStr>,
+    change: &Change,
+) -> Result<Vec<InterfaceChanged>, Error> {
+    host::check_capabilities()?;
+    let Some(root) = bpffs.open()? else {
+        return Err(not_up(only));
+    };
+    let locked = bpffs.lock(root)?;
+    settle(&locked, registry)?;
+    let root = locked.root();
+    let dictionary = registry.dictionary_in(root)?;
+    let mut planned = Vec::new();
+    // All is planned before anything is changed: what is wrong for one interface changes none.
+    for pinned in interfaces(root, only)? {
+        let name = pinned.status()?.label();
+        check_room(&name, &pinned, &dictionary)?;
+        let plan = Planned::new(&name, &pinned.pins, change, &dictionary)?;
+        planned.push((name, plan));
+    }
+    let changed = planned.into_iter().map(|(interface, plan)| {
+        let changed = plan.apply()?;
+        Ok(InterfaceChanged { interface, changed })
+    });
+    changed.collect()
+}
+
+/// The interface of this name, or all that label packets.
+fn interfaces(root: &Dir, only: Option<&OsStr>) -> Result<Vec<PinnedInterface>, Error> {
+    let mut all = match Pins::of_datapath(root)? {
+        Some(pins) => PinnedInterface::all(&pins)?,
+        None => Vec::new(),
+    };
+    if let Some(name) = only {
+        let program = sys::xdp_program(interface::find(name)?)
+            .map_err(|error| Error::of(format!("look at {}", name.shown()), error))?;
+        all.retain(|pinned| program.is_some_and(|program| pinned.runs(program)));
+    }
+    all.retain(|pinned| pinned.pins.has(stores::LABELS.pin).unwrap_or(true));
+    match all.is_empty() {
+        true => Err(not_up(only)),
+        false => Ok(all),
+    }
+}
+
+fn not_up(only: Option<&OsStr>) -> Error {
+    let tried = match only {
+        Some(name) => format!("find the labels of {}", name.shown()),
+        None => "find labels".into(),
+    };
+    Error::new(
+        ErrorKind::NotFound,
+        tried,
+        "pktmeta labels no packets there",
+    )
+    .with_remedy("`pktmeta status` lists where it is; `pktmeta up --iface` starts it")
+}
+
+/// A program reserves the area that the fields took when it was loaded: with others since, a label
+/// may have no room, and the packet would have none.
+fn check_room(name: &str, pinned: &PinnedInterface, dictionary: &Dictionary) -> Result<(), Error> {
+    let registry = dictionary.registry();
+    let Some(program) = pinned.program() else {
+        return Ok(()); // it labels nothing, whatever the map says
+    };
+    let (has, needs) = (area_of(program, registry.id())?, registry.layout().area);
+    match has.is_none_or(|has| has >= needs) {
+        true => Ok(()),
+        false => Err(Error::new(
+            ErrorKind::Invalid,
+            format!("label packets of {name}"),
+            "fields were registered since its program was loaded, and the area has no room for them",
+        )
+        .with_remedy(format!(
+            "`pktmeta down --iface {name}` and `pktmeta up` make a larger area"
+        ))),
+    }
+}
