@@ -2,6 +2,7 @@
 
 /// What to make of schemas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Language {
     /// For each owner `OWNER.pktmeta.h`, for BPF programs and applications.
     C,

@@ -1,10 +1,12 @@
 //! `pktmeta where`: on which paths of this kernel records are kept, and where they are lost.
 
+mod names;
 mod page;
 
 use super::own_hosts;
 use crate::output::{self, Table, say};
 use anyhow::bail;
+use names::{fate, hook, loses};
 use pktmeta_paths::{Fate, Hook, Seen, Survey, Surveyed, Verdict};
 use pktmeta_testkit::sandbox::Sandbox;
 use serde_json::{Value, json};
@@ -138,11 +140,6 @@ fn words(stops: &[&Seen]) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn loses(stops: &[Seen]) -> bool {
-    let lost = |seen: &Seen| matches!(seen.fate(), Fate::Gone | Fate::Partly);
-    stops.iter().any(lost)
-}
-
 fn to_json(survey: &Survey, captured: bool) -> Value {
     let paths = survey.paths.iter().map(path_to_json);
     json!({
@@ -178,18 +175,6 @@ fn path_to_json(path: &Surveyed) -> Value {
     })
 }
 
-fn hook(hook: Hook) -> &'static str {
-    match hook {
-        Hook::Xdp => "xdp",
-        Hook::TcIngress => "tc ingress",
-        Hook::TcEgress => "tc egress",
-        Hook::Ring => "udp, ring",
-        Hook::Ticket => "udp, ticket",
-        Hook::Syn => "tcp, syn",
-        Hook::Segment => "tcp, segment",
-    }
-}
-
 fn short(hook: Hook) -> &'static str {
     match hook {
         Hook::Xdp => "xdp",
@@ -199,16 +184,6 @@ fn short(hook: Hook) -> &'static str {
         Hook::Ticket => "ticket",
         Hook::Syn => "syn",
         Hook::Segment => "segment",
-    }
-}
-
-fn fate(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Intact => "intact",
-        Fate::ReadOnly => "read-only",
-        Fate::Partly => "partly",
-        Fate::Gone => "gone",
-        Fate::Wrong => "WRONG",
     }
 }
 

@@ -1,6 +1,6 @@
 //! The types that fields can have: the one table of them, and what is read from it.
 
-use super::Misspelt;
+use super::misspelt::Misspelt;
 use crate::record::{Tag, TlvType};
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, str::FromStr};

@@ -1,6 +1,6 @@
 //! Names of fields and owners.
 
-use super::Misspelt;
+use super::misspelt::Misspelt;
 use core::{fmt, str::FromStr};
 
 /// The name of a field or an owner: a C identifier in lower case of at most 27 bytes, so that BPF

@@ -1,6 +1,6 @@
 //! The Rust types that a field's values can have.
 
-use super::{FieldType, Kind, Misspelt};
+use super::{kind::Kind, misspelt::Misspelt, typed::FieldType};
 use core::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

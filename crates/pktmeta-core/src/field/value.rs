@@ -1,6 +1,11 @@
 //! Values whose type is known only when the program runs.
 
-use super::{FieldType, Kind, MacAddr, Misspelt, Timestamp};
+use super::{
+    kind::Kind,
+    misspelt::Misspelt,
+    typed::FieldType,
+    types::{MacAddr, Timestamp},
+};
 use alloc::{string::String, string::ToString, vec::Vec};
 use core::{
     fmt,

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 /// What a program that makes records must know of the host's fields beside its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Layout {
     /// A new record: a void at the place of each field that has one.
     pub template: Record,

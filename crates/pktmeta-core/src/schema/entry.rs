@@ -6,6 +6,7 @@ use std::fmt;
 
 /// A field of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// Its number.
     pub number: TlvType,
@@ -64,6 +65,7 @@ pub enum Meaning {
 
 /// A field and the value that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Known {
     /// The field.
     pub info: FieldInfo,

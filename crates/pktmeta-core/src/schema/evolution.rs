@@ -27,6 +27,7 @@ use std::fmt::Display;
 
 /// One difference between two versions of a schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// The field it is about; `None` if it is about the schema.
     pub field: Option<FieldName>,

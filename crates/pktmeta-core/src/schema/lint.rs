@@ -5,6 +5,7 @@ use crate::field::{FieldName, Kind};
 
 /// Something that is legal, and likely to hurt.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lint {
     /// Whose schema it is about.
     pub owner: FieldName,

@@ -65,6 +65,7 @@ impl SchemaField {
 
 /// Something that would take fewer bytes.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Saving {
     /// The fields it is about.
     pub fields: Vec<FieldName>,

@@ -1,6 +1,10 @@
 //! Many datagrams in one system call.
 
-use super::{Arrival, Envelope, Letter, Split, no_ip_sender, open};
+use super::{
+    arrival::Arrival,
+    datagram::{Letter, Split, no_ip_sender, open},
+    envelope::Envelope,
+};
 use crate::{Error, PacketMeta, host::datagrams::Records, net::message};
 use std::{fmt, io, net::SocketAddr, os::fd::BorrowedFd};
 

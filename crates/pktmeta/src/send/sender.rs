@@ -1,6 +1,6 @@
 //! Datagrams that are sent with a record each.
 
-use super::{outbound::Outbound, tell_record, tickets::TxTickets};
+use super::{outbound::Outbound, record, tickets::TxTickets};
 use crate::{
     Error,
     backend::Backend,
@@ -268,7 +268,7 @@ fn ticket<R: ToRecord + ?Sized>(
         }
         let ticket = tickets.of_instance(instance).ticket(&record, |ticket| {
             let name = ticket.get() as i32;
-            tell_record(socket, abi::SOL_PKTMETA_DGRAM, name, &record, registry)
+            record::tell(socket, abi::SOL_PKTMETA_DGRAM, name, &record, registry)
         });
         ticket.map(Some)
     });

@@ -1,6 +1,6 @@
 //! The survey as a page: one file, without scripts or anything from elsewhere.
 
-use super::{fate, hook, loses};
+use super::names::{fate, hook, loses};
 use pktmeta_paths::{Fate, Seen, Survey, Surveyed};
 
 /// The page.

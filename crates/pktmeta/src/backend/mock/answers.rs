@@ -1,38 +1,16 @@
 //! What the mock answers to socket options, as `docs/abi.md` says it.
 
-use super::{Label, Packet, PacketKind, Sent, Shared, lock};
+use super::{
+    Label, Packet, PacketKind, Sent, Shared, lock,
+    state::{Answer, Errno, Sockets, State, is_at},
+};
 use crate::{
     PacketMeta,
     carrier::{Carrier, Tickets, TxTicket},
     net::sockopt,
 };
 use pktmeta_core::{FieldInfo, Kind, Record, TlvType, abi, registry::Refusal};
-use std::{collections::BTreeMap, io, net::SocketAddr, os::fd::BorrowedFd};
-
-/// What the mock remembers of sockets.
-#[derive(Default)]
-pub(super) struct Sockets {
-    /// By cookie.
-    states: BTreeMap<u64, State>,
-    /// What connections begin with, by the listener's address.
-    listeners: Vec<(SocketAddr, State)>,
-}
-
-#[derive(Clone, Default)]
-struct State {
-    carrier: Option<Carrier>,
-    history: bool,
-    tx: Option<Record>,
-    /// By slot.
-    tx_tickets: BTreeMap<u32, (u32, Record)>,
-    /// The last that was issued.
-    ticket: u32,
-    /// Until they are read.
-    arrived: BTreeMap<u32, Answer<Record>>,
-}
-
-type Answer<T> = Result<T, Errno>;
-type Errno = i32;
+use std::{io, net::SocketAddr, os::fd::BorrowedFd};
 
 impl Shared {
     pub(crate) fn instance(&self) -> u32 {
@@ -287,13 +265,6 @@ impl Shared {
         });
         Ok(act(state))
     }
-}
-
-/// True if a listener at `listener` accepts connections with the local address `local`.
-pub(super) fn is_at(listener: SocketAddr, local: SocketAddr) -> bool {
-    let (ip, port) = (listener.ip().to_canonical(), listener.port());
-    let ip_is = ip.is_unspecified() || ip == local.ip().to_canonical();
-    port != 0 && port == local.port() && ip_is
 }
 
 fn slot_of(ticket: u32) -> u32 {

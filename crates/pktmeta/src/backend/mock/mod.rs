@@ -26,13 +26,14 @@
 //! one.
 
 mod answers;
+mod state;
 
 use crate::{PacketMeta, meta, net::sockopt};
-use answers::Sockets;
 use pktmeta_core::{
     Field, FieldName, FieldType, Registry, ToRecord,
     registry::{Policy, Wanted, Writers},
 };
+use state::Sockets;
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -320,7 +321,7 @@ fn find(socket: BorrowedFd<'_>) -> Option<Arc<Shared>> {
         Scope::Socket {
             cookie: its,
             local: at,
-        } => its == cookie || answers::is_at(at, local),
+        } => its == cookie || state::is_at(at, local),
     };
     let of_process = |entry: &&Entry| entry.scope == Scope::Process;
     let mut entries = installed.iter();
