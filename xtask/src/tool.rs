@@ -19,7 +19,10 @@ pub(crate) fn root() -> &'static Path {
 
 /// The cargo that runs this program, in the folder where the user is.
 pub(crate) fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    // Of this program: cargo-machete would take it for a sign that cargo did not start it.
+    cargo.env_remove("CARGO_PKG_NAME");
+    cargo
 }
 
 /// The same in the folder of the workspace.
