@@ -423,3 +423,34 @@ fn constants(file: &ElfFile64<'_, Endianness>) -> Vec<Constant> {
     });
     symbols.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::structures;
+
+    #[test]
+    fn what_is_written_into_an_object_is_where_its_programs_look_for_it() {
+        let binding = [
+            ("magic", 0),
+            ("version", 3),
+            ("tag", 4),
+            ("size", 5),
+            ("until", 6),
+            ("flags", 7),
+            ("registry", 8),
+            ("name", 12),
+        ];
+        let header = "pktmeta/pktmeta.bpf.h";
+        structures::check(header, "pktmeta_binding", Binding::SIZE, &binding);
+        let layout = [
+            ("area", 0),
+            ("version", 1),
+            ("registry", 4),
+            ("secret", 8),
+            ("seal", 16),
+            ("template", Layout::TEMPLATE_AT),
+        ];
+        structures::check(header, "pktmeta_layout", Layout::SIZE, &layout);
+    }
+}

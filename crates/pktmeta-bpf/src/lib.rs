@@ -37,6 +37,8 @@ mod settings;
 mod skb_access;
 pub mod sockets;
 mod stores;
+#[cfg(test)]
+mod structures;
 mod sys;
 pub mod watch;
 

@@ -2,7 +2,7 @@
 
 use crate::{
     datapath::Datapath,
-    endpoints,
+    endpoints::Endpoints,
     error::{Context, Error, ErrorKind},
     hooks::iter::{HOOK, OPEN, STORED},
     host,
@@ -24,6 +24,7 @@ use std::{
     },
     path::PathBuf,
 };
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// A TCP or UDP socket, and what the datapath keeps for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,30 +198,31 @@ impl List {
 
     fn read(&mut self, program: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let tried = || "list sockets".into();
-        let mut shown = Vec::new();
+        let mut written = Vec::new();
         let mut rows: File = sys::iterate(program, map).context(tried)?;
         // EAGAIN says that very many were looked at without one to show (bpf_seq_read).
-        while let Err(error) = rows.read_to_end(&mut shown) {
+        while let Err(error) = rows.read_to_end(&mut written) {
             if error.kind() != io::ErrorKind::WouldBlock {
                 return Err(error).context(tried);
             }
         }
-        let mut rest = &shown[..];
+        let mut rest = &written[..];
         while !rest.is_empty() {
-            let row = Row::parse(&mut rest).ok_or_else(|| {
+            let shown = Shown::next(&mut rest).ok_or_else(|| {
                 Error::new(ErrorKind::Refused, tried(), "the kernel gave half a socket")
             })?;
-            self.add(row);
+            self.add(&shown);
         }
         Ok(())
     }
 
-    fn add(&mut self, row: Row<'_>) {
+    fn add(&mut self, shown: &Shown<'_>) {
+        let row = &shown.row;
         let Some(protocol) = Protocol::parse(row.protocol) else {
             return;
         };
         let socket = self.sockets.entry(row.cookie).or_insert_with(|| {
-            let (local, peer) = endpoints::parse(row.endpoints);
+            let (local, peer) = row.ends.addresses();
             SocketStatus {
                 protocol,
                 state: state(protocol, row.state),
@@ -231,13 +233,13 @@ impl List {
                 netns: row.netns.into(),
                 cgroup: self.cgroups.get(&row.cgroup).cloned(),
                 cookie: row.cookie,
-                opening: Record::parse(row.opening).ok(),
-                latest: Record::parse(row.latest).ok(),
+                opening: Record::parse(shown.opening).ok(),
+                latest: Record::parse(shown.latest).ok(),
                 tickets: Tickets::parse(row.tickets),
-                sent: Record::parse(row.sent).ok(),
+                sent: Record::parse(shown.sent).ok(),
             }
         });
-        socket.processes.extend(row.process);
+        socket.processes.extend(row.process());
     }
 
     fn sorted(self) -> Vec<SocketStatus> {
@@ -258,51 +260,56 @@ impl List {
     }
 }
 
-/// A `struct pktmeta_socket` and the records behind it.
-struct Row<'a> {
+/// `struct pktmeta_socket`. The records follow, each of the length given here.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Row {
     cookie: u64,
     cgroup: u64,
     netns: u32,
     uid: u32,
-    process: Option<Process>,
-    endpoints: &'a [u8; endpoints::SIZE],
+    pid: u32,
+    fd: u32,
+    comm: [u8; 16],
+    ends: Endpoints,
     protocol: u8,
     state: u8,
     tickets: u8,
+    opening_length: u8,
+    latest_length: u8,
+    sent_length: u8,
+    reserved: [u8; 6],
+}
+
+impl Row {
+    fn process(&self) -> Option<Process> {
+        (self.pid != 0).then(|| Process {
+            pid: self.pid,
+            command: text(&self.comm),
+            fd: self.fd,
+        })
+    }
+}
+
+/// What an iterator wrote of a socket.
+struct Shown<'a> {
+    row: Row,
     opening: &'a [u8],
     latest: &'a [u8],
     sent: &'a [u8],
 }
 
-impl<'a> Row<'a> {
-    fn parse(rest: &mut &'a [u8]) -> Option<Self> {
-        let (cookie, cgroup) = (take_u64(rest)?, take_u64(rest)?);
-        let [netns, uid, pid, fd] = [
-            take_u32(rest)?,
-            take_u32(rest)?,
-            take_u32(rest)?,
-            take_u32(rest)?,
-        ];
-        let command: &[u8; 16] = take(rest)?;
-        let endpoints = take(rest)?;
-        let &[protocol, state, tickets, opening, latest, sent, ..] = take::<12>(rest)?;
+impl<'a> Shown<'a> {
+    /// Takes the next from what is left; `None` if that is not all of one.
+    fn next(rest: &mut &'a [u8]) -> Option<Self> {
+        let (row, behind) = Row::read_from_prefix(rest).ok()?;
+        *rest = behind;
+        let mut record = |length| rest.split_off(..usize::from(length));
         Some(Self {
-            cookie,
-            cgroup,
-            netns,
-            uid,
-            process: (pid != 0).then(|| Process {
-                pid,
-                command: text(command),
-                fd,
-            }),
-            endpoints,
-            protocol,
-            state,
-            tickets,
-            opening: rest.split_off(..usize::from(opening))?,
-            latest: rest.split_off(..usize::from(latest))?,
-            sent: rest.split_off(..usize::from(sent))?,
+            opening: record(row.opening_length)?,
+            latest: record(row.latest_length)?,
+            sent: record(row.sent_length)?,
+            row,
         })
     }
 }
@@ -326,21 +333,39 @@ fn state(protocol: Protocol, number: u8) -> &'static str {
     }
 }
 
-fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
-    let (taken, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(taken)
-}
-
-fn take_u32(rest: &mut &[u8]) -> Option<u32> {
-    take(rest).copied().map(u32::from_ne_bytes)
-}
-
-fn take_u64(rest: &mut &[u8]) -> Option<u64> {
-    take(rest).copied().map(u64::from_ne_bytes)
-}
-
 fn text(padded: &[u8]) -> OsString {
     let end = padded.iter().position(|&byte| byte == 0);
     OsString::from_vec(padded[..end.unwrap_or(padded.len())].into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::structures;
+    use std::mem::offset_of;
+
+    #[test]
+    fn a_socket_is_read_as_the_programs_write_it() {
+        structures::check(
+            "hooks/iter/iter.h",
+            "pktmeta_socket",
+            size_of::<Row>(),
+            &[
+                ("cookie", offset_of!(Row, cookie)),
+                ("cgroup", offset_of!(Row, cgroup)),
+                ("netns", offset_of!(Row, netns)),
+                ("uid", offset_of!(Row, uid)),
+                ("pid", offset_of!(Row, pid)),
+                ("fd", offset_of!(Row, fd)),
+                ("comm", offset_of!(Row, comm)),
+                ("ends", offset_of!(Row, ends)),
+                ("protocol", offset_of!(Row, protocol)),
+                ("state", offset_of!(Row, state)),
+                ("tickets", offset_of!(Row, tickets)),
+                ("opening_length", offset_of!(Row, opening_length)),
+                ("latest_length", offset_of!(Row, latest_length)),
+                ("sent_length", offset_of!(Row, sent_length)),
+            ],
+        );
+    }
 }

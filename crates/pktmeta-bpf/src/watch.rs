@@ -1,7 +1,7 @@
 //! What arrives at the sockets of a cgroup, as it arrives.
 
 use crate::{
-    endpoints,
+    endpoints::Endpoints,
     error::{Context, Error},
     hook::Program,
     hooks::watch::HOOK,
@@ -19,6 +19,7 @@ use std::{
     sync::mpsc::{self, Receiver},
     time::Duration,
 };
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// Watches the sockets of a cgroup, and of the cgroups below, while it lives. Nothing changes for
 /// them.
@@ -141,22 +142,31 @@ pub struct Event {
 }
 
 impl Event {
-    /// Reads a `struct pktmeta_watch_event`.
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let (time, rest) = bytes.split_first_chunk()?;
-        let (cookie, rest) = rest.split_first_chunk()?;
-        let (ends, rest) = rest.split_first_chunk()?;
-        let (&[what, length, _, _], rest) = rest.split_first_chunk()?;
-        let (local, peer) = endpoints::parse(ends);
+        let (told, _) = Told::read_from_prefix(bytes).ok()?;
+        let (local, peer) = told.ends.addresses();
         Some(Self {
-            time: Duration::from_nanos(u64::from_ne_bytes(*time)),
-            what: What::parse(what)?,
+            time: Duration::from_nanos(told.time),
+            what: What::parse(told.what)?,
             local,
             peer,
-            cookie: u64::from_ne_bytes(*cookie),
-            record: Record::parse(rest.get(..usize::from(length))?).ok(),
+            cookie: told.cookie,
+            record: Record::parse(told.record.get(..usize::from(told.length))?).ok(),
         })
     }
+}
+
+/// `struct pktmeta_watch_event`.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Told {
+    time: u64,
+    cookie: u64,
+    ends: Endpoints,
+    what: u8,
+    length: u8,
+    reserved: [u8; 2],
+    record: [u8; Record::CAPACITY],
 }
 
 /// The kinds of [`Event`].
@@ -178,5 +188,29 @@ impl What {
             3 => Some(Self::Datagram),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::structures;
+    use std::mem::offset_of;
+
+    #[test]
+    fn an_event_is_read_as_the_programs_write_it() {
+        structures::check(
+            "hooks/watch/watch.h",
+            "pktmeta_watch_event",
+            size_of::<Told>(),
+            &[
+                ("time", offset_of!(Told, time)),
+                ("cookie", offset_of!(Told, cookie)),
+                ("ends", offset_of!(Told, ends)),
+                ("what", offset_of!(Told, what)),
+                ("length", offset_of!(Told, length)),
+                ("record", offset_of!(Told, record)),
+            ],
+        );
     }
 }

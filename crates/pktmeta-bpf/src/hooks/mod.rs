@@ -33,9 +33,9 @@ pub fn of(target: Target) -> impl DoubleEndedIterator<Item = &'static Hook> + Cl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{bind::Image, stores};
+    use crate::{bind::Image, stores, structures};
     use pktmeta_core::{builtin, schema::Schema};
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, fs, path::PathBuf};
 
     #[test]
     fn a_hook_names_each_store_that_is_in_its_object_and_no_other() {
@@ -61,6 +61,46 @@ mod tests {
             let named: BTreeSet<_> = hook.globals.iter().map(|it| it.name.to_owned()).collect();
             assert_eq!(named, image.globals().collect(), "{hook:?}");
         }
+    }
+
+    #[test]
+    fn a_hook_has_its_counters_in_the_order_of_the_program() {
+        for hook in ALL {
+            let Some(map) = hook.counters_map else {
+                continue;
+            };
+            let defines = |header: &PathBuf| {
+                let program = fs::read_to_string(header.with_extension("bpf.c"));
+                program.is_ok_and(|text| text.contains(&format!("}} {map} SEC(\".maps\");")))
+            };
+            let header = headers()
+                .into_iter()
+                .find(defines)
+                .expect("a program with the map");
+            let text = fs::read_to_string(&header).unwrap();
+            let structures = text.lines().filter_map(|line| line.strip_prefix("struct "));
+            let mut names = structures.filter_map(|line| line.strip_suffix(" {"));
+            let structure = names.find(|name| name.ends_with("_counters")).unwrap();
+            let names = hook.counters.iter().map(|counter| counter.name);
+            let members: Vec<_> = names.zip((0..).step_by(8)).collect();
+            structures::check(
+                header.to_str().unwrap(),
+                structure,
+                8 * members.len(),
+                &members,
+            );
+        }
+    }
+
+    /// `HOOK/HOOK.h` of each hook.
+    fn headers() -> Vec<PathBuf> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/hooks");
+        let entries = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        entries
+            .map(|hook| hook.join(hook.file_name().unwrap()).with_extension("h"))
+            .collect()
     }
 
     #[test]

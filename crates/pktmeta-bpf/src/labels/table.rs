@@ -277,9 +277,29 @@ fn resolve(label: &Label, dictionary: &Dictionary) -> Result<(TlvType, Vec<u8>),
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::labels::prefix::KEY_SIZE;
+    use crate::{labels::prefix::KEY_SIZE, structures};
     use pktmeta_core::schema::Schema;
     use std::net::Ipv4Addr;
+
+    #[test]
+    fn keys_and_labels_are_where_the_program_looks_for_them() {
+        let header = "hooks/xdp/xdp.h";
+        let key = [("prefix_length", 0), ("version", 4), ("address", 8)];
+        structures::check(header, "pktmeta_label_key", KEY_SIZE, &key);
+        let label = [
+            ("tag", 0),
+            ("size", 1),
+            ("place", 2),
+            ("value", LABEL_VALUE_AT),
+        ];
+        structures::check(header, "pktmeta_label", LABEL_SIZE, &label);
+        structures::check(
+            header,
+            "pktmeta_labels",
+            VALUE_SIZE,
+            &[("number", NUMBER_AT)],
+        );
+    }
 
     fn dictionary() -> Dictionary {
         let schema = "owner = \"edge\"\n\
