@@ -91,8 +91,10 @@ fn run_in_child(name: &str, limit: Duration) {
         Err(error) => panic!("{error:#}"),
     };
     // Not straight to the descriptor: the harness captures what is printed, and shows it if the
-    // test fails.
-    print!("{}", run.output);
+    // test fails. Indented: it is another run of the harness, and no line of this one.
+    for line in run.output.lines() {
+        println!("    {line}");
+    }
     if let Some(signal) = run.ending.interrupted_by {
         interrupt::die_of(signal);
     }
