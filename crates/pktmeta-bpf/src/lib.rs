@@ -22,7 +22,6 @@ mod dir;
 pub mod doctor;
 mod endpoints;
 mod error;
-pub mod headers;
 pub mod hook;
 pub mod hooks;
 pub mod host;

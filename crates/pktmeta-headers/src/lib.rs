@@ -4,12 +4,41 @@
 //! no checkout. The crate has no dependency and no build script, so that nothing has to be there
 //! before the headers are.
 
+use std::path::{Path, PathBuf};
+
 /// The folder to give to a compiler of BPF programs with `-I`, where this crate was built.
 pub const INCLUDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include");
 
 /// The folder with the kernel's headers that the programs need; to be given after [`INCLUDE`].
 /// Nothing of the building machine's own is used, which may be older or of another architecture.
 pub const UAPI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include/uapi");
+
+/// The file by which pkg-config finds the headers, wherever the `prefix` is moved to.
+pub const PKG_CONFIG: &str = concat!(
+    "prefix=${pcfiledir}/../..\n",
+    "includedir=${prefix}/include\n\n",
+    "Name: pktmeta\n",
+    "Description: Packet metadata for BPF programs and their loaders\n",
+    "Version: ",
+    env!("CARGO_PKG_VERSION"),
+    "\n",
+    "Cflags: -I${includedir} -I${includedir}/pktmeta/uapi\n",
+);
+
+/// Where the headers and [`PKG_CONFIG`] belong on a system, below a prefix such as `/usr`, in order.
+pub fn installed(prefix: &Path) -> impl Iterator<Item = (PathBuf, &'static str)> {
+    let include = prefix.join("include");
+    let pkg_config = prefix.join("share/pkgconfig/pktmeta.pc");
+    let headers = FILES.iter().map(move |&(path, text)| {
+        // The kernel's own are not for everybody who includes from /usr/include.
+        let path = match path.strip_prefix("uapi/") {
+            Some(path) => include.join("pktmeta/uapi").join(path),
+            None => include.join(path),
+        };
+        (path, text)
+    });
+    headers.chain([(pkg_config, PKG_CONFIG)])
+}
 
 /// Lists files below `include/`, each with its text.
 macro_rules! files {
@@ -48,11 +77,7 @@ pub const FILES: &[(&str, &str)] = files![
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{
-        collections::BTreeSet,
-        fs,
-        path::{Path, PathBuf},
-    };
+    use std::{collections::BTreeSet, fs};
 
     #[test]
     fn every_file_of_the_folder_is_listed() {

@@ -1,7 +1,8 @@
 //! `pktmeta headers`
 
 use crate::output::{self, say};
-use std::{path::PathBuf, process::ExitCode};
+use anyhow::anyhow;
+use std::{fs, path::PathBuf, process::ExitCode};
 
 /// Write the header library for BPF programs, and its pkg-config file
 ///
@@ -18,12 +19,17 @@ pub(crate) struct Headers {
 
 impl Headers {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let written = pktmeta_bpf::headers::write(&self.directory)?;
-        say!(
-            "{} files in {}",
-            written.len(),
-            output::name(&self.directory)
-        )?;
+        let mut written = 0;
+        for (path, text) in pktmeta_headers::installed(&self.directory) {
+            let made = fs::create_dir_all(path.parent().unwrap_or(&self.directory));
+            made.and_then(|()| fs::write(&path, text))
+                .map_err(|error| {
+                    let path = output::name(&path);
+                    anyhow!("write {path}: {error}\n  = name a directory that you may write to")
+                })?;
+            written += 1;
+        }
+        say!("{} files in {}", written, output::name(&self.directory))?;
         Ok(ExitCode::SUCCESS)
     }
 }
