@@ -319,6 +319,9 @@ impl<'ast> Visit<'ast> for Paths<'_> {
         syn::visit::visit_path(self, path);
     }
 
+    /// Who may see an item imports nothing.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
     fn visit_item_use(&mut self, import: &'ast syn::ItemUse) {
         // In a function.
         let mut module = Module::new(Path::new(""));
