@@ -395,6 +395,15 @@ mod tests {
     const COOKIE: Tag = Tag::sized(TlvType::new(8).unwrap());
 
     #[test]
+    fn places_beyond_those_that_can_be_counted_leave_the_version_alone() {
+        let mut record = Record::new();
+        for _ in 0..=Record::PLACES_MAX + 1 {
+            record.append_void(ZONE, 1).unwrap();
+        }
+        assert_eq!(Record::parse(record.as_bytes()), Ok(record));
+    }
+
+    #[test]
     fn what_is_wrong_with_a_record_is_said_with_its_numbers() {
         let texts = [
             ParseError::NotARecord,
