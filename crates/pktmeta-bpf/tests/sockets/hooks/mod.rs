@@ -305,6 +305,14 @@ impl Third {
             link.set_up().unwrap();
         }
         pair.wait_until_ready(Duration::from_secs(10)).unwrap();
+        // Else the kernel holds a clone of a packet while it asks for its neighbour (neigh_probe), and
+        // may copy the packet meanwhile, which then has no metadata.
+        for (link, other, host) in [(pair.a(), pair.b(), 2), (pair.b(), pair.a(), 1)] {
+            for version in IpVersion::BOTH {
+                let neighbour = third_address(version, host);
+                link.add_neighbour(neighbour, other.mac()).unwrap();
+            }
+        }
         for name in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
             let mut sysctl = router.command("sysctl");
             assert!(
