@@ -121,22 +121,17 @@ impl Planned {
             prefixes: self.after.len(),
             ..Changed::default()
         };
-        let had: BTreeMap<_, _> = self.before.iter().map(|it| (it.prefix, it)).collect();
         for step in steps(&self.before, &self.after) {
             match step {
-                Step::Set(entry) => {
-                    match had.contains_key(&entry.prefix) {
-                        true => changed.changed += 1,
-                        false => {
-                            // Another prefix may have had the number.
-                            self.forget_hits(entry.number()).context(tried)?;
-                            changed.added += 1;
-                        }
-                    }
-                    let updated =
-                        self.labels
-                            .update(&entry.prefix.key(), &entry.value, MapFlags::ANY);
-                    updated.context(tried)?;
+                Step::Add(entry) => {
+                    // Another prefix may have had the number.
+                    self.forget_hits(entry.number()).context(tried)?;
+                    self.set(entry).context(tried)?;
+                    changed.added += 1;
+                }
+                Step::Change(entry) => {
+                    self.set(entry).context(tried)?;
+                    changed.changed += 1;
                 }
                 Step::Delete(prefix) => {
                     self.labels.delete(&prefix.key()).context(tried)?;
@@ -145,6 +140,11 @@ impl Planned {
             }
         }
         Ok(changed)
+    }
+
+    fn set(&self, entry: &Entry) -> libbpf_rs::Result<()> {
+        self.labels
+            .update(&entry.prefix.key(), &entry.value, MapFlags::ANY)
     }
 
     fn forget_hits(&self, number: u32) -> libbpf_rs::Result<()> {
@@ -242,7 +242,8 @@ impl Numbers {
 /// A change of one entry.
 #[derive(Debug)]
 enum Step<'a> {
-    Set(&'a Entry),
+    Add(&'a Entry),
+    Change(&'a Entry),
     Delete(Prefix),
 }
 
@@ -256,14 +257,17 @@ fn steps<'a>(before: &'a [Entry], after: &'a [Entry]) -> Vec<Step<'a>> {
     let had: BTreeMap<_, _> = before.iter().map(|it| (it.prefix, it)).collect();
     let has: BTreeSet<_> = after.iter().map(|it| it.prefix).collect();
     // In their order, a prefix comes before those in it.
-    let set = after.iter().rev();
-    let set = set.filter(|entry| {
-        had.get(&entry.prefix)
-            .is_none_or(|old| old.value != entry.value)
-    });
+    let set = after
+        .iter()
+        .rev()
+        .filter_map(|entry| match had.get(&entry.prefix) {
+            None => Some(Step::Add(entry)),
+            Some(old) if old.value == entry.value => None,
+            Some(_) => Some(Step::Change(entry)),
+        });
     let gone = before.iter().filter(|entry| !has.contains(&entry.prefix));
     let gone = gone.map(|entry| Step::Delete(entry.prefix));
-    set.map(Step::Set).chain(gone).collect()
+    set.chain(gone).collect()
 }
 
 #[cfg(test)]
@@ -334,7 +338,9 @@ mod tests {
             let mut now = old.clone();
             for step in steps(&before, &after) {
                 match step {
-                    Step::Set(entry) => drop(now.insert(entry.prefix, entry.clone())),
+                    Step::Add(entry) | Step::Change(entry) => {
+                        now.insert(entry.prefix, entry.clone());
+                    }
                     Step::Delete(prefix) => drop(now.remove(&prefix).unwrap()),
                 }
                 for address in 0..16_u8 {

@@ -50,26 +50,24 @@ pub(crate) fn read(directory: &Dir, dictionary: &Dictionary) -> Result<Vec<Label
     let [labels, hits] = [stores::LABELS, stores::LABEL_HITS].map(|it| directory.open_map(it.pin));
     let (labels, hits) = (labels?, hits?);
     Ok(read_entries(&labels)
-        .into_iter()
-        .map(|Entry { prefix, value }| LabelStatus {
-            prefix: prefix.to_string(),
-            packets: read_hits(&hits, &value).unwrap_or(0),
-            values: value
-                .chunks_exact(LABEL_SIZE)
+        .iter()
+        .map(|entry| LabelStatus {
+            prefix: entry.prefix.to_string(),
+            packets: read_hits(&hits, entry.number()).unwrap_or(0),
+            values: stored(&entry.value)
                 .filter_map(|label| {
-                    let number = Tag::from_byte(label[0])?.tlv()?;
-                    let field = dictionary.registry().by_type(number)?;
-                    let bytes = label[LABEL_VALUE_AT..].get(..label[1].into())?;
-                    Some(dictionary.known(field, Value::decode(field.kind, bytes)?))
+                    let field = dictionary.registry().by_type(label.tlv)?;
+                    Some(dictionary.known(field, Value::decode(field.kind, label.value)?))
                 })
                 .collect(),
         })
         .collect())
 }
 
-fn read_hits(hits: &MapHandle, labels: &[u8]) -> Option<u64> {
-    let number = labels.get(NUMBER_AT..NUMBER_AT + size_of::<u32>())?;
-    let counts = hits.lookup_percpu(number, MapFlags::ANY).ok()??;
+fn read_hits(hits: &MapHandle, number: u32) -> Option<u64> {
+    let counts = hits
+        .lookup_percpu(&number.to_ne_bytes(), MapFlags::ANY)
+        .ok()??;
     let counts = counts.iter().filter_map(|count| count.first_chunk());
     Some(counts.map(|count| u64::from_ne_bytes(*count)).sum())
 }
@@ -120,13 +118,8 @@ impl Given {
     /// What entries of the map were made from.
     pub(super) fn from_entries(entries: &[Entry]) -> Self {
         let given = entries.iter().map(|entry| {
-            let own = entry.value[..NUMBER_AT].chunks_exact(LABEL_SIZE);
-            let own = own.filter(|label| label[INHERITED_AT] == 0);
-            let values = own.filter_map(|label| {
-                let tlv = Tag::from_byte(label[0])?.tlv()?;
-                let value = label[LABEL_VALUE_AT..].get(..label[1].into())?;
-                Some((tlv, value.to_vec()))
-            });
+            let own = stored(&entry.value).filter(|label| !label.inherited);
+            let values = own.map(|label| (label.tlv, label.value.to_vec()));
             (entry.prefix, values.collect())
         });
         Self(given.collect())
@@ -219,10 +212,28 @@ pub(super) fn read_entries(labels: &MapHandle) -> Vec<Entry> {
 
 /// The fields that an entry's value sets.
 pub(crate) fn fields_of(value: &[u8]) -> Vec<TlvType> {
+    stored(value).map(|label| label.tlv).collect()
+}
+
+/// One of the labels of an entry: `struct pktmeta_label`.
+struct Stored<'a> {
+    tlv: TlvType,
+    /// It is that of a shorter prefix.
+    inherited: bool,
+    value: &'a [u8],
+}
+
+/// The labels of an entry's value.
+fn stored(value: &[u8]) -> impl Iterator<Item = Stored<'_>> {
     let labels = value.chunks_exact(LABEL_SIZE);
-    labels
-        .filter_map(|label| Tag::from_byte(label[0])?.tlv())
-        .collect()
+    labels.filter_map(|label| {
+        let value = &label[LABEL_VALUE_AT..];
+        Some(Stored {
+            tlv: Tag::from_byte(label[0])?.tlv()?,
+            inherited: label[INHERITED_AT] != 0,
+            value: &value[..value.len().min(label[1].into())],
+        })
+    })
 }
 
 /// `struct pktmeta_labels`
