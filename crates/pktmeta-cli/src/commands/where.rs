@@ -71,11 +71,11 @@ impl Where {
         } else {
             print(&survey)?;
         }
-        let stops = survey
+        let mut stops = survey
             .paths
             .iter()
             .flat_map(|path| path.stops.iter().flatten());
-        let wrong = stops.into_iter().any(|seen| seen.fate() == Fate::Wrong);
+        let wrong = stops.any(|seen| seen.fate() == Fate::Wrong);
         Ok(ExitCode::from(u8::from(wrong)))
     }
 }

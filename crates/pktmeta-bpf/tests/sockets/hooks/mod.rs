@@ -50,14 +50,7 @@ fn each_datagram_has_its_own_label_at_every_hook_that_it_comes_by() {
             observer.on_reuseport_group(Hook::SkReuseport, &server);
             observer.on_socket(Hook::SocketFilter, &server);
             send_as_all(&lab, &server, DATAGRAMS);
-            for hook in HOOKS {
-                let seen = observer.take(hook);
-                assert_right(&seen);
-                assert!(
-                    packets(&seen) >= DATAGRAMS,
-                    "{hook:?} of {version:?}: {seen:?}"
-                );
-            }
+            assert_all_right(&observer, &HOOKS, DATAGRAMS, version);
         }
     });
 }
@@ -120,12 +113,7 @@ fn each_connection_has_its_own_label_at_every_hook_that_its_segments_come_by() {
                 client.write_all(&[7; 100]).unwrap();
                 server.read_exact(&mut [0; 100]).unwrap();
             }
-            for hook in HOOKS {
-                let seen = observer.take(hook);
-                assert_right(&seen);
-                let all = packets(&seen) >= CONNECTIONS.into();
-                assert!(all, "{hook:?} of {version:?}: {seen:?}");
-            }
+            assert_all_right(&observer, &HOOKS, CONNECTIONS.into(), version);
             let sent = observer.take(Hook::CgroupEgress);
             assert!(packets(&sent) > 0);
             for (sight, _) in sent {
@@ -176,14 +164,7 @@ fn each_packet_that_is_forwarded_has_its_own_label_at_every_hook_that_it_comes_b
             );
             let server = third.netns.run(|| UdpSocket::bind(to)).unwrap();
             send_as_all(&lab, &server, DATAGRAMS);
-            for hook in HOOKS {
-                let seen = observer.take(hook);
-                assert_right(&seen);
-                assert!(
-                    packets(&seen) >= DATAGRAMS,
-                    "{hook:?} of {version:?}: {seen:?}"
-                );
-            }
+            assert_all_right(&observer, &HOOKS, DATAGRAMS, version);
         }
     });
 }
@@ -372,6 +353,17 @@ fn send_as_all(lab: &Lab, server: &UdpSocket, datagrams: u64) {
 fn packets(seen: &[(Sight, u64)]) -> u64 {
     let tenants = seen.iter().filter(|(sight, _)| sight.owner != 0);
     tenants.map(|(_, packets)| packets).sum()
+}
+
+/// At each of these hooks at least so many packets of tenants came by, each with its label.
+#[track_caller]
+fn assert_all_right(observer: &Observer, hooks: &[Hook], least: u64, version: IpVersion) {
+    for &hook in hooks {
+        let seen = observer.take(hook);
+        assert_right(&seen);
+        let all = packets(&seen) >= least;
+        assert!(all, "{hook:?} of {version:?}: {seen:?}");
+    }
 }
 
 /// Every packet of a tenant has its label, and nobody else's has one.
