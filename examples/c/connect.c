@@ -3,7 +3,8 @@
  * Connect as tenant 9, from the SYN on, then send as tenant 10.
  *
  *	pktmeta gen c ../edge.toml -o .
- *	cc -I . -I ../../crates/pktmeta-headers/include -o connect connect.c && ./connect 192.0.2.1 7000
+ *	cc -I . -I ../../crates/pktmeta-headers/include -o connect connect.c
+ *	./connect 192.0.2.1 7000
  */
 #include "example.h"
 #include "edge.pktmeta.h"
@@ -30,14 +31,14 @@ int main(int argc, char **argv)
 	must("connect", connect(fd, to->ai_addr, to->ai_addrlen));
 	must("write", write(fd, payload, 100));
 	must("read", read(fd, payload, 1));
-	must("PKTMETA_TX_FIELD",
-	     setsockopt(fd, SOL_PKTMETA, PKTMETA_TX_FIELD + tenant_number, bytes,
-			edge_tenant_encode(bytes, 10)));
+	must("PKTMETA_TX_FIELD", setsockopt(fd, SOL_PKTMETA, PKTMETA_TX_FIELD + tenant_number,
+					    bytes, edge_tenant_encode(bytes, 10)));
 	must("write", write(fd, payload, 1000));
 	must("PKTMETA_TX", getsockopt(fd, SOL_PKTMETA, PKTMETA_TX, record, &length));
 	if (!edge_tenant_get(record, length, tenant_number, &tenant) &&
 	    !edge_class_get(record, length, class_number, &class))
-		printf("tenant %u, %s\n", tenant, class == EDGE_CLASS_BULK ? "bulk" : "interactive");
+		printf("tenant %u, %s\n", tenant,
+		       class == EDGE_CLASS_BULK ? "bulk" : "interactive");
 	freeaddrinfo(to);
 	return 0;
 }

@@ -35,7 +35,8 @@ static inline int number(const char *field, int result)
 /* The address that the arguments say, of either version. */
 static inline struct addrinfo *address(int argc, char **argv, int type)
 {
-	struct addrinfo hints = { .ai_socktype = type, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
+	struct addrinfo hints = { .ai_socktype = type,
+				  .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
 	struct addrinfo *found;
 
 	if (argc != 3 || getaddrinfo(argv[1], argv[2], &hints, &found)) {

@@ -19,9 +19,9 @@
 #define SO_RCVMARK 75
 #endif
 
-/* The ring of a datapath, and its number of a field: right until the ring says that it is closed. */
+/* The ring of a datapath, and the field's number there. Both are right until the ring is closed. */
 struct ring {
-	const struct pktmeta_slot *slots; /* NULL: there is none */
+	const struct pktmeta_slot *slots;	  /* NULL: there is none */
 	const struct pktmeta_ring_header *header; /* after the last slot */
 	__u32 count;
 	int tenant_number;
@@ -65,7 +65,7 @@ static int is_closed(const struct ring *ring)
 	return !ring->slots || *(const volatile __u32 *)&ring->header->closed;
 }
 
-/* Asks for tickets, and maps the ring of the datapath that gives them. Returns 0, or a negative errno. */
+/* Asks for tickets and maps the ring of the datapath that gives them: 0, or a negative errno. */
 static int join(int fd, struct ring *ring)
 {
 	int where = PKTMETA_TICKETS_MARK, err;
@@ -85,8 +85,10 @@ static int join(int fd, struct ring *ring)
 }
 
 /*
- * Copies a datagram's record: 0, or -ENODATA: it had none, -ESTALE: it was overwritten, -ENODEV: the
- * datapath is down, or another than the one that knew this socket.
+ * Copies a datagram's record. Returns 0, or
+ *   -ENODATA  the datagram has no record
+ *   -ESTALE   another record has taken its slot
+ *   -ENODEV   the datapath is down, or another one has taken its place
  */
 static int read_ring(const struct ring *ring, __u32 ticket, __u64 cookie, void *record)
 {
@@ -132,9 +134,12 @@ int main(int argc, char **argv)
 		} control;
 		struct sockaddr_storage peer;
 		struct iovec part = { payload, sizeof(payload) };
-		struct msghdr message = { .msg_name = &peer, .msg_namelen = sizeof(peer),
-					  .msg_iov = &part, .msg_iovlen = 1,
-					  .msg_control = &control, .msg_controllen = sizeof(control) };
+		struct msghdr message = { .msg_name = &peer,
+					  .msg_namelen = sizeof(peer),
+					  .msg_iov = &part,
+					  .msg_iovlen = 1,
+					  .msg_control = &control,
+					  .msg_controllen = sizeof(control) };
 		edge_tenant_t tenant;
 		__u32 ticket = 0;
 		int result;
@@ -147,7 +152,8 @@ int main(int argc, char **argv)
 		if (result == -ENODEV)
 			join(fd, &ring); /* for the next datagrams, if another datapath came */
 		if (!result)
-			result = edge_tenant_get(record, sizeof(record), ring.tenant_number, &tenant);
+			result = edge_tenant_get(record, sizeof(record), ring.tenant_number,
+						 &tenant);
 		if (result)
 			printf("%s\n", strerror(-result));
 		else

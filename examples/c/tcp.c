@@ -27,8 +27,9 @@ static int listener(int argc, char **argv)
 }
 
 /*
- * 1 if the numbers are those of who answered last; else asks for them, and 0: do it again. A negative
- * errno if nobody answers, or has no such fields.
+ * Compares the numbers with the datapath that answered the last call. Returns 1 if the answer can
+ * be used; 0 if the datapath was another one: its numbers have been asked for, repeat the call; or
+ * a negative errno if no datapath answers or it has no such fields.
  */
 static int numbers_are_right(int fd)
 {
@@ -74,8 +75,8 @@ static int ask_selected(int fd, struct pktmeta_value values[3])
 }
 
 /*
- * What came with the SYN, asked for in three ways: the tenant, or a negative errno. Of use if the numbers
- * are right afterwards.
+ * Asks in three ways for the fields that came with the SYN. Returns the tenant, or a negative
+ * errno. The caller then checks that the numbers were right.
  */
 static long long ask_tenant(int fd, int listening, char *said, size_t room)
 {
@@ -172,7 +173,9 @@ int main(int argc, char **argv)
 		if (tenant >= 0 && send_as(connection, tenant))
 			tenant = -ENODEV;
 		/* That there is no datapath for now is no reason not to serve. */
-		printf("%s\n", tenant >= 0 ? said : tenant == -ENODATA ? "no record" : strerror(-tenant));
+		printf("%s\n", tenant >= 0	  ? said :
+			       tenant == -ENODATA ? "no record" :
+						    strerror(-tenant));
 		while ((size = read(connection, payload, sizeof(payload))) > 0)
 			must("write", write(connection, payload, size));
 		close(connection);

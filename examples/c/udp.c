@@ -92,8 +92,9 @@ static struct pktmeta_schema_host host;
 static int tenant_number, class_number;
 
 /*
- * 1 if the numbers are those of who answered last; else asks for them, and 0: do it again. A negative
- * errno if nobody answers, or has no such fields.
+ * Compares the numbers with the datapath that answered the last call. Returns 1 if the answer can
+ * be used; 0 if the datapath was another one: its numbers have been asked for, repeat the call; or
+ * a negative errno if no datapath answers or it has no such fields.
  */
 static int numbers_are_right(int fd)
 {
@@ -110,8 +111,8 @@ static int numbers_are_right(int fd)
 }
 
 /*
- * Whose a datagram is: 0, or a negative errno. ENODATA: nobody said so, ESTALE: we were too slow, others:
- * there is no datapath for now.
+ * Finds the tenant of a datagram. Returns 0, or a negative errno: ENODATA if nobody labelled it,
+ * ESTALE if this program was too slow, any other if there is no datapath at the moment.
  */
 static int tenant_of(int fd, __u32 ticket, edge_tenant_t *tenant)
 {
@@ -167,9 +168,12 @@ int main(int argc, char **argv)
 		union control control;
 		struct sockaddr_storage peer;
 		struct iovec part = { payload, sizeof(payload) };
-		struct msghdr message = { .msg_name = &peer, .msg_namelen = sizeof(peer),
-					  .msg_iov = &part, .msg_iovlen = 1,
-					  .msg_control = &control, .msg_controllen = sizeof(control) };
+		struct msghdr message = { .msg_name = &peer,
+					  .msg_namelen = sizeof(peer),
+					  .msg_iov = &part,
+					  .msg_iovlen = 1,
+					  .msg_control = &control,
+					  .msg_controllen = sizeof(control) };
 		edge_tenant_t tenant;
 		__u32 ticket;
 

@@ -1,5 +1,6 @@
 //! What must hold for every commit and is no test: a table of checks, each with what it proves.
 
+mod c_format;
 mod claims;
 mod installed;
 mod licences;
@@ -23,10 +24,15 @@ struct Check {
 }
 
 /// In the order in which they are tried: what is quick and fails often comes first.
-const CHECKS: [Check; 16] = [
+const CHECKS: [Check; 17] = [
     check("format", "rustfmt would change nothing", || {
         cargo("fmt --all --check")
     }),
+    check(
+        "c-format",
+        "clang-format would change nothing, and lines fit",
+        c_format,
+    ),
     check(
         "go",
         "gofmt would change nothing, and go vet finds nothing",
@@ -169,6 +175,10 @@ fn python() -> Result<Found> {
         &ruff,
         &["check", "--quiet", "--no-cache", "examples", "crates"],
     )
+}
+
+fn c_format() -> Result<Found> {
+    c_format::check(&tool::tracked_files()?)
 }
 
 /// Not the runtime of the generator: it is a part of a file, which is among the snapshots.

@@ -147,7 +147,7 @@ static __always_inline int is_right(const struct room *room)
 		struct pktmeta_flag got;                                                           \
                                                                                                    \
 		if (!pktmeta_field_##name.tag)                                                     \
-			return UNBOUND;                                                             \
+			return UNBOUND;                                                            \
 		return judge(pktmeta_get(ctx, name, &got), labelled && is_set(seed, number), 1,    \
 			     number, &got, 0);                                                     \
 	}                                                                                          \

@@ -14,10 +14,10 @@
 #define TCX_DROP 2
 
 const volatile __u64 passport_magic = 1;
-const volatile __u16 first_port = 1;	/* of the cell 0, to which SYNs go */
-const volatile __u32 unwiped = 0;	/* 1: what earlier packets left in buffers stays there */
-const volatile __u32 sabotage = 0;	/* 1: now and then a wrong value is written */
-const volatile __u32 survey = 0;	/* 1: packets are left as they are, but written to in place */
+const volatile __u16 first_port = 1; /* of the cell 0, to which SYNs go */
+const volatile __u32 unwiped = 0;    /* 1: what earlier packets left in buffers stays there */
+const volatile __u32 sabotage = 0;   /* 1: now and then a wrong value is written */
+const volatile __u32 survey = 0;     /* 1: packets are left as they are, but written to in place */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -375,8 +375,7 @@ static __always_inline struct cell *hop(struct __sk_buff *skb, struct room *room
 
 	if (skb->len < ETH_HLEN + sizeof(room->tail))
 		return (void *)0;
-	if (bpf_skb_load_bytes(skb, skb->len - sizeof(room->tail), &room->tail,
-			       sizeof(room->tail)))
+	if (bpf_skb_load_bytes(skb, skb->len - sizeof(room->tail), &room->tail, sizeof(room->tail)))
 		return (void *)0;
 	if (!identify(&room->tail, who))
 		return (void *)0;

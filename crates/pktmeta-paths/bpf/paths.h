@@ -79,11 +79,11 @@ struct identity {
 
 /* What is done with the packets of a cell where they come in first. */
 struct cell {
-	__u32 label;	/* enum labelling */
-	__u32 action;	/* enum action */
-	__u32 ifindex;	/* of the device that the action is about */
-	__u32 again;	/* enum again */
-	__u32 bytes;	/* that a second XDP pass reserves */
+	__u32 label;   /* enum labelling */
+	__u32 action;  /* enum action */
+	__u32 ifindex; /* of the device that the action is about */
+	__u32 again;   /* enum again */
+	__u32 bytes;   /* that a second XDP pass reserves */
 };
 
 /* What XDP does where the packet has been through XDP before. */
@@ -96,8 +96,8 @@ enum again {
 /* What is written in front of a packet. */
 enum labelling {
 	LABEL_NOTHING,
-	LABEL_RIGHT,   /* its values */
-	LABEL_FORGED,  /* the bytes of the map forged, as they are */
+	LABEL_RIGHT,  /* its values */
+	LABEL_FORGED, /* the bytes of the map forged, as they are */
 };
 
 enum action {
@@ -143,7 +143,7 @@ struct finding {
 	__u32 hook;
 	__u32 ifindex;
 	__u32 sequence;
-	__u32 step; /* after how many */
+	__u32 step;  /* after how many */
 	__u32 field; /* POOL_SIZE: the record itself */
 	__s32 result;
 	__u32 size;

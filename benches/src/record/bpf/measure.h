@@ -44,6 +44,8 @@
 		__err;                                                                             \
 	})
 
+#define NO_UNROLL _Pragma("clang loop unroll(disable)")
+
 #define FOUR(one, operation) (one(operation) || one(operation) || one(operation) || one(operation))
 
 /* A locked instruction waits for what was stored, and what is loaded next waits for it. */
@@ -60,7 +62,7 @@
 		int turn;                                                                          \
                                                                                                    \
 		(void)lock;                                                                        \
-		_Pragma("clang loop unroll(disable)")                                              \
+		NO_UNROLL                                                                          \
 		for (turn = 0; turn < OPERATIONS / 4; turn++)                                      \
 			if (FOUR(one, operation))                                                  \
 				return XDP_ABORTED;                                                \
@@ -129,12 +131,12 @@ struct spent {
 		if (!sum || ctx->data_meta >= ctx->data)                                           \
 			return TCX_NEXT;                                                           \
 		start = bpf_ktime_get_ns();                                                        \
-		_Pragma("clang loop unroll(disable)")                                              \
+		NO_UNROLL                                                                          \
 		for (turn = 0; turn < OPERATIONS / 4; turn++)                                      \
 			if (FOUR(ONE, operation))                                                  \
 				return TCX_DROP;                                                   \
 		start = bpf_ktime_get_ns() - start;                                                \
-		if (check(ctx, &value) || value != (expected))                                                           \
+		if (check(ctx, &value) || value != (expected))                                     \
 			return TCX_DROP;                                                           \
 		sum->nanoseconds += start;                                                         \
 		sum->runs++;                                                                       \

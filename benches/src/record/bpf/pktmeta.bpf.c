@@ -52,9 +52,13 @@ static __always_inline long set_hot_anew(struct xdp_md *ctx, __u64 *value)
 
 static __always_inline long create(struct xdp_md *ctx, __u64 *value)
 {
+	long err;
+
 	(void)value;
-	return pktmeta_set(ctx, hot_0, HOT(0)) ?: pktmeta_set(ctx, hot_1, HOT(1)) ?:
-	       pktmeta_set(ctx, hot_2, SET_4) ?: pktmeta_set(ctx, hot_3, HOT(3));
+	err = pktmeta_set(ctx, hot_0, HOT(0));
+	err = err ?: pktmeta_set(ctx, hot_1, HOT(1));
+	err = err ?: pktmeta_set(ctx, hot_2, SET_4);
+	return err ?: pktmeta_set(ctx, hot_3, HOT(3));
 }
 
 XDP_OPERATION(get_hot, get_hot, HOT(2))

@@ -65,6 +65,7 @@ static __always_inline long create(struct xdp_md *ctx, __u64 *value)
 {
 	__u32 new[4] = { HOT(0), HOT(1), SET_4, HOT(3) };
 	struct traits *traits;
+	long err;
 
 	(void)value;
 	if (bpf_xdp_adjust_meta(ctx, -(int)(sizeof(*traits) + sizeof(new))))
@@ -74,8 +75,10 @@ static __always_inline long create(struct xdp_md *ctx, __u64 *value)
 		return -1;
 	traits->high = 0;
 	traits->low = 0;
-	return traits_set(ctx, 0, &new[0], 4) ?: traits_set(ctx, 1, &new[1], 4) ?:
-	       traits_set(ctx, 2, &new[2], 4) ?: traits_set(ctx, 3, &new[3], 4);
+	err = traits_set(ctx, 0, &new[0], 4);
+	err = err ?: traits_set(ctx, 1, &new[1], 4);
+	err = err ?: traits_set(ctx, 2, &new[2], 4);
+	return err ?: traits_set(ctx, 3, &new[3], 4);
 }
 
 XDP_OPERATION(get_hot, get_hot, HOT(2))

@@ -75,8 +75,7 @@ struct connection_reading {
 };
 
 /* Tries to read: 1 if there is no need to try again. */
-static int connection_try(__u32 turn __attribute__((unused)),
-			  struct connection_reading *reading)
+static int connection_try(__u32 turn __attribute__((unused)), struct connection_reading *reading)
 {
 	__u32 *version = &reading->connection->version;
 	__u32 before = __sync_fetch_and_add(version, 0);

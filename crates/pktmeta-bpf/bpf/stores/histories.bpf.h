@@ -10,8 +10,8 @@
 #include "stores/connections.bpf.h"
 
 struct segment {
-	__u64 from; /* position of its first byte */
-	__u64 to;   /* position behind its last; 0: no segment */
+	__u64 from;		     /* position of its first byte */
+	__u64 to;		     /* position behind its last; 0: no segment */
 	struct record_buffer record; /* zeros stand for none */
 };
 

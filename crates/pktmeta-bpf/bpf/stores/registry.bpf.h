@@ -20,7 +20,9 @@ static __always_inline struct pktmeta_field_info *field_of(__u32 type)
 {
 	struct pktmeta_field_info *field = bpf_map_lookup_elem(&pktmeta_registry, &type);
 
-	return field && field->type && !(field->policy & PKTMETA_POLICY_RETIRED) ? field : (void *)0;
+	if (!field || !field->type || field->policy & PKTMETA_POLICY_RETIRED)
+		return (void *)0;
+	return field;
 }
 
 static __always_inline __u8 field_tag(const struct pktmeta_field_info *field)

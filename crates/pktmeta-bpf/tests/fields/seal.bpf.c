@@ -42,7 +42,7 @@ struct seen {
 	__u64 right;	/* the record is the packet's own, to its last byte */
 	__u64 absent;	/* the packet has no record */
 	__u64 wrong;	/* something else: must never be */
-	__u64 deceived; /* without the seal there would be a record, which is not the packet's own */
+	__u64 deceived; /* readers without the seal would take foreign bytes for a record */
 	__u64 refused;	/* the kernel did not do what was to be done to the packet */
 	__u64 size;	/* bytes of the area, as the last packet has them */
 };
@@ -190,9 +190,16 @@ static __always_inline void look(struct __sk_buff *skb, __u32 at, int refused)
 		return TCX_NEXT;                                                                   \
 	}
 
-#define ROOM(bytes)                                                                                \
-	(bpf_skb_adjust_room(skb, bytes, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_NO_CSUM_RESET) ?:        \
-	 bpf_skb_adjust_room(skb, -(bytes), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_NO_CSUM_RESET))
+static __always_inline long make_and_close_room(struct __sk_buff *skb, int bytes)
+{
+	const __u64 flags = BPF_F_ADJ_ROOM_NO_CSUM_RESET;
+	long err;
+
+	err = bpf_skb_adjust_room(skb, bytes, BPF_ADJ_ROOM_MAC, flags);
+	return err ?: bpf_skb_adjust_room(skb, -bytes, BPF_ADJ_ROOM_MAC, flags);
+}
+
+#define ROOM(bytes) make_and_close_room(skb, bytes)
 #define PUSH(protocol) bpf_skb_vlan_push(skb, bpf_htons(protocol), 5)
 #define POP() bpf_skb_vlan_pop(skb)
 #define PROTO(protocol) bpf_skb_change_proto(skb, bpf_htons(protocol), 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Reads records from stdin, a line of hexadecimal digits each, and prints what the generated
- * functions find in them, then the record that they make of that, and the one given once they have set
- * what they found in it. Arguments are the numbers of the
- * fields, in the order below: those that an application has from getsockopt().
+ * Reads records from stdin, a line of hexadecimal digits each. Prints the values that the generated
+ * functions find in a record, the record that they make of these values, and the first record again
+ * after they have set the same values in it. The arguments are the numbers of the fields, in the
+ * order below, which an application asks getsockopt() for.
  */
 #include "edge.pktmeta.h"
 #include "lab.pktmeta.h"
@@ -28,8 +28,11 @@ static char **numbers;
 /* 1 if there is a value to print. */
 static int said(const char *name, int result)
 {
-	printf("%s %s", name, result == 0 ? "" : result == -ENOENT ? "absent" :
-			      result == -ENODATA ? "none" : "?");
+	printf("%s %s", name,
+	       result == 0	  ? "" :
+	       result == -ENOENT  ? "absent" :
+	       result == -ENODATA ? "none" :
+				    "?");
 	return result == 0;
 }
 

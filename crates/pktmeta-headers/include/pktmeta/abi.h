@@ -17,10 +17,10 @@
  * ticket of a datagram, or the position of a byte in a connection's stream.
  */
 #define SOL_PKTMETA 0x504d
-#define SOL_PKTMETA_DGRAM 0x504e	/* get: a datagram's record; set: of one to be sent */
-#define SOL_PKTMETA_DGRAM_FIELDS 0x504f /* get: the selected fields of it */
-#define SOL_PKTMETA_BYTE 0x5050		/* get: record of the segment that a byte came with */
-#define SOL_PKTMETA_BYTE_FIELDS 0x5051	/* get: the selected fields of it */
+#define SOL_PKTMETA_DGRAM 0x504e	   /* get: a datagram's record; set: of one to be sent */
+#define SOL_PKTMETA_DGRAM_FIELDS 0x504f	   /* get: the selected fields of it */
+#define SOL_PKTMETA_BYTE 0x5050		   /* get: record of the segment that a byte came with */
+#define SOL_PKTMETA_BYTE_FIELDS 0x5051	   /* get: the selected fields of it */
 #define SOL_PKTMETA_DGRAM_DISPLACED 0x5052 /* get: the mark or priority that a ticket displaced */
 
 /* Socket options at SOL_PKTMETA. T is a TLV type. */
@@ -114,19 +114,19 @@ struct pktmeta_value {
 #define PKTMETA_FIELDS_MAX 64 /* types are 1 .. PKTMETA_FIELDS_MAX - 1 */
 #define PKTMETA_NAME_SIZE 28
 
-#define PKTMETA_KIND_UNSIGNED 1	 /* 1, 2, 4, 8 or 16 bytes */
-#define PKTMETA_KIND_BOOL 2	 /* 1 byte, 0 or 1 */
-#define PKTMETA_KIND_IPV4 3	 /* 4 bytes */
-#define PKTMETA_KIND_IPV6 4	 /* 16 bytes */
-#define PKTMETA_KIND_MAC 5	 /* 6 bytes */
-#define PKTMETA_KIND_BYTES 6	 /* 1 to 64 bytes */
-#define PKTMETA_KIND_SIGNED 7	 /* 1, 2, 4, 8 or 16 bytes */
-#define PKTMETA_KIND_ENUM 8	 /* 1, 2 or 4 bytes */
-#define PKTMETA_KIND_BITS 9	 /* 1, 2, 4 or 8 bytes */
+#define PKTMETA_KIND_UNSIGNED 1	  /* 1, 2, 4, 8 or 16 bytes */
+#define PKTMETA_KIND_BOOL 2	  /* 1 byte, 0 or 1 */
+#define PKTMETA_KIND_IPV4 3	  /* 4 bytes */
+#define PKTMETA_KIND_IPV6 4	  /* 16 bytes */
+#define PKTMETA_KIND_MAC 5	  /* 6 bytes */
+#define PKTMETA_KIND_BYTES 6	  /* 1 to 64 bytes */
+#define PKTMETA_KIND_SIGNED 7	  /* 1, 2, 4, 8 or 16 bytes */
+#define PKTMETA_KIND_ENUM 8	  /* 1, 2 or 4 bytes */
+#define PKTMETA_KIND_BITS 9	  /* 1, 2, 4 or 8 bytes */
 #define PKTMETA_KIND_TIMESTAMP 10 /* 8 bytes, nanoseconds */
-#define PKTMETA_KIND_SOCKET 11	 /* 16 bytes of IPv6 address, 2 of port, both big-endian */
-#define PKTMETA_KIND_VARIABLE 12 /* up to size bytes */
-#define PKTMETA_KIND_FLAG 13	 /* no bytes */
+#define PKTMETA_KIND_SOCKET 11	  /* 16 bytes of IPv6 address, 2 of port, both big-endian */
+#define PKTMETA_KIND_VARIABLE 12  /* up to size bytes */
+#define PKTMETA_KIND_FLAG 13	  /* no bytes */
 
 /* Policy of a field */
 #define PKTMETA_POLICY_HOT 0x001
@@ -159,7 +159,7 @@ struct pktmeta_field_info {
 struct pktmeta_slot {
 	__u32 ticket;
 	__u32 displaced; /* the mark or priority that the ticket took the place of */
-	__u64 cookie; /* SO_COOKIE of the socket that the datagram went to */
+	__u64 cookie;	 /* SO_COOKIE of the socket that the datagram went to */
 	__u8 record[PKTMETA_RECORD_MAX];
 	__u8 padding[24];
 };

@@ -10,12 +10,12 @@
 
 /* What a field is called here, and what the registry says of it. Lies in .rodata. */
 struct pktmeta_binding {
-	__u8 magic[3]; /* by which bindings are found in loaded programs */
-	__u8 version;  /* PKTMETA_BINDING_VERSION of the headers that it was compiled with */
-	__u8 tag;      /* 0 until it is bound */
-	__u8 size;     /* of values, at most; must be what the field is registered with */
-	__u8 until;    /* end of its place, where it is looked for first; 0: it has none */
-	__u8 flags;    /* PKTMETA_BINDING_* */
+	__u8 magic[3];	/* by which bindings are found in loaded programs */
+	__u8 version;	/* PKTMETA_BINDING_VERSION of the headers that it was compiled with */
+	__u8 tag;	/* 0 until it is bound */
+	__u8 size;	/* of values, at most; must be what the field is registered with */
+	__u8 until;	/* end of its place, where it is looked for first; 0: it has none */
+	__u8 flags;	/* PKTMETA_BINDING_* */
 	__u32 registry; /* which one gave it the tag; numbers of others mean something else */
 	char name[PKTMETA_NAME_SIZE];
 };
@@ -39,9 +39,9 @@ struct pktmeta_layout {
 	__u8 area;    /* bytes to reserve for a record, a multiple of 8; 0 until it is bound */
 	__u8 version; /* PKTMETA_BINDING_VERSION */
 	__u8 reserved[2];
-	__u32 registry; /* whose fields and secret these are */
-	__u64 secret;	/* of seals of areas of other sizes */
-	__u64 seal;	/* of areas of this size */
+	__u32 registry;			   /* whose fields and secret these are */
+	__u64 secret;			   /* of seals of areas of other sizes */
+	__u64 seal;			   /* of areas of this size */
 	__u8 template[PKTMETA_RECORD_MAX]; /* a new area: header, voids at places, and the seal */
 } __attribute__((aligned(8)));
 

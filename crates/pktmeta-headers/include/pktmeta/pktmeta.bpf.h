@@ -66,7 +66,8 @@
 /* Names a field that has no value: it is there or not. Set it to (struct pktmeta_flag){}. */
 #define PKTMETA_FIELD_FLAG(field) PKTMETA_FIELD(field, struct pktmeta_flag)
 
-struct pktmeta_flag {};
+struct pktmeta_flag {
+};
 
 /*
  * Copies a field's value of the packet that was received to *value, at any hook. Above TC it takes
@@ -117,9 +118,7 @@ struct pktmeta_flag {};
 /* The rest is not for programs. Functions of a hook are pktmeta_HOOK_what. */
 #ifdef PKTMETA_NO_KFUNCS
 #define PKTMETA_CALL(ctx, what)                                                                    \
-	_Generic((ctx),                                                                            \
-		struct xdp_md *: pktmeta_xdp_##what,                                               \
-		struct __sk_buff *: pktmeta_skb_##what)
+	_Generic((ctx), struct xdp_md *: pktmeta_xdp_##what, struct __sk_buff *: pktmeta_skb_##what)
 #else
 #define PKTMETA_CALL(ctx, what)                                                                    \
 	_Generic((ctx),                                                                            \
@@ -132,8 +131,7 @@ struct pktmeta_flag {};
 
 /* Bytes of a field's values, and the most if they differ. Both are constants for the compiler. */
 #define PKTMETA_SIZE(field)                                                                        \
-	sizeof(pktmeta_value_of_##field) - pktmeta_is_variable_##field,                            \
-		pktmeta_is_variable_##field
+	sizeof(pktmeta_value_of_##field) - pktmeta_is_variable_##field, pktmeta_is_variable_##field
 
 /*
  * A packet pointer out of a context. Compilers may merge or narrow loads, and compute addresses of
@@ -145,8 +143,8 @@ struct pktmeta_flag {};
                                                                                                    \
 		asm volatile("%[pointer] = *(u32 *)(%[context] + %[at])"                           \
 			     : [pointer] "=r"(__pointer)                                           \
-			     : [context] "r"(ctx),                                                 \
-			       [at] "i"(__builtin_offsetof(typeof(*(ctx)), member)));              \
+			     : [context] "r"(ctx), [at] "i"(__builtin_offsetof(typeof(*(ctx)),     \
+									       member)));          \
 		__pointer;                                                                         \
 	})
 

@@ -544,17 +544,18 @@ static inline long pktmeta_record_merge(void *record, const void *end, const voi
 					const void *other_end)
 {
 	__u32 length = pktmeta_record_length(other, other_end);
+	const __u32 first = sizeof(struct pktmeta_header);
 	__u32 at, next;
 	long err = 0;
 
 	if (!pktmeta_record_check(record, end) || !pktmeta_record_check(other, other_end))
 		return -PKTMETA_EBADMSG;
-	for (at = sizeof(struct pktmeta_header); at < length && !err; at = next) {
+	for (at = first; at < length && !err; at = next) {
 		const __u8 *tlv = (const __u8 *)other + at;
 
 		next = pktmeta_record_next(other, other_end, at, length);
 		if (!(*tlv & PKTMETA_TAG_TYPE) ||
-		    pktmeta_record_find(other, other_end, *tlv, sizeof(struct pktmeta_header)) != at)
+		    pktmeta_record_find(other, other_end, *tlv, first) != at)
 			continue;
 		tlv += pktmeta_tlv_header(*tlv);
 		err = pktmeta_record_set(record, end, ((const __u8 *)other)[at], tlv,

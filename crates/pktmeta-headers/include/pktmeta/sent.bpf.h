@@ -26,11 +26,12 @@
 #include <pktmeta/pktmeta.bpf.h>
 
 /*
- * Copies a field's value of what a socket sends to *value. At cgroup_skb/egress and TC egress that of the
- * datagram's record, else of the socket's; at sockops, sk_msg, cgroup/connect and the like, and
- * cgroup/getsockopt and setsockopt, that of the socket's. 0, or with zeros in *value
- *   -ENODATA  nobody said anything of this packet: no application, or none of this host
- *   -ENOENT   the field was not said, or the program was loaded without its tag
+ * Copies a field's value to *value. cgroup_skb/egress and TC egress programs get the value of the
+ * datagram's own record if it has one, else of the socket's record. Programs that are called for
+ * a socket (sockops, sk_msg, cgroup/connect and the like, getsockopt, setsockopt) get the value of
+ * the socket's record. Returns 0, or sets *value to zeros and returns
+ *   -ENODATA  no application of this host set a record for this packet or socket
+ *   -ENOENT   the record does not have the field, or the program was loaded without its tag
  */
 #define pktmeta_get_sent(ctx, field, value)                                                        \
 	({                                                                                         \
@@ -161,8 +162,9 @@ PKTMETA_SENT_BY(sk_msg, struct sk_msg_md)
 /* Not where the copy is: the verifier learns too much of what a stack holds. */
 __weak __noinline __u32 pktmeta_copy_find(const struct pktmeta_copy *record, __u32 tag)
 {
-	return record ? pktmeta_record_find(record, record + 1, tag,
-					    sizeof(struct pktmeta_header)) : 0;
+	if (!record)
+		return 0;
+	return pktmeta_record_find(record, record + 1, tag, sizeof(struct pktmeta_header));
 }
 
 /* The value at an offset that pktmeta_copy_find() gave; -ENOENT: the record does not have it. */

@@ -51,7 +51,7 @@
 		if (!__err) {                                                                      \
 			__new.size = (value_size);                                                 \
 			__builtin_memcpy(__new.bytes, (value), PKTMETA_TRAIT_SIZE(value_size));    \
-			__err = pktmeta_trait_set_error(pktmeta_set((ctx), trait_##key, __new));       \
+			__err = pktmeta_trait_set_error(pktmeta_set((ctx), trait_##key, __new));   \
 		}                                                                                  \
 		__err;                                                                             \
 	})

@@ -217,8 +217,8 @@ static __always_inline void keep_segment(struct __sk_buff *skb, struct sock___pk
 		counters->segments_absent++;
 }
 
-static __always_inline void deliver_segment(struct __sk_buff *skb,
-					    struct sock___pktmeta *kernel_sk, struct bpf_sock *sk,
+static __always_inline void deliver_segment(struct __sk_buff *skb, struct sock___pktmeta *kernel_sk,
+					    struct bpf_sock *sk,
 					    struct pktmeta_deliver_counters *counters)
 {
 	struct sk_buff___pktmeta *kernel_skb = bpf_cast_to_kern_ctx(skb);

@@ -126,6 +126,7 @@ static __always_inline int read_connection(struct pktmeta_copy *out, struct bpf_
 	struct bpf_sockopt_kern___pktmeta *kernel_ctx = bpf_cast_to_kern_ctx(ctx);
 	struct connection *connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0, 0);
 	struct record_buffer *record;
+	__u64 cookie;
 
 	if (was_disconnected(sk->state, sk->dst_port))
 		return -ENODATA;
@@ -136,8 +137,8 @@ static __always_inline int read_connection(struct pktmeta_copy *out, struct bpf_
 		if (pktmeta_header_length((void *)out, PKTMETA_RECORD_MAX))
 			return 0;
 	}
-	return was_unkept(kernel_ctx->sk->__sk_common.skc_cookie.counter,
-			  opening ? UNKEPT_OPENING : UNKEPT_LATEST) ? -ENOBUFS : -ENODATA;
+	cookie = kernel_ctx->sk->__sk_common.skc_cookie.counter;
+	return was_unkept(cookie, opening ? UNKEPT_OPENING : UNKEPT_LATEST) ? -ENOBUFS : -ENODATA;
 }
 
 static __always_inline int read_byte(struct pktmeta_copy *out, struct bpf_sock *sk, __u32 position)
@@ -201,7 +202,7 @@ static __always_inline int read_displaced(struct pktmeta_copy *out, struct bpf_s
 
 /* What of a record is asked for. */
 struct view {
-	__u32 field;    /* the value of this type; 0: the whole record */
+	__u32 field;	/* the value of this type; 0: the whole record */
 	__u32 selected; /* the selected fields */
 };
 
@@ -344,7 +345,7 @@ __noinline int pktmeta_read_value(const struct pktmeta_copy *record, struct pktm
 
 /* Gives the application the value of a selected field: 0 or -EMSGSIZE. */
 __noinline int pktmeta_answer_value(struct bpf_sockopt *ctx, const struct pktmeta_copy *record,
-			    __u32 index, __u8 type)
+				    __u32 index, __u8 type)
 {
 	struct pktmeta_value value = { .type = type }, *to = ctx->optval;
 

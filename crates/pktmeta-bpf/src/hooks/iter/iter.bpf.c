@@ -116,8 +116,7 @@ static __always_inline void read_stored(struct scratch *out, struct sock___socke
 
 	if (where)
 		out->socket.tickets = *where;
-	if (connection &&
-	    !was_disconnected(sk->__sk_common.skc_state, sk->__sk_common.skc_dport)) {
+	if (connection && !was_disconnected(sk->__sk_common.skc_state, sk->__sk_common.skc_dport)) {
 		connection_read(connection, &connection->opening, &out->opening);
 		connection_read(connection, &connection->latest, &out->latest);
 		out->socket.opening_length = header_length(&out->opening);

@@ -300,7 +300,7 @@ __noinline int pktmeta_take_out(struct pktmeta_copy *record, __u32 tag)
 
 /* Adds a field to a record: size bytes of what the application gave. 0, or -ENOSPC. */
 __noinline int pktmeta_append_option(struct bpf_sockopt *ctx, struct pktmeta_copy *record, __u8 tag,
-			     __u32 size)
+				     __u32 size)
 {
 	__u8 *from = ctx->optval, *end = ctx->optval_end;
 	__u32 length, header = pktmeta_tlv_header(tag), i;
@@ -462,10 +462,12 @@ int pktmeta_setsockopt(struct bpf_sockopt *ctx)
 		return refuse(-ENOPROTOOPT);
 	err = set_option(ctx, sk);
 	counters = bpf_map_lookup_elem(&pktmeta_setsockopt_counters, &zero);
-	if (counters)
-		__sync_fetch_and_add(!err	     ? &counters->settled :
-				     err == -EPERM ? &counters->not_permitted :
-						     &counters->refused, 1);
+	if (counters && !err)
+		__sync_fetch_and_add(&counters->settled, 1);
+	else if (counters && err == -EPERM)
+		__sync_fetch_and_add(&counters->not_permitted, 1);
+	else if (counters)
+		__sync_fetch_and_add(&counters->refused, 1);
 	if (err)
 		return refuse(err);
 	ctx->optlen = -1; /* done: the kernel need not look at it */

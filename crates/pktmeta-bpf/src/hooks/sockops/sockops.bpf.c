@@ -49,8 +49,8 @@ static __always_inline void begin_history(struct history *history, struct bpf_so
 		return;
 	history_begin(history, tcp);
 	if ((void *)(header + 1) <= (void *)ops->skb_data_end)
-		history_add(history, history->start,
-			    ops->skb_len - (header->data_offset >> 4) * 4, record);
+		history_add(history, history->start, ops->skb_len - (header->data_offset >> 4) * 4,
+			    record);
 }
 
 /*

@@ -6,9 +6,9 @@
 #include <pktmeta/abi.h>
 
 struct pktmeta_establish_counters {
-	__u64 opened; /* connections that got the record of their SYN or SYN-ACK */
-	__u64 absent; /* connections whose SYN or SYN-ACK had none */
-	__u64 unkept; /* connections whose records there was no memory for */
+	__u64 opened;	    /* connections that got the record of their SYN or SYN-ACK */
+	__u64 absent;	    /* connections whose SYN or SYN-ACK had none */
+	__u64 unkept;	    /* connections whose records there was no memory for */
 	__u64 syns_unknown; /* connections whose SYN is not remembered */
 };
 

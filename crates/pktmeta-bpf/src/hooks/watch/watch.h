@@ -14,7 +14,7 @@ struct pktmeta_watch_event {
 	__u64 time; /* nanoseconds, CLOCK_MONOTONIC */
 	__u64 cookie;
 	struct endpoints ends;
-	__u8 what; /* WATCH_* */
+	__u8 what;   /* WATCH_* */
 	__u8 length; /* of the record; 0: there is none */
 	__u8 reserved[2];
 	__u8 record[PKTMETA_RECORD_MAX];

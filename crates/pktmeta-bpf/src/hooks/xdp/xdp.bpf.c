@@ -188,8 +188,7 @@ static __always_inline long set_labels(struct xdp_md *ctx, struct pktmeta_xdp_co
 }
 
 /* Writes a field that the loader gave a tag; others are not produced on this interface. */
-#define produce(ctx, field, value)                                                                 \
-	(pktmeta_field_##field.tag ? pktmeta_set(ctx, field, value) : 0)
+#define produce(ctx, field, value) (pktmeta_field_##field.tag ? pktmeta_set(ctx, field, value) : 0)
 
 static __always_inline long write_fields(struct xdp_md *ctx)
 {

@@ -19,9 +19,9 @@ struct pktmeta_label_key {
 #define PKTMETA_LABEL_VALUE_MAX 16
 
 struct pktmeta_label {
-	__u8 tag;   /* 0: none, nor any after it */
-	__u8 size;  /* of value */
-	__u8 place; /* as in struct pktmeta_binding */
+	__u8 tag;	/* 0: none, nor any after it */
+	__u8 size;	/* of value */
+	__u8 place;	/* as in struct pktmeta_binding */
 	__u8 inherited; /* 1: from a shorter prefix; for the loader alone */
 	__u8 reserved[4];
 	__u8 value[PKTMETA_LABEL_VALUE_MAX];

@@ -36,7 +36,8 @@ static inline int pktmeta_schema_number(int fd, const char *name, __u8 kind, __u
 		socklen_t length = sizeof(info);
 
 		/* That field or the next. */
-		if (getsockopt(fd, PKTMETA_SCHEMA_SOL, PKTMETA_SCHEMA_FIELD_INFO + type, &info, &length))
+		if (getsockopt(fd, PKTMETA_SCHEMA_SOL, PKTMETA_SCHEMA_FIELD_INFO + type, &info,
+			       &length))
 			return errno == ENODATA ? -ENOENT : -errno;
 		if (!strncmp(info.name, name, sizeof(info.name)))
 			return info.kind == kind && info.size == size ? info.type : -ENOENT;
@@ -103,8 +104,8 @@ static inline size_t pktmeta_schema_next(const __u8 *bytes, size_t length, size_
 }
 
 /*
- * Finds the value of the first field with a number and a size code: 1, 2 or 3 if all its values have
- * 2, 4 or 8 bytes, else 0. Returns the value's size, or
+ * Finds the value of the first field with this number and size code: 1, 2 or 3 for fields whose
+ * values all have 2, 4 or 8 bytes, 0 for others. Returns the value's size, or
  *   -ENODATA  the bytes are not a whole record, and nothing of them may be used
  *   -ENOENT   the record does not have the field
  */
@@ -170,12 +171,15 @@ static inline int pktmeta_schema_put(void *record, __u8 type, __u8 size_code, co
 				     size_t size)
 {
 	__u8 *bytes = (__u8 *)record, tag = (__u8)(type | size_code << 6);
-	size_t header = size_code ? 1 : 2, length, kept = PKTMETA_SCHEMA_HEADER, at, next, start = 0;
+	size_t header = size_code ? 1 : 2, kept = PKTMETA_SCHEMA_HEADER;
+	size_t length, at, next, start = 0;
 	__u8 others[PKTMETA_SCHEMA_RECORD_MAX];
 	const __u8 *old = 0;
 
-	if (!type || type > PKTMETA_SCHEMA_TAG_TYPE ||
-	    pktmeta_schema_find(record, PKTMETA_SCHEMA_RECORD_MAX, type, size_code, &old) == -ENODATA)
+	if (!type || type > PKTMETA_SCHEMA_TAG_TYPE)
+		return -EINVAL;
+	if (pktmeta_schema_find(record, PKTMETA_SCHEMA_RECORD_MAX, type, size_code, &old) ==
+	    -ENODATA)
 		return -EINVAL;
 	length = bytes[3];
 	for (at = PKTMETA_SCHEMA_HEADER; at < length; at = next) {

@@ -235,8 +235,9 @@ PKTMETA_RECEIVED(netfilter, struct bpf_nf_ctx)
 		context *ctx, const volatile struct pktmeta_binding *field);                       \
 	__attribute__((error(why))) long pktmeta_##hook##_compact(context *ctx)
 
-PKTMETA_READ_ONLY(sk_reuseport, struct sk_reuseport_md,
-		  "pktmeta: a packet's record cannot be changed at sk_reuseport: do it at XDP or TC");
+PKTMETA_READ_ONLY(
+	sk_reuseport, struct sk_reuseport_md,
+	"pktmeta: a packet's record cannot be changed at sk_reuseport: do it at XDP or TC");
 PKTMETA_READ_ONLY(sockops, struct bpf_sock_ops,
 		  "pktmeta: a packet's record cannot be changed at sockops: do it at XDP or TC");
 PKTMETA_READ_ONLY(netfilter, struct bpf_nf_ctx,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
 /*
- * Fields in programs whose context is a struct __sk_buff. Above TC received.bpf.h reads them; the
- * rest is for TC programs. They read through data_meta, and write through the dynptr where the kernel
- * has it (6.18): a program that stores through data_meta makes the kernel unclone shared packets
- * before its first instruction, and their metadata is gone (bpf_unclone_prologue). The verifier
- * never sees the stores of a branch that it knows is not taken.
+ * Fields in programs whose context is a struct __sk_buff. received.bpf.h reads fields above TC; the
+ * rest of this file is for TC programs. They read through data_meta. They write through the dynptr,
+ * if the kernel has it (6.18): for a program that stores through data_meta, the kernel unclones a
+ * shared packet before the first instruction and drops its metadata (bpf_unclone_prologue). Both
+ * ways are compiled; the verifier does not look at the branch that it knows is not taken.
  */
 #ifndef PKTMETA_SKB_BPF_H
 #define PKTMETA_SKB_BPF_H
@@ -221,7 +221,7 @@ static __always_inline long pktmeta_skb_set(struct __sk_buff *skb,
 	__u32 max = size;
 	struct pktmeta_tlv new = {};
 	__u8 tag = field->tag;
-	long at;
+	long at, err;
 
 	if (record >= end)
 		return -PKTMETA_ENODATA;
@@ -250,8 +250,8 @@ static __always_inline long pktmeta_skb_set(struct __sk_buff *skb,
 	if (!variable)
 		return pktmeta_skb_store(skb, at, new.bytes, header + size, 0);
 	/* Not in one, for which all of it would have to be copied to the stack again. */
-	return pktmeta_skb_store(skb, at, new.bytes, header, 0) ?:
-	       pktmeta_skb_store(skb, at + header, value, size, max);
+	err = pktmeta_skb_store(skb, at, new.bytes, header, 0);
+	return err ?: pktmeta_skb_store(skb, at + header, value, size, max);
 }
 
 static __always_inline long pktmeta_skb_delete(struct __sk_buff *skb,

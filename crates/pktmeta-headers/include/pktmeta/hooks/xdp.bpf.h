@@ -152,8 +152,7 @@ __weak __noinline long pktmeta_xdp_compact(struct xdp_md *ctx)
 
 	if (record >= end)
 		return -PKTMETA_ENODATA;
-	return pktmeta_sealed(record, end) ? pktmeta_record_compact(record, end) :
-					     -PKTMETA_EBADMSG;
+	return pktmeta_sealed(record, end) ? pktmeta_record_compact(record, end) : -PKTMETA_EBADMSG;
 }
 
 static __always_inline long pktmeta_xdp_get(struct xdp_md *ctx,
