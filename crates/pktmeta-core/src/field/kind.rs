@@ -272,6 +272,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn each_code_has_the_name_that_the_abi_gives_it() {
+        let names: Vec<_> = Kind::constants().collect();
+        for kind in Kind::all() {
+            assert!(names.contains(&(kind.constant(), kind.code())), "{kind}");
+        }
+    }
+
+    #[test]
     fn every_kind_has_one_name_and_one_code() {
         let names = "flag bool u8 u16 u32 u64 u128 i8 i16 i32 i64 i128 enum8 enum16 enum32 bits8 \
                      bits16 bits32 bits64 timestamp ipv4 ipv6 socket mac bytes[1] bytes[64] \

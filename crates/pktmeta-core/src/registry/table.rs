@@ -387,12 +387,39 @@ mod tests {
         assert_eq!(layout.area, 32);
     }
 
+    #[test]
+    fn a_number_that_comes_twice_and_a_place_that_follows_none_are_left_out() {
+        let mut registry = Registry::new();
+        let mut hot = wanted("edge", "tenant", "u32");
+        hot.policy.hot = true;
+        let tenant = registry.register(&hot).unwrap();
+        let same_number = FieldInfo {
+            name: "zone".parse().unwrap(),
+            ..tenant
+        };
+        let stray = FieldInfo {
+            name: "stray".parse().unwrap(),
+            tlv: TlvType::new(9).unwrap(),
+            place: Some(20),
+            ..tenant
+        };
+        let bytes = [tenant, same_number, stray].map(|it| it.to_bytes());
+        let read = Registry::from_bytes(bytes.as_flattened());
+        let placeless = FieldInfo {
+            place: None,
+            ..stray
+        };
+        assert_eq!(read.fields(), [placeless, tenant]);
+    }
+
     proptest! {
         #[test]
         fn a_registry_reads_back_from_its_bytes(names in proptest::collection::btree_set("[a-z][a-z0-9_]{0,26}", 0..63)) {
             let mut registry = Registry::new();
-            for name in &names {
-                registry.register(&wanted("edge", name, "u16")).unwrap();
+            for (at, name) in names.iter().enumerate() {
+                let mut wanted = wanted("edge", name, "u16");
+                wanted.policy.hot = at % 2 == 0;
+                registry.register(&wanted).unwrap();
             }
             for name in names.iter().step_by(3) {
                 registry.remove(name);
