@@ -9,10 +9,10 @@ use crate::{
     storage::Storage,
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
-use libc::{EAGAIN, EINVAL, ENODATA, ENOENT, EPERM};
+use libc::{EAGAIN, EINVAL, ENODATA, ENOENT, ENOSPC, EPERM};
 use pktmeta::{TcpMeta, UdpMeta};
 use pktmeta_bpf::{
-    Datapath, HostRegistry, Senders,
+    Datapath, HostRegistry, Removal, Senders,
     sockets::{SocketScope, SocketStatus},
 };
 use pktmeta_core::{FieldInfo, Record, Registry, TlvType, abi, registry::Refusal, schema::Schema};
@@ -256,6 +256,40 @@ fn a_record_that_is_being_written_is_neither_written_over_nor_listed() {
         let after = kept(&storage, &socket);
         assert_eq!(after[..4], 6u32.to_ne_bytes());
         assert_ne!(after[8..], before[8..]);
+    });
+}
+
+#[test]
+fn a_field_is_added_up_to_the_last_byte_of_a_record_and_no_further() {
+    in_sandbox(|sandbox| {
+        let host = Host::up_for(sandbox, Senders::All);
+        let socket = host.lab.udp_server(IpVersion::V4);
+        let registry = HostRegistry::new(sandbox.bpffs());
+        let set_field = |name: &str, value: &[u8]| {
+            let tlv = registry.read().unwrap().by_name(name).unwrap().tlv;
+            set(&socket, abi::PKTMETA_TX_FIELD + i32::from(tlv.get()), value)
+        };
+        // All fields of a registry fit. With what the record has of removed fields, they need not.
+        for name in ["key", "key_2", "key_3"] {
+            if name != "key" {
+                let text = format!(
+                    "owner = \"late\"\n[[field]]\nname = \"{name}\"\ntype = \"bytes[64]\"\n\
+                     writers = [\"app\"]\n"
+                );
+                let schema = Schema::parse("late.toml", &text).unwrap();
+                registry.register(&[schema]).unwrap();
+            }
+            set_field(name, &[1; 64]).unwrap();
+            let removed = Removal::Fields(vec![name.into()]);
+            registry.remove(&removed).unwrap();
+        }
+        let room = Record::CAPACITY - Record::HEADER - 3 * (2 + 64);
+        for (left, answer) in [(2, Err(ENOSPC)), (3, Ok(()))] {
+            set_field("note", &vec![2; room - 2 - left]).unwrap();
+            assert_eq!(set_field("class", &[3]), answer);
+        }
+        let longest = get(&socket, abi::PKTMETA_TX).unwrap();
+        assert_eq!(longest.len(), Record::CAPACITY);
     });
 }
 

@@ -244,6 +244,18 @@ doc = "Customer that owns the destination prefix"
     }
 
     #[test]
+    fn xdp_and_tc_write_a_field_that_names_no_writers() {
+        let text = "owner = \"edge\"\n[[field]]\nname = \"tenant\"\ntype = \"u32\"\n";
+        let schema = Schema::parse("edge.toml", text).unwrap();
+        let writers = Writers {
+            xdp: true,
+            tc: true,
+            app: false,
+        };
+        assert_eq!(schema.fields()[0].wanted.policy.writers, writers);
+    }
+
+    #[test]
     fn values_of_enumerations_and_sets_have_names() {
         let schema = Schema::parse(
             "edge.toml",
