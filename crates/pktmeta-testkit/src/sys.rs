@@ -1,9 +1,12 @@
 //! System calls that std does not wrap, each behind a safe signature where it can be.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// Turns the "-1 and errno" convention into a `Result`.
@@ -22,6 +25,18 @@ pub(crate) fn check_long(result: libc::c_long) -> io::Result<libc::c_long> {
     } else {
         Ok(result)
     }
+}
+
+/// The kernel's number of the mount to which a path leads, as in `/proc/self/mountinfo`.
+pub(crate) fn mount_id(path: &Path) -> io::Result<u64> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    let (path, into) = (path.as_ptr(), found.as_mut_ptr());
+    // SAFETY: the path is a C string, the result has the size of the structure that is filled in,
+    // and both outlive the call.
+    check(unsafe { libc::statx(libc::AT_FDCWD, path, 0, libc::STATX_MNT_ID, into) })?;
+    // SAFETY: all of it was zeroed, and zeros are a value of it.
+    Ok(unsafe { found.assume_init() }.stx_mnt_id)
 }
 
 /// Moves the calling thread into a network namespace. Async-signal-safe.

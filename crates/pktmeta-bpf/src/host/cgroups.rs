@@ -1,6 +1,9 @@
 //! Cgroups (v2): their root, their numbers, and those of processes.
 
-use super::{found::Found, mounts::mounts};
+use super::{
+    found::Found,
+    mounts::{Mount, mounts},
+};
 use crate::error::{Context, Error, ErrorKind, Shown};
 use rustix::fs::FsWord;
 use std::{
@@ -21,27 +24,33 @@ const CGROUP_ROOT: u64 = 1;
 /// The mount point of the cgroup v2 hierarchy.
 ///
 /// # Errors
-/// None is mounted.
+/// None is mounted, or something else is mounted over each.
 pub fn cgroup_root() -> Result<PathBuf, Error> {
     let tried = "find the cgroup v2 hierarchy";
-    let mounts = mounts().context(|| tried.into())?;
-    let mut mounts: Vec<_> = mounts
-        .into_iter()
-        .filter(|mount| mount.file_system == "cgroup2")
-        .map(|mount| mount.point)
-        .collect();
+    let missing = |why: &str, remedy: &str| {
+        let why = format!("{why}; sockets are reached through cgroups");
+        Error::new(ErrorKind::Unsupported, tried, why).with_remedy(remedy)
+    };
+    let mut mounts = mounts().context(|| tried.into())?;
+    mounts.retain(|mount| mount.file_system == "cgroup2");
+    let Some(covered) = mounts.last().map(|mount| mount.point.shown()) else {
+        return Err(missing(
+            "no cgroup2 file system is mounted",
+            "mount it: mount -t cgroup2 none /sys/fs/cgroup",
+        ));
+    };
+    mounts.retain(Mount::is_reached);
     // The whole hierarchy, if it is there, before a part that is mounted elsewhere.
-    let is_root = |point: &PathBuf| fs::metadata(point).is_ok_and(|it| it.ino() == CGROUP_ROOT);
+    let is_root =
+        |mount: &Mount| fs::metadata(&mount.point).is_ok_and(|it| it.ino() == CGROUP_ROOT);
     let at = mounts.iter().position(is_root).unwrap_or(0);
-    if mounts.is_empty() {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            tried,
-            "no cgroup2 file system is mounted; sockets are reached through cgroups",
+    let root = mounts.into_iter().nth(at).map(|mount| mount.point);
+    root.ok_or_else(|| {
+        missing(
+            &format!("something else is mounted over the cgroup2 file system at {covered}"),
+            "mount it elsewhere: mkdir /run/cgroup2 && mount -t cgroup2 none /run/cgroup2",
         )
-        .with_remedy("mount it: mount -t cgroup2 none /sys/fs/cgroup"));
-    }
-    Ok(mounts.swap_remove(at))
+    })
 }
 
 /// The directory of the cgroup of a process: its number, or `self`.

@@ -2,7 +2,7 @@
 
 use super::directory;
 use crate::error::{Error, ErrorKind, Shown};
-use rustix::fs::FsWord;
+use rustix::fs::{AtFlags, CWD, FsWord, StatxFlags};
 use std::{
     ffi::OsString,
     fs, io,
@@ -50,8 +50,20 @@ pub(crate) fn check_mounts_last(path: &Path) -> Result<(), Error> {
 
 /// A line of mountinfo.
 pub(crate) struct Mount {
+    /// The kernel's number of it.
+    id: u64,
     pub(crate) point: PathBuf,
     pub(crate) file_system: String,
+}
+
+impl Mount {
+    /// True if its path leads to it: false where another mount is on top, on it or on a directory
+    /// above.
+    pub(crate) fn is_reached(&self) -> bool {
+        let flags = AtFlags::NO_AUTOMOUNT;
+        rustix::fs::statx(CWD, &self.point, flags, StatxFlags::MNT_ID)
+            .is_ok_and(|found| found.stx_mnt_id == self.id)
+    }
 }
 
 /// Lines of mountinfo, see proc_pid_mountinfo(5).
@@ -69,6 +81,7 @@ fn parse_mount(line: &[u8]) -> Option<Mount> {
     let dash = fields.iter().position(|field| *field == b"-")?;
     let text = |at: usize| Some(String::from_utf8_lossy(fields.get(at)?).into_owned());
     Some(Mount {
+        id: text(0)?.parse().ok()?,
         point: OsString::from_vec(unescape(fields.get(4)?)).into(),
         file_system: text(dash + 1)?,
     })
@@ -103,6 +116,7 @@ mod tests {
     fn a_line_of_mountinfo_reads() {
         let line = b"36 35 98:0 / /mnt/a\\040b\xff rw,noatime shared:1 - cgroup2 cgroup2 rw";
         let mount = parse_mount(line).unwrap();
+        assert_eq!(mount.id, 36);
         assert_eq!(mount.point.as_os_str().as_bytes(), b"/mnt/a b\xff");
         assert_eq!(mount.file_system, "cgroup2");
         assert!(parse_mount(b"36 35 98:0").is_none());

@@ -148,12 +148,18 @@ fn with_own_mounts(
     unsafe { command.pre_exec(hook) }.ran()
 }
 
-pub(crate) fn without_cgroups(command: &mut Command) -> Ran {
+/// Where cgroup v2 is mounted.
+fn cgroup_mounts() -> Vec<CString> {
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     let cgroups = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
     let points = cgroups.map(|line| line.split(' ').nth(4).unwrap());
     let points: Vec<_> = points.map(|point| CString::new(point).unwrap()).collect();
     assert!(!points.is_empty());
+    points
+}
+
+pub(crate) fn without_cgroups(command: &mut Command) -> Ran {
+    let points = cgroup_mounts();
     with_own_mounts(command, move || {
         points.iter().rev().try_for_each(|point| {
             // SAFETY: the path is a C string that outlives the call.
@@ -162,13 +168,27 @@ pub(crate) fn without_cgroups(command: &mut Command) -> Ran {
     })
 }
 
-fn without_btf(command: &mut Command) -> Ran {
-    const TMPFS: &CStr = c"tmpfs";
-    with_own_mounts(command, || {
-        let (kind, target) = (TMPFS.as_ptr(), c"/sys/kernel/btf".as_ptr());
-        // SAFETY: all are C strings of static lifetime; the options may be null.
-        checked(unsafe { libc::mount(kind, target, kind, 0, std::ptr::null()) })
+/// With something else over each mount of cgroup v2, and cgroup v2 at another place, if there is
+/// one.
+fn with_covered_cgroups(command: &mut Command, elsewhere: Option<&Path>) -> Ran {
+    let points = cgroup_mounts();
+    let elsewhere = elsewhere.map(|path| CString::new(text(path)).unwrap());
+    with_own_mounts(command, move || {
+        points.iter().try_for_each(|point| mount(c"tmpfs", point))?;
+        elsewhere
+            .as_deref()
+            .map_or(Ok(()), |point| mount(c"cgroup2", point))
     })
+}
+
+fn without_btf(command: &mut Command) -> Ran {
+    with_own_mounts(command, || mount(c"tmpfs", c"/sys/kernel/btf"))
+}
+
+fn mount(kind: &CStr, target: &CStr) -> io::Result<()> {
+    let (kind, target) = (kind.as_ptr(), target.as_ptr());
+    // SAFETY: all are C strings that outlive the call; the options may be null.
+    checked(unsafe { libc::mount(kind, target, kind, 0, std::ptr::null()) })
 }
 
 fn checked(result: i32) -> io::Result<()> {
@@ -198,6 +218,22 @@ fn without_cgroup_v2_up_and_doctor_say_so() {
                 doctor.stdout
             );
         }
+    });
+}
+
+#[test]
+fn a_mount_of_cgroup_v2_that_something_else_covers_is_not_taken() {
+    in_sandbox(|sandbox| {
+        let here = Netns::current().unwrap();
+        let up = with_covered_cgroups(&mut pktmeta(&here, &["up", "--iface", "lo"]), None);
+        up.fails(&["something else is mounted over", "mount -t cgroup2"]);
+        assert_eq!(pins(sandbox.bpffs()), [] as [&Path; 0]);
+
+        let elsewhere = Scratch::new();
+        let mut doctor = pktmeta(&here, &["doctor"]);
+        let said = with_covered_cgroups(&mut doctor, Some(elsewhere.path())).succeeds();
+        let found = format!("ok       cgroup v2: {}\n", text(elsewhere.path()));
+        assert!(said.contains(&found), "no {found:?} in {said}");
     });
 }
 

@@ -96,8 +96,13 @@ fn own_cgroup() -> Result<PathBuf> {
     let read = |path: &str| {
         fs::read(path).context(|| format!("cannot read {path} to find cgroup v2; mount /proc"))
     };
-    let mount = find_mount(&read("/proc/self/mountinfo")?).ok_or_else(|| {
-        Error::new("cgroup v2 is not mounted; mount it with: mount -t cgroup2 none /sys/fs/cgroup")
+    let mounts = read("/proc/self/mountinfo")?;
+    let is_reached = |mount: &Mount| sys::mount_id(&mount.point).is_ok_and(|id| id == mount.id);
+    let mount = cgroup_mounts(&mounts).find(is_reached).ok_or_else(|| {
+        Error::new(
+            "cgroup v2 is not mounted, or something else is mounted over it; mount it with: \
+             mount -t cgroup2 none /sys/fs/cgroup",
+        )
     })?;
     let membership = read("/proc/self/cgroup")?;
     Ok(own_directory(&mount, &membership)
@@ -108,22 +113,23 @@ fn own_cgroup() -> Result<PathBuf> {
 /// Where cgroup v2 is mounted, and which part of the hierarchy is.
 #[derive(Debug, PartialEq)]
 struct Mount {
+    /// The kernel's number of it.
+    id: u64,
     root: PathBuf,
     point: PathBuf,
 }
 
-/// Finds cgroup v2 in the text of `/proc/self/mountinfo`: `36 35 98:0 /root /point options [tags] -
-/// type ...`.
-fn find_mount(mountinfo: &[u8]) -> Option<Mount> {
-    mountinfo.split(|&byte| byte == b'\n').find_map(|line| {
+/// The mounts of cgroup v2 in the text of `/proc/self/mountinfo`: `36 35 98:0 /root /point options
+/// [tags] - type ...`.
+fn cgroup_mounts(mountinfo: &[u8]) -> impl Iterator<Item = Mount> {
+    let lines = mountinfo.split(|&byte| byte == b'\n');
+    lines.filter_map(|line| {
         let mut words = line.split(|&byte| byte == b' ');
-        let root = words.nth(3)?;
-        let point = words.next()?;
+        let id = str::from_utf8(words.next()?).ok()?.parse().ok()?;
+        let root = unescape(words.nth(2)?);
+        let point = unescape(words.next()?);
         words.find(|word| *word == b"-")?;
-        (words.next()? == b"cgroup2").then(|| Mount {
-            root: unescape(root),
-            point: unescape(point),
-        })
+        (words.next()? == b"cgroup2").then_some(Mount { id, root, point })
     })
 }
 
@@ -266,21 +272,23 @@ mod tests {
 
     #[test]
     fn cgroup_v2_is_found_beside_v1_and_its_path_is_unescaped() {
-        let mount = find_mount(HYBRID).unwrap();
+        let found: Vec<_> = cgroup_mounts(HYBRID).collect();
         assert_eq!(
-            mount,
-            Mount {
+            found,
+            [Mount {
+                id: 38,
                 root: "/box".into(),
                 point: "/sys/fs/cgroup/my v2".into()
-            }
+            }]
         );
-        assert_eq!(find_mount(b"31 23 0:28 / /sys rw - sysfs sysfs rw\n"), None);
-        assert_eq!(find_mount(b"\nnonsense\n1 2 3"), None);
+        let none = |text: &[u8]| cgroup_mounts(text).next().is_none();
+        assert!(none(b"31 23 0:28 / /sys rw - sysfs sysfs rw\n"));
+        assert!(none(b"\nnonsense\n1 2 3"));
     }
 
     #[test]
     fn own_cgroup_is_looked_up_below_the_part_that_is_mounted() {
-        let mount = find_mount(HYBRID).unwrap();
+        let mount = cgroup_mounts(HYBRID).next().unwrap();
         let directory = own_directory(&mount, b"8:pids:/x\n0::/box/in/it\n");
         assert_eq!(directory, Some("/sys/fs/cgroup/my v2/in/it".into()));
         assert_eq!(own_directory(&mount, b"0::/elsewhere\n"), None);
