@@ -202,8 +202,9 @@ impl fmt::Display for Reason {
         match self {
             Self::NoDatapath => f.write_str(
                 "no pktmeta datapath answers on this socket: run `pktmeta up --iface ...` with a \
-                 --cgroup that contains the one in which the socket was made; a service that was \
-                 restarted has a new one",
+                 --cgroup that contains the one in which the socket was made: a service that was \
+                 restarted has a new one, a socket of socket activation is its socket unit's, and \
+                 no datapath answers a 32-bit program",
             ),
             Self::Closed => f.write_str(
                 "the pktmeta datapath of this socket is being taken down: run `pktmeta up`, then \

@@ -75,8 +75,9 @@ pub fn examine(bpffs: &Path) -> Vec<Check> {
         "boot Linux 6.14 or later",
     ));
     // What is up is looked at where one may; that nothing can be told is said by `pktmeta status`.
-    let status = Datapath::new(bpffs).status().ok();
-    checks.extend(reach::checks(status.as_ref()));
+    let datapath = Datapath::new(bpffs);
+    let status = datapath.status().ok();
+    checks.extend(reach::checks(&datapath, status.as_ref()));
     checks
 }
 

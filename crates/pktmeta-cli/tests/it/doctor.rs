@@ -7,7 +7,7 @@ use crate::{
 };
 use pktmeta_testkit::{netns::Netns, sandbox::in_sandbox};
 use serde_json::Value;
-use std::{fs, path::Path};
+use std::{fs, net::TcpListener, path::Path};
 
 const HOOKS: [&str; 6] = [
     "xdp",
@@ -106,5 +106,45 @@ fn what_gets_no_records_on_this_host_is_said_with_what_to_do() {
         drop(multipath);
         lab.pktmeta(&["down"]).succeeds();
         fs::remove_dir(service).unwrap();
+    });
+}
+
+#[test]
+fn a_socket_that_was_passed_on_from_a_cgroup_without_records_is_named() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::new(sandbox);
+        let [unit, service] = ["web.socket", "web.service"].map(|name| {
+            let cgroup = sandbox.cgroup().join(name);
+            fs::create_dir(&cgroup).unwrap();
+            cgroup
+        });
+        let enter = |cgroup: &Path| fs::write(cgroup.join("cgroup.procs"), "0").unwrap();
+        // As systemd does: the socket unit's cgroup makes it, the service's process has it.
+        enter(&unit);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        enter(&service);
+        let _own = TcpListener::bind("127.0.0.1:0").unwrap();
+        lab.pktmeta(&["up", "--cgroup", &text(&service)]).succeeds();
+        let doctor = || {
+            let mut doctor = pktmeta(&Netns::current().unwrap(), &["doctor"]);
+            doctor.ran().succeeds()
+        };
+        let said = doctor();
+        let name = fs::read_to_string("/proc/self/comm").unwrap();
+        let who = format!("{}({})", name.trim_end(), std::process::id());
+        let line = format!(
+            "lacking  reach: sockets passed on: made in a cgroup without records, and passed on: \
+             sockets of {who} of {}\n",
+            text(&unit)
+        );
+        assert!(said.contains(&line), "no {line:?} in {said}");
+
+        lab.pktmeta(&["up", "--cgroup", &text(&unit)]).succeeds();
+        let said = doctor();
+        let line = "ok       reach: sockets passed on: ";
+        assert!(said.contains(line), "no {line:?} in {said}");
+        drop(listener);
+        enter(sandbox.cgroup());
+        lab.down();
     });
 }
