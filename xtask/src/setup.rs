@@ -45,7 +45,7 @@ const BUILD: [Need; 8] = [
 ];
 
 /// What tests and benchmarks need on top.
-const TEST: [Need; 16] = [
+const TEST: [Need; 17] = [
     Need {
         what: "a clang from 14 to 19",
         sign: Sign::OldClang,
@@ -65,6 +65,11 @@ const TEST: [Need; 16] = [
     program("unbound", "unbound"),
     program("strace", "strace"),
     program("go", "golang-go"),
+    Need {
+        what: "cilium/ebpf for Go",
+        sign: Sign::File("/usr/share/gocode/src/github.com/cilium/ebpf"),
+        package: Package::Named("golang-github-cilium-ebpf-dev"),
+    },
     program("mypy", "mypy"),
 ];
 
@@ -237,7 +242,7 @@ mod tests {
             packages.join(" "),
             "gcc libc6-dev make pkg-config libelf-dev zlib1g-dev clang-22 python3 \
              clang-14 libbpf-dev iproute2 nftables bpftool xdp-tools tshark iperf3 tcpdump curl nginx-light haproxy \
-             unbound strace golang-go mypy"
+             unbound strace golang-go golang-github-cilium-ebpf-dev mypy"
         );
     }
 

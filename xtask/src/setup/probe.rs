@@ -20,6 +20,8 @@ pub(super) enum Sign {
     Header(&'static str),
     /// A module of Python.
     Module(&'static str),
+    /// A file.
+    File(&'static str),
     /// A clang for the BPF programs.
     Clang,
     /// An old one, beside which the tests put the newest.
@@ -38,6 +40,7 @@ impl Sign {
             Self::Module(name) => {
                 tool::succeeds(Command::new("python3").args(["-c", &format!("import {name}")]))
             }
+            Self::File(path) => Path::new(path).exists(),
             Self::Clang => clang(),
             Self::OldClang => old_clang(),
         }

@@ -114,7 +114,7 @@ pub(crate) fn bpftool_load(object: &str, name: &str) {
 }
 
 /// Runs a pinned XDP program on a packet with this metadata: how it went, and the metadata then.
-fn run_pinned(pin: &str, metadata: &[u8]) -> (u32, Vec<u8>) {
+pub(crate) fn run_pinned(pin: &str, metadata: &[u8]) -> (u32, Vec<u8>) {
     let program = open_pin(&Path::new("/sys/fs/bpf").join(pin));
     let frame = packet::udp(
         (TwoHosts::CLIENT_V4, 4000).into(),

@@ -1,9 +1,16 @@
 //! What the authors of BPF programs have: the system's headers and tools, and those of the headers
 //! that `pktmeta headers` writes.
 
-use crate::command::{PKTMETA, Ran, Run, Scratch};
+use crate::{
+    bind::{PROBE, probe_schema, run_pinned},
+    command::{PKTMETA, Ran, Run, Scratch, text},
+};
+use aya::{
+    Ebpf,
+    programs::{SchedClassifier, Xdp},
+};
 use pktmeta_testkit::sandbox::in_sandbox;
-use std::{env, path::Path, process::Command};
+use std::{env, fs, path::Path, process::Command};
 
 pub(crate) const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -121,6 +128,79 @@ fn a_bound_object_loads_with_xdp_loader_and_iproute2_as_it_is() {
              tc filter show dev v1 ingress | grep -q 'name steer '\n"
         );
         shell(scratch.path(), &script).succeeds();
+    });
+}
+
+/// [`PROBE`] as an author compiles it with these options, bound: its path.
+fn bound_probe(scratch: &Scratch, source: &str, options: &str) -> String {
+    scratch.file("probe.bpf.c", source);
+    scratch.file("probe.toml", probe_schema("u32"));
+    let script = format!(
+        "{COMPILE} {options} -c probe.bpf.c -o probe.o\n\
+         pktmeta bind probe.o -o bound.o --schema probe.toml"
+    );
+    shell(scratch.path(), &script).succeeds();
+    text(scratch.path().join("bound.o"))
+}
+
+/// The XDP programs of [`PROBE`], which a loader pinned in a folder of bpffs, set a field and get
+/// it.
+#[track_caller]
+fn assert_sets_and_gets(folder: &str) {
+    let (set, metadata) = run_pinned(&format!("{folder}/probe_set"), &[]);
+    assert_eq!(set, 1000);
+    let (got, _) = run_pinned(&format!("{folder}/probe_get"), &metadata);
+    assert_eq!(got, 1009);
+}
+
+#[test]
+fn a_bound_object_without_kernel_functions_loads_with_aya_and_works() {
+    in_sandbox(|_| {
+        let scratch = headers();
+        let source = PROBE.replace("SEC(\"tc\")", "SEC(\"classifier\")");
+        let object = bound_probe(&scratch, &source, "-DPKTMETA_NO_KFUNCS");
+        let mut object = Ebpf::load_file(object).unwrap();
+        fs::create_dir("/sys/fs/bpf/aya").unwrap();
+        for name in ["probe_set", "probe_get"] {
+            let program: &mut Xdp = object.program_mut(name).unwrap().try_into().unwrap();
+            program.load().unwrap();
+            program.pin(format!("/sys/fs/bpf/aya/{name}")).unwrap();
+        }
+        let tc = object.program_mut("probe_tc").unwrap();
+        let tc: &mut SchedClassifier = tc.try_into().unwrap();
+        tc.load().unwrap();
+        assert_sets_and_gets("aya");
+    });
+}
+
+/// Debian 12's is a library of Go without modules.
+#[test]
+fn debians_cilium_ebpf_loads_no_object_and_opens_what_bpftool_loaded() {
+    const PROGRAM: &str = include_str!("loaders/cilium.go");
+    in_sandbox(|_| {
+        let scratch = headers();
+        scratch.file("cilium.go", PROGRAM);
+        let go = "GO111MODULE=off GOPATH=/usr/share/gocode go build -o cilium cilium.go";
+        shell(scratch.path(), go).succeeds();
+        for (options, why) in [
+            ("", "reference to .ksyms: not supported"),
+            (
+                "-DPKTMETA_NO_KFUNCS",
+                "unsupported object relocation STB_WEAK",
+            ),
+        ] {
+            bound_probe(&scratch, PROBE, options);
+            let refused = shell(scratch.path(), "./cilium load bound.o");
+            assert_eq!(refused.code, Some(1), "{refused:?}");
+            assert!(refused.stderr.contains(why), "{refused:?}");
+        }
+        shell(
+            scratch.path(),
+            "bpftool prog loadall bound.o /sys/fs/bpf/cilium\n\
+             test \"$(./cilium open /sys/fs/bpf/cilium/probe_set)\" = XDP",
+        )
+        .succeeds();
+        assert_sets_and_gets("cilium");
     });
 }
 
