@@ -40,7 +40,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Bench(arguments) => launch::bench(&arguments)?,
         Task::Fuzz(arguments) => launch::fuzz(&arguments)?,
         Task::Mutants(arguments) => return mutants::run(&arguments),
-        Task::Docs => docs::run()?,
+        Task::Docs(arguments) => docs::run(&arguments)?,
         Task::Paths(arguments) => launch::paths(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)

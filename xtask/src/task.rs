@@ -13,7 +13,8 @@ cargo xtask COMMAND
   fuzz  [ARGS]         feed both codecs, C and Rust, the same until they differ
   mutants c [TEXT]     change a line of C at a time: does a test notice? (hours)
   mutants rust [ARGS]  the same of Rust; ARGS go to cargo-mutants, such as --shard 0/8
-  docs                 run each command of the pages in a bare Debian (half an hour)
+  docs [WORD...]       run each command of the pages in a bare Debian (half an hour), or of those
+                       in whose test's name a word is; --resume: of those that have not passed
   paths [ARGS]         send real packets over every path, and check each field at each hop
   circles              print which files of a crate import each other in a circle
   check [NAME...]      what must hold and is no test; a name that is none lists them
@@ -32,7 +33,7 @@ pub(crate) enum Task {
     Check(Vec<OsString>),
     Api(Vec<OsString>),
     Circles,
-    Docs,
+    Docs(Vec<OsString>),
     Test(Vec<OsString>),
     Demo(Vec<OsString>),
     Bench(Vec<OsString>),
@@ -59,7 +60,7 @@ impl Task {
             Some("check") => Ok(Self::Check(arguments)),
             Some("api") => Ok(Self::Api(arguments)),
             Some("circles") => Self::Circles.without(&arguments),
-            Some("docs") => Self::Docs.without(&arguments),
+            Some("docs") => Ok(Self::Docs(arguments)),
             Some("setup") => Self::Setup.without(&arguments),
             Some("help" | "--help" | "-h") => Ok(Self::Help),
             _ => Err(Error::new(format!(

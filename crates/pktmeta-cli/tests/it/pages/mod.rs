@@ -127,7 +127,7 @@ fn runs(path: &str) {
     for (name, contents) in &page.files {
         place.file(name, contents);
     }
-    let ran = place.run(&script(&page.steps));
+    let ran = place.run(&page.network, &script(&page.steps));
     for (at, step) in page.steps.iter().enumerate() {
         let begin = format!("{STEP}{at}\n");
         let output = ran.output.split_once(&begin).map(|(_, rest)| rest);
@@ -148,9 +148,9 @@ fn runs(path: &str) {
         "{path}: its last command failed:\n{}",
         ran.output
     );
-    let printed = page.steps.iter().filter(|step| step.is_printed).count();
     println!(
-        "{path}: {printed} blocks run, {} not run",
+        "{path}: {} blocks run, {} not run",
+        page.steps.len(),
         page.not_run.len()
     );
     for (line, why) in &page.not_run {

@@ -10,7 +10,10 @@
 //! | `<!-- varies: WORDS -->` | these words of the output differ from run to run |
 //! | `<!-- interrupted: WORD -->` | each command is interrupted at this word, or after so many seconds |
 //! | `<!-- not run: REASON -->` | the block is not run |
-//! | `<!-- given: COMMANDS -->` | anywhere: these commands make what the page takes for granted |
+//! | `<!-- network: COMMANDS -->` | anywhere: these commands make the network that the reader's host is in |
+//!
+//! The commands of `network` are not the reader's: they run before the page, with the tools of the
+//! host that tests it. What they install or write, the page does not have.
 //!
 //! In output, `...` stands for anything: alone in a line for any lines, in a line for any text.
 
@@ -22,6 +25,8 @@ pub(super) struct Page {
     /// Names and contents.
     pub(super) files: Vec<(String, String)>,
     pub(super) steps: Vec<Step>,
+    /// Commands that make the network of the reader's host.
+    pub(super) network: String,
     /// The lines of blocks that are not run, and why.
     pub(super) not_run: Vec<(usize, String)>,
 }
@@ -34,8 +39,6 @@ pub(super) struct Step {
     pub(super) commands: String,
     /// The word with which each command is interrupted, or after how many seconds.
     pub(super) interrupted: Option<String>,
-    /// Whether readers see them.
-    pub(super) is_printed: bool,
     /// What they print, if the page shows it.
     pub(super) shows: Option<Shown>,
 }
@@ -78,13 +81,7 @@ impl Page {
             "varies" => marks.varies = value.split_whitespace().map(str::to_owned).collect(),
             "interrupted" => marks.interrupted = Some(value.into()),
             "not run" => marks.not_run = Some(value.into()),
-            "given" => self.steps.push(Step {
-                line,
-                commands: value.into(),
-                interrupted: None,
-                is_printed: false,
-                shows: None,
-            }),
+            "network" => self.network = value.into(),
             _ => panic!("line {line}: what does the comment `{name}` mean?"),
         }
     }
@@ -105,7 +102,6 @@ impl Page {
                 line,
                 commands: text,
                 interrupted: marks.interrupted,
-                is_printed: true,
                 shows: None,
             }),
             "console" => {
@@ -115,13 +111,12 @@ impl Page {
                         line,
                         commands: commands.into(),
                         interrupted: None,
-                        is_printed: true,
                         shows: Some(Shown::new(output, &marks.varies)),
                     });
                 }
             }
             "text" => match self.steps.last_mut() {
-                Some(step) if step.shows.is_none() && step.is_printed => {
+                Some(step) if step.shows.is_none() => {
                     step.shows = Some(Shown::new(&text, &marks.varies));
                 }
                 _ => panic!("line {line}: of which commands is this the output?"),

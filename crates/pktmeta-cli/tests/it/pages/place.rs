@@ -40,15 +40,17 @@ const CHECKOUT: &str = "pktmeta";
 const BARE: &str = "PKTMETA_BARE";
 
 /// Becomes a shell in a bare Debian, in which a script, `$0`, is run. What it writes stays in
-/// folder `$1`, above the folders `$2`. The checkout is copied from `$3`. Rust and the crates are
+/// folder `$1`, above the folders `$2`. The checkout is copied from `$3`, packages are kept in `$4`. Rust and the crates are
 /// this host's, and `apt-get` goes to the network of the process `PKTMETA_OUTSIDE`, since the
-/// sandbox has none.
+/// sandbox has none. Packages are downloaded once for all pages, and start no daemons.
 const ENTER_BARE: &str = r#"
 rm -rf "$1"; mkdir -p "$1"/{upper,work,root}
 mount -t overlay overlay -o lowerdir="$2",upperdir="$1"/upper,workdir="$1"/work "$1"/root
 cd "$1"/root
 for folder in proc sys dev; do mount --rbind /$folder $folder; done
-mkdir -p root/.rustup root/.cargo/registry root/pktmeta opt/rust
+mkdir -p root/.rustup root/.cargo/registry root/pktmeta opt/rust "$4"
+mount --bind "$4" var/cache/apt/archives
+printf '#!/bin/sh\nexit 101\n' > usr/sbin/policy-rc.d
 mount --bind "${RUSTUP_HOME:-$HOME/.rustup}" root/.rustup
 mount --bind "${CARGO_HOME:-$HOME/.cargo}"/registry root/.cargo/registry
 mount --bind "${CARGO_HOME:-$HOME/.cargo}"/bin opt/rust
@@ -56,7 +58,7 @@ find root/pktmeta -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} +
 cp --recursive --preserve=timestamps "$3"/. root/pktmeta
 cp --dereference --remove-destination /etc/resolv.conf etc/resolv.conf
 printf '#!/bin/sh\nexec nsenter --net=/proc/%s/ns/net /usr/bin/apt-get "$@"\n' $PKTMETA_OUTSIDE > usr/local/sbin/apt-get
-chmod +x usr/local/sbin/apt-get
+chmod +x usr/local/sbin/apt-get usr/sbin/policy-rc.d
 path=/root/.cargo/bin:/opt/rust:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 exec env --ignore-environment HOME=/root PATH=$path CARGO_NET_OFFLINE=true PYTHONUNBUFFERED=1 \
     chroot . /bin/bash -c "$0"
@@ -113,15 +115,16 @@ impl Place {
         fs::write(folder.join(name), contents).unwrap();
     }
 
-    /// Runs a script with bash, in a tree of cgroups that begins with the sandbox's.
-    pub(super) fn run(&self, script: &str) -> Ran {
+    /// Runs a script with bash, in a tree of cgroups that begins with the sandbox's, after the
+    /// commands that make its network.
+    pub(super) fn run(&self, network: &str, script: &str) -> Ran {
         let mut bash = Command::new("unshare");
         bash.args(["--mount", "--cgroup", "bash", "-ec"]);
         // As on a terminal: what a program and its children print stays in order.
         bash.env("PYTHONUNBUFFERED", "1");
         match env::var_os(BARE) {
-            None => self.enter_host(&mut bash, script),
-            Some(bare) => self.enter_bare(&mut bash, Path::new(&bare), script),
+            None => self.enter_host(&mut bash, network, script),
+            Some(bare) => self.enter_bare(&mut bash, Path::new(&bare), network, script),
         }
         // No pipe: what the page leaves running would hold it open.
         let output = self.scratch.path().join("output");
@@ -135,8 +138,8 @@ impl Place {
         }
     }
 
-    fn enter_host(&self, bash: &mut Command, script: &str) {
-        bash.arg(format!("{CGROUPS}exec bash -c \"$0\""));
+    fn enter_host(&self, bash: &mut Command, network: &str, script: &str) {
+        bash.arg(format!("{network}\n{CGROUPS}exec bash -c \"$0\""));
         bash.arg(format!("exec 2>&1\n{DONE_BEFORE}\n{script}"));
         let own = Path::new(PKTMETA).parent().unwrap().to_owned();
         let path = env::var_os("PATH").unwrap();
@@ -149,7 +152,7 @@ impl Place {
 
     /// README's reader begins with the bare root, and readers of other pages have done what README
     /// says.
-    fn enter_bare(&self, bash: &mut Command, bare: &Path, script: &str) {
+    fn enter_bare(&self, bash: &mut Command, bare: &Path, network: &str, script: &str) {
         let (own, below) = match self.page == "README.md" {
             true => ("readme".into(), vec![bare.join("root")]),
             false => {
@@ -158,12 +161,13 @@ impl Place {
             }
         };
         let below: Vec<_> = below.iter().map(text).collect();
-        bash.arg(format!("{CGROUPS}{ENTER_BARE}"));
+        bash.arg(format!("{network}\n{CGROUPS}{ENTER_BARE}"));
         bash.arg(format!(
             "exec 2>&1\ncd /root/{CHECKOUT}\ncd ./{}\n{script}",
             text(&self.folder)
         ));
         bash.arg(bare.join(own)).arg(below.join(":"));
         bash.arg(self.scratch.path().join(CHECKOUT));
+        bash.arg(bare.join("packages"));
     }
 }
