@@ -204,7 +204,12 @@ fn a_byte_has_the_record_of_its_first_copy_in_orders_of_chance() {
             listener.remember_segments().unwrap();
             for (tenant, first) in Lab::TENANTS.zip(FIRST.repeat(2)) {
                 let peer = Peer::connect(&lab, &listener, tenant, first);
-                let mut arrived = Arrived::default();
+                // Some come before these, so that the table of segments begins anywhere.
+                let earlier = random.below(SEGMENTS as u64) as usize;
+                for position in 0..earlier {
+                    peer.send(position, 1);
+                }
+                let mut arrived = Arrived::behind(earlier);
                 let chance = |_| (random.below(400) as usize, 1 + random.below(80) as usize);
                 let mut segments: Vec<_> = (1..SEGMENTS).map(chance).collect();
                 segments.push((0, 480)); // all of it, in the end
@@ -287,6 +292,30 @@ fn a_byte_behind_the_end_of_a_stream_has_not_arrived() {
                 server.shutdown(Shutdown::Write).unwrap();
                 assert_eq!(client.read(&mut [0]).unwrap(), 0);
                 check();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stream_ends_behind_its_last_byte_whatever_came_last() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let listener = lab.listen(version);
+            listener.remember_segments().unwrap();
+            for (tenant, first) in Lab::TENANTS.zip(FIRST) {
+                let peer = Peer::connect(&lab, &listener, tenant, first);
+                for (position, length) in [(0, 10), (20, 10), (10, 10)] {
+                    peer.send(position, length);
+                }
+                peer.finish(30);
+                let mut read = Vec::new();
+                assert_eq!(peer.socket().read_to_end(&mut read).unwrap(), 30);
+                for position in 30..33 {
+                    let missing = meta_at(peer.socket(), position);
+                    assert_eq!(missing, Err(Missing::NotArrived), "{position}");
+                }
             }
         }
     });
@@ -387,35 +416,55 @@ fn each_byte_of_merged_segments_has_their_record() {
 
 /// Which packet brought the first copy of each byte.
 #[derive(Default)]
-struct Arrived(BTreeMap<usize, u64>);
+struct Arrived {
+    /// So many bytes of the stream came before, and are not looked at.
+    earlier: usize,
+    /// By position behind those.
+    numbers: BTreeMap<usize, u64>,
+}
 
 impl Arrived {
+    fn behind(earlier: usize) -> Self {
+        Self {
+            earlier,
+            ..Self::default()
+        }
+    }
+
     #[track_caller]
     fn send(&mut self, peer: &Peer<'_>, position: usize, length: usize) {
         if position + length <= self.whole() {
-            return peer.send_again(position, length);
+            return peer.send_again(self.earlier + position, length);
         }
-        let number = peer.send(position, length);
+        let number = peer.send(self.earlier + position, length);
         for position in position..position + length {
-            self.0.entry(position).or_insert(number);
+            self.numbers.entry(position).or_insert(number);
         }
     }
 
     /// How much has arrived without a gap.
     fn whole(&self) -> usize {
         let without_gap = |(at, position): &(usize, &usize)| at == *position;
-        self.0.keys().enumerate().take_while(without_gap).count()
+        self.numbers
+            .keys()
+            .enumerate()
+            .take_while(without_gap)
+            .count()
     }
 
     /// That is what the connection says, and that the others have not arrived.
     #[track_caller]
     fn check(&self, peer: &Peer<'_>) {
         for position in 0..500 {
-            let expected = self.0.get(&position).copied().ok_or(Missing::NotArrived);
-            let found = meta_at(peer.socket(), position as u64);
+            let expected = self
+                .numbers
+                .get(&position)
+                .copied()
+                .ok_or(Missing::NotArrived);
+            let found = meta_at(peer.socket(), (self.earlier + position) as u64);
             assert_eq!(found, expected, "byte {position}");
         }
-        let whole = self.whole();
+        let whole = self.earlier + self.whole();
         let mut read = vec![0; whole + 1];
         assert_eq!(peer.socket().peek(&mut read).unwrap(), whole);
         assert_eq!(read[..whole], Peer::stream(0, whole));

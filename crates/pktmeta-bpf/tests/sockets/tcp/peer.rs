@@ -87,6 +87,15 @@ impl<'l> Peer<'l> {
         wait_until(|| !matches!(self.socket.meta_at(position as u64), Err(Error::NotArrived)));
     }
 
+    /// Ends the stream at a position.
+    pub(super) fn finish(&self, position: usize) {
+        let flags = TcpFlags {
+            fin: true,
+            ..TcpFlags::ACK
+        };
+        self.lab.inject(&self.segment(position), flags, &[]);
+    }
+
     #[track_caller]
     fn send_in_vain(&self, position: usize, length: usize, counter: &str) {
         let count = || tcp_counter(self.lab.hosts.server(), counter);
