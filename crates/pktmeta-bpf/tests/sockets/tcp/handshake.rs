@@ -3,6 +3,8 @@
 use super::*;
 use crate::lab::tenant_of;
 use crate::options;
+use peer::Peer;
+use pktmeta_bpf::{Datapath, sockets::SocketScope};
 use pktmeta_testkit::packet::{Frame, TcpFlags};
 use socket2::{Domain, Protocol, Type};
 use std::{os::fd::AsFd, thread};
@@ -267,4 +269,21 @@ fn a_listener_for_multipath_tcp_has_the_records_of_clients_that_speak_tcp() {
 /// How many labelled packets came after the SYN until the latest segment. Nothing else may send.
 fn segments_between(socket: &TcpStream) -> u64 {
     number(&socket.packet_meta().unwrap()) - number(&socket.opening_meta().unwrap())
+}
+
+#[test]
+fn a_connection_is_listed_with_the_record_that_its_syn_lacks_and_a_segment_has() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let datapath = Datapath::new(sandbox.bpffs());
+        for version in IpVersion::BOTH {
+            let peer = Peer::connect_unlabelled(&lab, &lab.listen(version), 2);
+            peer.send_first(4);
+            let sockets = datapath.sockets(SocketScope::Stored).unwrap();
+            let records = sockets.iter().map(|it| (&it.opening, &it.latest));
+            let [(None, Some(_))] = records.collect::<Vec<_>>()[..] else {
+                panic!("one connection, with one record: {sockets:#?}");
+            };
+        }
+    });
 }

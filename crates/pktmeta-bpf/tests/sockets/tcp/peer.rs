@@ -21,6 +21,12 @@ impl<'l> Peer<'l> {
         Self::connect_after(lab, listener, tenant, first, || ())
     }
 
+    /// The same with a handshake that nobody labels.
+    pub(super) fn connect_unlabelled(lab: &'l Lab, listener: &TcpListener, tenant: u32) -> Self {
+        let inject = Lab::inject_on_loopback;
+        Self::shake_hands(lab, listener, tenant, 1, inject, || ())
+    }
+
     /// The same with something that happens between the SYN and the end of the handshake.
     pub(super) fn connect_after(
         lab: &'l Lab,
@@ -29,17 +35,28 @@ impl<'l> Peer<'l> {
         first: u32,
         meanwhile: impl FnOnce(),
     ) -> Self {
+        Self::shake_hands(lab, listener, tenant, first, Lab::inject, meanwhile)
+    }
+
+    fn shake_hands(
+        lab: &'l Lab,
+        listener: &TcpListener,
+        tenant: u32,
+        first: u32,
+        inject: impl Fn(&Lab, &Frame, TcpFlags, &[u8]),
+        meanwhile: impl FnOnce(),
+    ) -> Self {
         let to = listener.local_addr().unwrap();
         let from = client_address(version_of(to), tenant, 4000);
         // The client's kernel does not know of the connection, and would reset it.
         lab.lose_what_is_sent_to(from.ip());
         let wire = listen_on_the_wire(lab.hosts.client());
         let syn = Frame::new(from, to).tcp_numbers(first.wrapping_sub(1), 0);
-        lab.inject(&syn, TcpFlags::SYN, &[]);
+        inject(lab, &syn, TcpFlags::SYN, &[]);
         let acknowledged = syn_ack(wire, from, to).wrapping_add(1);
         meanwhile();
         let ack = Frame::new(from, to).tcp_numbers(first, acknowledged);
-        lab.inject(&ack, TcpFlags::ACK, &[]);
+        inject(lab, &ack, TcpFlags::ACK, &[]);
         Self {
             lab,
             from,
@@ -65,7 +82,14 @@ impl<'l> Peer<'l> {
         latest()
     }
 
-    /// The same with what the server has already.
+    /// Sends the stream's first bytes, of a connection that has no record yet.
+    #[track_caller]
+    pub(super) fn send_first(&self, length: usize) {
+        self.inject(0, length);
+        wait_until(|| !self.socket.packet_meta().unwrap().is_absent());
+    }
+
+    /// Sends what the server has already.
     #[track_caller]
     pub(super) fn send_again(&self, position: usize, length: usize) {
         self.send_in_vain(position, length, "DelayedACKLost");
