@@ -10,6 +10,7 @@ mod survivors;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::{setup, tool};
@@ -38,4 +39,10 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// How long tests may take with a mutant, if they take so long without: a mutant that hangs is not
+/// waited for, a busy machine is.
+fn test_limit(without_mutant: Duration) -> Duration {
+    (without_mutant * 5).max(Duration::from_secs(60))
 }

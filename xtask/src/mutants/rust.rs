@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::score::Score;
 use super::survivors::Survivors;
+use super::test_limit;
 use crate::error::{Error, Result};
 use crate::tool;
 
@@ -69,18 +71,20 @@ const HOST_TESTS: &[&str] = &[
 ];
 
 /// Of cargo-mutants, for all groups.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 4] = [
     "--all-features",
     "--no-shuffle",
     "--colors=never",
-    // A mutant that hangs is not waited for, a busy machine is.
-    "--timeout-multiplier=5",
-    "--minimum-test-timeout=60",
+    // Its own run without a mutant leaves out the tests of other crates than the mutated one.
+    "--baseline=skip",
+];
+
+/// Of every build.
+const CONFIG: [&str; 2] = [
     // What does not change is built once, and run for each mutant.
-    "--cargo-arg=--config=profile.dev.package.'*'.opt-level=1",
+    "--config=profile.dev.package.'*'.opt-level=1",
     // Nobody debugs a mutant, and linking is half of the build.
-    "--cargo-arg=--config=profile.dev.debug=0",
-    "--output",
+    "--config=profile.dev.debug=0",
 ];
 
 /// Runs cargo-mutants for each group; `arguments` are added to its own: `--sharding round-robin
@@ -102,14 +106,17 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Score> {
 
 impl Group {
     fn run(&self, arguments: &[OsString], survivors: &Survivors, score: &mut Score) -> Result {
-        let mutants = tool::root().join("target/mutants");
-        let output = mutants.join(self.name);
+        let output = folder().join(self.name);
         fs::create_dir_all(&output)
             .map_err(|error| Error::new(format!("cannot make {}: {error}", output.display())))?;
+        let limit = test_limit(self.try_without_mutant()?);
         let mut cargo = tool::cargo_in_workspace();
         cargo
             .arg("mutants")
             .args(OPTIONS)
+            .args(CONFIG.map(|option| format!("--cargo-arg={option}")))
+            .arg(format!("--timeout={}", limit.as_secs()))
+            .arg("--output")
             .arg(&output)
             .args(self.mutated)
             .args(
@@ -120,7 +127,7 @@ impl Group {
             .args(arguments)
             .arg("--")
             .args(self.tests)
-            .env("CARGO_TARGET_DIR", mutants.join("rust"));
+            .env("CARGO_TARGET_DIR", folder().join("rust"));
         // It fails if a mutant survives: the lists that it writes say so, and more.
         tool::status(&mut cargo)?;
         let lists = output.join("mutants.out");
@@ -136,6 +143,35 @@ impl Group {
         }
         Ok(())
     }
+
+    /// Builds the tests and runs them: how long they take. They have to pass, or they would notice
+    /// everything.
+    fn try_without_mutant(&self) -> Result<Duration> {
+        let test = |options: &[&str]| {
+            let mut cargo = tool::cargo_in_workspace();
+            cargo
+                .args(["test", "--quiet", "--all-features"])
+                .args(CONFIG)
+                .args(
+                    self.tested
+                        .iter()
+                        .map(|package| format!("--package={package}")),
+                )
+                .args(options)
+                .args(self.tests)
+                .env("CARGO_TARGET_DIR", folder().join("rust"));
+            tool::run(&mut cargo)
+        };
+        eprintln!("{}: the tests without a mutant", self.name);
+        test(&["--no-run"])?;
+        let started = Instant::now();
+        test(&[])?;
+        Ok(started.elapsed())
+    }
+}
+
+fn folder() -> PathBuf {
+    tool::root().join("target/mutants")
 }
 
 fn install() -> Result {

@@ -12,14 +12,11 @@ use std::time::{Duration, Instant};
 
 use super::table::Mutant;
 use crate::error::{Error, Result};
+use crate::mutants::test_limit;
 use crate::tool;
 
 /// How long a build may take.
 const BUILD_LIMIT: Duration = Duration::from_secs(600);
-/// The tests of a mutant may take so many times as long as without it, but never less than
-/// `TEST_LIMIT_MIN`: a mutant that hangs is not waited for, a busy machine is.
-const TEST_LIMIT_FACTOR: u32 = 5;
-const TEST_LIMIT_MIN: Duration = Duration::from_secs(60);
 
 /// What became of a mutant.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,7 +65,7 @@ impl Tree {
         match self.cargo(&[], arguments, BUILD_LIMIT)? {
             Ended::Well => Ok(Tests {
                 arguments,
-                limit: TEST_LIMIT_MIN.max(started.elapsed() * TEST_LIMIT_FACTOR),
+                limit: test_limit(started.elapsed()),
             }),
             Ended::Badly | Ended::Late => Err(Error::new(format!(
                 "`cargo test {}` does not pass without any mutant",
