@@ -7,6 +7,7 @@ use pktmeta::{
     SendMeta, TcpMeta, ToRecord, UdpMeta,
     mock::{Datapath, Label, PacketKind},
 };
+use pktmeta_core::abi;
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -330,6 +331,33 @@ fn a_mock_for_the_process_serves_sockets_that_a_server_makes_itself() {
         client.write_all(b"?").unwrap();
         assert_eq!(server.join().unwrap(), Some(tenant));
     }
+}
+
+#[test]
+fn a_second_mock_for_the_process_waits_for_the_end_of_the_first() {
+    let socket = udp();
+    let _of_one_socket = by_payload().install_on(&socket).unwrap();
+    let first = Datapath::new().field(TENANT).install();
+    let second = thread::spawn(|| drop(Datapath::new().field(TENANT).install()));
+    thread::sleep(Duration::from_millis(50));
+    assert!(!second.is_finished());
+    drop(first);
+    second.join().unwrap();
+}
+
+#[test]
+fn a_mock_says_that_it_has_all_but_a_ring() {
+    let socket = udp();
+    let _datapath = by_payload().install_on(&socket).unwrap();
+    let info = pktmeta::info(&socket).unwrap();
+    let features = [
+        abi::FEATURE_RX_TCP,
+        abi::FEATURE_RX_UDP,
+        abi::FEATURE_HISTORY,
+        abi::FEATURE_TX,
+    ];
+    assert_eq!(info.features, features.iter().sum());
+    assert_eq!(info.slots, 0);
 }
 
 #[test]

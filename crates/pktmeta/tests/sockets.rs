@@ -273,7 +273,7 @@ fn a_batch_has_each_datagram_and_its_sender() {
                 socket.send_to(payload, to).unwrap();
             }
             assert_eq!(receiver.recv_batch_meta(&mut batch).unwrap(), 4);
-            assert_eq!(batch.iter().len(), 4);
+            assert_eq!((batch.iter().len(), batch.is_empty()), (4, false));
             for (datagram, (socket, payload)) in batch.iter().zip(sent) {
                 assert_eq!(datagram.data, &payload[..payload.len().min(8)]);
                 assert_eq!(datagram.truncated, payload.len() > 8);

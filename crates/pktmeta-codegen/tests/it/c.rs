@@ -1,7 +1,7 @@
 //! The generated C headers, compiled and run.
 
 use crate::{records, sample, tool};
-use pktmeta_codegen::{Language, generate};
+use pktmeta_codegen::{Input, Language, generate};
 use pktmeta_core::schema::Schema;
 use std::{
     fs,
@@ -73,6 +73,20 @@ fn c_reads_and_writes_the_records_that_rust_does() {
 #[test]
 fn c_refuses_what_does_not_fit_and_changes_nothing() {
     tool::run(&mut Command::new(sanitized("c-limits", "limits")), "");
+}
+
+#[test]
+fn the_example_of_a_header_whose_first_field_is_a_flag_gives_no_value() {
+    let text = "owner = \"edge\"\n[[field]]\nname = \"sampled\"\ntype = \"flag\"\n";
+    let input = Input::new(vec![Schema::parse("edge.toml", text).unwrap()]).unwrap();
+    let files = generate(Language::C, &input).unwrap();
+    let header: String = files.into_iter().map(|file| file.text).collect();
+    for call in [
+        "edge_sampled_get(record, length, type)",
+        "edge_sampled_put(record, type)",
+    ] {
+        assert!(header.contains(call), "{header}");
+    }
 }
 
 /// A program of `tests/c`, which ends at the first thing that C leaves undefined.
