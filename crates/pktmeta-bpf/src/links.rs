@@ -47,6 +47,8 @@ impl Link {
 }
 
 /// Whether programs run where they should, as the kernel says.
+///
+/// Exhaustive: a look at links ends in one of three ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attached {
     /// All of them.

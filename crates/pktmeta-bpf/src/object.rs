@@ -18,8 +18,10 @@ use std::{
     sync::Mutex,
 };
 
-/// What to set in an object before it is loaded. More options may come: name those that matter, and
-/// take the rest from [`ObjectOptions::default`].
+/// What to set in an object before it is loaded.
+///
+/// Exhaustive, so that callers name the options that matter and take the rest from
+/// [`ObjectOptions::default`]: more may come.
 #[derive(Debug, Default)]
 pub struct ObjectOptions<'a> {
     /// Where the object's fields get their numbers. Fields that are not in it stay unbound: the

@@ -54,7 +54,7 @@ pub struct SocketStatus {
     /// TCP: the latest record that arrived.
     pub latest: Option<Record>,
     /// UDP: where its datagrams carry tickets; `None` if it did not ask for any.
-    pub tickets: Option<Tickets>,
+    pub carrier: Option<Carrier>,
     /// The record of what it sends, but for datagrams with one of their own; of a listener, of what
     /// the connections send that it accepts.
     pub sent: Option<Record>,
@@ -73,6 +73,8 @@ pub struct Process {
 }
 
 /// The protocols of sockets that have records.
+///
+/// Exhaustive: each protocol has its own programs, traits and options on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protocol {
     /// TCP
@@ -102,7 +104,8 @@ impl fmt::Display for Protocol {
 
 /// Where datagrams carry their tickets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tickets {
+#[non_exhaustive]
+pub enum Carrier {
     /// In the mark.
     Mark,
     /// In the priority.
@@ -111,7 +114,7 @@ pub enum Tickets {
     Timestamp,
 }
 
-impl Tickets {
+impl Carrier {
     fn parse(number: u8) -> Option<Self> {
         match i32::from(number) {
             abi::PKTMETA_TICKETS_MARK => Some(Self::Mark),
@@ -122,7 +125,7 @@ impl Tickets {
     }
 }
 
-impl fmt::Display for Tickets {
+impl fmt::Display for Carrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Mark => "mark",
@@ -134,6 +137,7 @@ impl fmt::Display for Tickets {
 
 /// Which sockets to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SocketScope {
     /// Those for which the datapath keeps something, in every network namespace.
     Stored,
@@ -235,7 +239,7 @@ impl List {
                 cookie: row.cookie,
                 opening: Record::parse(shown.opening).ok(),
                 latest: Record::parse(shown.latest).ok(),
-                tickets: Tickets::parse(row.tickets),
+                carrier: Carrier::parse(row.tickets),
                 sent: Record::parse(shown.sent).ok(),
             }
         });

@@ -130,7 +130,7 @@ pub struct Event {
     /// When, on `CLOCK_MONOTONIC`.
     pub time: Duration,
     /// What it was.
-    pub what: What,
+    pub kind: EventKind,
     /// This host's end.
     pub local: SocketAddr,
     /// The other end.
@@ -147,7 +147,7 @@ impl Event {
         let (local, peer) = told.ends.addresses();
         Some(Self {
             time: Duration::from_nanos(told.time),
-            what: What::parse(told.what)?,
+            kind: EventKind::parse(told.what)?,
             local,
             peer,
             cookie: told.cookie,
@@ -170,8 +170,10 @@ struct Told {
 }
 
 /// The kinds of [`Event`].
+///
+/// Exhaustive: the programs report no other packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum EventKind {
     /// A TCP connection that the peer opened; it waits for `accept`.
     Accepted,
     /// A TCP connection that this host opened.
@@ -180,7 +182,7 @@ pub enum What {
     Datagram,
 }
 
-impl What {
+impl EventKind {
     fn parse(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Accepted),

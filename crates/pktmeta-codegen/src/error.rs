@@ -8,7 +8,7 @@ use pktmeta_core::{
 };
 use std::fmt;
 
-/// Why nothing was generated, and what to do.
+/// Why nothing was generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -35,24 +35,35 @@ pub enum Error {
     NotRegistered(Wanted),
 }
 
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &str {
+        match self {
+            Self::OwnerTwice(_) => "put the fields of the owner into one schema file",
+            Self::Registry(error) => error.remedy(),
+            Self::Builtin(error) => error.remedy(),
+            Self::Kind(_) => "use a newer `pktmeta gen`, or another type",
+            Self::Collision { .. } => "rename one of the two in its schema",
+            Self::NotRegistered(_) => {
+                "register the schema there first, or use numbers in the order of the schemas"
+            }
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OwnerTwice(owner) => write!(
                 f,
-                "two of the schemas are of owner {owner}, whose files would have the same name\n  \
-                 = put the fields of {owner} into one schema file"
+                "two of the schemas are of owner {owner}, whose files would have the same name"
             ),
-            Self::Registry(error) => write!(
-                f,
-                "number the fields of the schemas: {error}: {}",
-                error.remedy()
-            ),
-            Self::Builtin(error) => error.fmt(f),
+            Self::Registry(_) => f.write_str("number the fields of the schemas"),
+            Self::Builtin(_) => f.write_str("read the schema of the built-in fields"),
             Self::Kind(Wanted { name, kind, .. }) => write!(
                 f,
-                "generate code for {name}: this version does not know {kind}\n  \
-                 = use a newer `pktmeta gen`, or another type"
+                "generate code for {name}: this version does not know {kind}"
             ),
             Self::Collision {
                 language,
@@ -61,16 +72,14 @@ impl fmt::Display for Error {
                 second,
             } => write!(
                 f,
-                "generate {}: {first} and {second} would both be called {identifier}\n  \
-                 = rename one of the two in its schema",
+                "generate {}: {first} and {second} would both be called {identifier}",
                 language.name()
             ),
             Self::NotRegistered(Wanted {
                 name, owner, kind, ..
             }) => write!(
                 f,
-                "take the host's numbers: it has no field {name} of owner {owner} with type {kind}\n  \
-                 = register the schema there first, or use numbers in the order of the schemas"
+                "take the host's numbers: it has no field {name} of owner {owner} with type {kind}"
             ),
         }
     }

@@ -1,6 +1,8 @@
 //! Files that were generated.
 
-/// A file that somebody may write.
+/// A generated file, not yet written.
+///
+/// Exhaustive: a file is a name and a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GeneratedFile {
     /// Its name, without a directory.

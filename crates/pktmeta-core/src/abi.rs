@@ -257,6 +257,7 @@ pub fn constants() -> Vec<(&'static str, i64)> {
 
 /// `PKTMETA_INFO`: what an application needs to know of the datapath, little-endian integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Info {
     /// [`VERSION`] of the datapath.
     pub version: u32,
@@ -274,8 +275,18 @@ pub struct Info {
 }
 
 impl Info {
-    /// Bytes on the wire between kernel and application.
+    /// Bytes that the kernel hands to an application.
     pub const SIZE: usize = 32;
+
+    /// Of no datapath: [`VERSION`] is never 0.
+    pub const NONE: Self = Self {
+        version: 0,
+        instance: 0,
+        slots: 0,
+        features: 0,
+        cgroup: 0,
+        schema: 0,
+    };
 
     /// Reads the bytes that `getsockopt` returned; `None` if they are too few.
     #[must_use]

@@ -15,14 +15,14 @@ use core::fmt;
 ///
 /// ```
 /// use pktmeta_core::{Field, ToRecord};
-/// # use pktmeta_core::{FieldName, Kind, Registry, registry::{Policy, Wanted}};
+/// # use pktmeta_core::{FieldName, Kind, Registry, registry::Wanted};
 /// const TENANT: Field<u32> = Field::new("tenant");
 /// const ZONE: Field<u8> = Field::new("zone");
 /// # let mut registry = Registry::new();
 /// # for (name, kind) in [("tenant", "u32"), ("zone", "u8")] {
 /// #     let name: FieldName = name.parse()?;
 /// #     let kind: Kind = kind.parse()?;
-/// #     registry.register(&Wanted { name, owner: name, kind, policy: Policy::default() })?;
+/// #     registry.register(&Wanted::new(name, name, kind))?;
 /// # }
 /// let zone = Some(3);
 /// let record = (TENANT.with(7), zone.map(|zone| ZONE.with(zone))).to_record(&registry)?;
@@ -106,7 +106,11 @@ macro_rules! tuples {
     ($($name:ident)*) => {
         impl<$($name: ToRecord),*> ToRecord for ($($name,)*) {
             #[allow(non_snake_case, unused_variables)]
-            fn put_into(&self, record: &mut Record, registry: &Registry) -> Result<(), RecordError> {
+            fn put_into(
+                &self,
+                record: &mut Record,
+                registry: &Registry,
+            ) -> Result<(), RecordError> {
                 let ($($name,)*) = self;
                 $($name.put_into(record, registry)?;)*
                 Ok(())
@@ -179,22 +183,31 @@ pub enum RecordError {
     NoRoom,
 }
 
+impl RecordError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unregistered { .. } => {
+                "register the field's schema on this host: `pktmeta registry register`"
+            }
+            Self::Kind { .. } => "build the program with the schema that the host has",
+            Self::NoRoom => "set fewer fields",
+        }
+    }
+}
+
 impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unregistered { field } => write!(
-                f,
-                "set {field}: this host has no such field; register its schema there: `pktmeta \
-                 registry register`"
-            ),
+            Self::Unregistered { field } => write!(f, "set {field}: this host has no such field"),
             Self::Kind { field, here, host } => write!(
                 f,
-                "set {field}: it is {here} in this program and {host} on this host; build the \
-                 program with the schema that the host has"
+                "set {field}: it is {here} in this program and {host} on this host"
             ),
             Self::NoRoom => write!(
                 f,
-                "the record would be longer than {} bytes; set fewer fields",
+                "the record would be longer than {} bytes",
                 Record::CAPACITY
             ),
         }
@@ -211,7 +224,7 @@ fn no_room(_: SetError) -> RecordError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FieldName, registry::Policy, registry::Wanted};
+    use crate::{FieldName, registry::Wanted};
 
     const TENANT: Field<u32> = Field::new("tenant");
     const ZONE: Field<u8> = Field::new("zone");
@@ -221,12 +234,7 @@ mod tests {
         let mut registry = Registry::new();
         for (name, kind) in [("tenant", "u32"), ("zone", "u8"), ("blob", "bytes[64]")] {
             let name: FieldName = name.parse().unwrap();
-            let wanted = Wanted {
-                name,
-                owner: name,
-                kind: kind.parse().unwrap(),
-                policy: Policy::default(),
-            };
+            let wanted = Wanted::new(name, name, kind.parse().unwrap());
             registry.register(&wanted).unwrap();
         }
         registry
@@ -237,20 +245,25 @@ mod tests {
         use alloc::string::ToString;
         let field = "tenant";
         let [here, host] = ["u32", "u64"].map(|kind| kind.parse().unwrap());
-        for (error, parts) in [
+        for (error, message, remedy) in [
             (
                 RecordError::Unregistered { field },
-                ["set tenant: ", "pktmeta registry register"],
+                "set tenant: this host has no such field",
+                "pktmeta registry register",
             ),
             (
                 RecordError::Kind { field, here, host },
-                ["set tenant: it is u32", "u64 on this host"],
+                "set tenant: it is u32 in this program and u64 on this host",
+                "the schema that the host has",
             ),
-            (RecordError::NoRoom, ["216 bytes", "set fewer fields"]),
+            (
+                RecordError::NoRoom,
+                "the record would be longer than 216 bytes",
+                "set fewer fields",
+            ),
         ] {
-            for part in parts {
-                assert!(error.to_string().contains(part), "{error}");
-            }
+            assert_eq!(error.to_string(), message);
+            assert!(error.remedy().contains(remedy), "{}", error.remedy());
         }
     }
 
@@ -284,12 +297,7 @@ mod tests {
         let mut full = Registry::new();
         for name in ["a", "b", "c", "d"] {
             let name: FieldName = name.parse().unwrap();
-            let wanted = Wanted {
-                name,
-                owner: name,
-                kind: Kind::Bytes { size: 64 },
-                policy: Policy::default(),
-            };
+            let wanted = Wanted::new(name, name, Kind::Bytes { size: 64 });
             full.register(&wanted).unwrap();
         }
         let blobs = ["a", "b", "c", "d"].map(|name| Field::<[u8; 64]>::new(name).with([1; 64]));

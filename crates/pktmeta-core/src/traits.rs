@@ -14,13 +14,11 @@ use core::fmt;
 /// The traits in a record.
 ///
 /// ```
-/// # use pktmeta_core::{Record, Registry, FieldName, Kind, registry::{Policy, Wanted}};
+/// # use pktmeta_core::{Record, Registry, FieldName, Kind, registry::Wanted};
 /// use pktmeta_core::traits::{TraitError, Traits};
 /// # let mut registry = Registry::new();
 /// # let name: FieldName = "trait_7".parse()?;
-/// # registry.register(&Wanted {
-/// #     name, owner: name, kind: Kind::Variable { max: 16 }, policy: Policy::default(),
-/// # })?;
+/// # registry.register(&Wanted::new(name, name, Kind::Variable { max: 16 }))?;
 /// let mut record = Record::new();
 /// let mut traits = Traits::new(&registry, &mut record);
 /// traits.set(7, &42u32.to_le_bytes())?;
@@ -128,16 +126,27 @@ pub enum TraitError {
     Unregistered,
 }
 
+impl TraitError {
+    /// What to do about it; `None` where the error says all there is.
+    #[must_use]
+    pub const fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Invalid | Self::NotFound => None,
+            Self::Busy => Some("delete it first"),
+            Self::NoRoom => Some("delete a field first"),
+            Self::Unregistered => Some("register a field trait_KEY of type bytes[..16]"),
+        }
+    }
+}
+
 impl fmt::Display for TraitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Invalid => "keys are 0 to 63, values 0, 2, 4, 8 or 16 bytes",
-            Self::Busy => "the key has a value of another size: delete it first",
+            Self::Busy => "the key has a value of another size",
             Self::NoRoom => "the record has no room left",
             Self::NotFound => "the key has no value",
-            Self::Unregistered => {
-                "no schema lists the key: register a field trait_KEY of type bytes[..16]"
-            }
+            Self::Unregistered => "no schema lists the key",
         })
     }
 }
@@ -149,19 +158,14 @@ mod tests {
     use super::*;
     use crate::{
         field::{FieldName, Kind},
-        registry::{Policy, Wanted},
+        registry::Wanted,
     };
 
     fn registry() -> Registry {
         let mut registry = Registry::new();
         for key in [0, 63] {
             let name: FieldName = alloc::format!("trait_{key}").parse().unwrap();
-            let wanted = Wanted {
-                name,
-                owner: name,
-                kind: Kind::Variable { max: 16 },
-                policy: Policy::default(),
-            };
+            let wanted = Wanted::new(name, name, Kind::Variable { max: 16 });
             registry.register(&wanted).unwrap();
         }
         registry

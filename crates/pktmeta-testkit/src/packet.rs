@@ -57,6 +57,9 @@ pub fn tcp_ack(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> V
 }
 
 /// The TCP flags that a test of connections needs.
+///
+/// Exhaustive, so that a test writes the flags it means and takes the rest from
+/// [`TcpFlags::default`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TcpFlags {
     /// Opens a connection.

@@ -1,4 +1,4 @@
-//! What can keep an application from a packet's metadata.
+//! Why an application does not get, or cannot set, a packet's metadata.
 
 use pktmeta_core::{FieldName, Record, RecordError, abi, record::ParseError};
 use std::{fmt, io};
@@ -72,8 +72,68 @@ impl Error {
         matches!(self, Self::Unavailable(found) if *found == reason)
     }
 
+    /// What to do about it; `None` if only the [source](std::error::Error::source) can tell.
+    ///
+    /// It is not part of the message: a log of a server says what happened, a person wants both.
+    ///
+    /// ```
+    /// use pktmeta::{Error, Reason};
+    ///
+    /// let error = Error::Unavailable(Reason::NoDatapath);
+    /// assert_eq!(error.to_string(), "no pktmeta datapath answers on this socket");
+    /// assert!(error.remedy().is_some_and(|remedy| remedy.starts_with("run `pktmeta up")));
+    /// ```
+    #[must_use]
+    pub const fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Unavailable(reason) => reason.remedy(),
+            Self::Overrun => "receive sooner, or bring the datapath up with more ring slots",
+            Self::Malformed(_) => "find the program that writes it with `pktmeta doctor`",
+            Self::Forgotten => {
+                "ask sooner, and call remember_segments() before the byte arrives, best on the \
+                 listener"
+            }
+            Self::NotArrived => "read up to it first",
+            Self::Record(error) => error.remedy(),
+            Self::NoRoom => "delete a field first",
+            Self::NotPermitted { field: Some(_) } => {
+                "add \"app\" to the field's `writers`, and register the schema again"
+            }
+            Self::NotPermitted { field: None } => "ask whoever started the datapath",
+            Self::NoMemory => "raise the sysctl net.core.optmem_max",
+            Self::NotKept => {
+                "see `pktmeta status`: if `unkept` counts, raise the sysctl net.core.optmem_max; \
+                 `syns_unknown` counts the connections whose SYN it did not see"
+            }
+            Self::Io { .. } => return None,
+        })
+    }
+
     pub(crate) fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { what, source }
+    }
+}
+
+impl Reason {
+    /// What to do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoDatapath => {
+                "run `pktmeta up --iface ...` with a --cgroup that contains the one in which the \
+                 socket was made: a service that was restarted has a new one, a socket of socket \
+                 activation is its socket unit's, and no datapath answers a 32-bit program"
+            }
+            Self::Closed => "run `pktmeta up`, then enable the socket again",
+            Self::Version(_) => "upgrade the older of the two",
+            Self::NotEnabled => {
+                "call enable_packet_meta() before datagrams arrive, and again when the datapath \
+                 was restarted"
+            }
+            Self::WrongSocket => "use the trait of the socket's protocol",
+            Self::MultipathTcp => "make the socket with IPPROTO_TCP",
+            Self::NoTickets => "call enable_packet_meta(), which takes a carrier that it may have",
+        }
     }
 }
 
@@ -151,46 +211,32 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(reason) => reason.fmt(f),
-            Self::Overrun => f.write_str(
-                "the datagram's record was overwritten before it was read: receive sooner, or \
-                 bring the datapath up with more ring slots",
-            ),
-            Self::Malformed(_) => f.write_str(
-                "the packet's record is damaged: find the program that writes it with \
-                 `pktmeta doctor`",
-            ),
+            Self::Overrun => f.write_str("the datagram's record was overwritten before it was read"),
+            Self::Malformed(_) => f.write_str("the packet's record is damaged"),
             Self::Forgotten => write!(
                 f,
-                "the record of this byte is not known: ask sooner, while it is among the latest {} \
-                 segments, and call remember_segments() before it arrives, best on the listener",
+                "the record of this byte is not known: it is not among the latest {} segments, or \
+                 the connection did not remember segments when it arrived",
                 abi::HISTORY_SEGMENTS
             ),
-            Self::NotArrived => {
-                f.write_str("no segment with this byte has arrived yet: read up to it first")
-            }
+            Self::NotArrived => f.write_str("no segment with this byte has arrived yet"),
             Self::Record(_) => f.write_str("the values do not become a record on this host"),
             Self::NoRoom => write!(
                 f,
-                "the record of what the socket sends would be longer than {} bytes: delete a field \
-                 first",
+                "the record of what the socket sends would be longer than {} bytes",
                 Record::CAPACITY
             ),
             Self::NotPermitted { field: Some(field) } => write!(
                 f,
-                "applications must not set {field}: its schema's `writers` lacks \"app\"; add it and \
-                 register the schema again"
+                "applications must not set {field}: its schema's `writers` lacks \"app\""
             ),
             Self::NotPermitted { field: None } => f.write_str(
-                "this user must not set what its sockets send, or the field was removed meanwhile: \
-                 ask whoever started the datapath",
+                "this user must not set what its sockets send, or the field was removed meanwhile",
             ),
-            Self::NoMemory => f.write_str(
-                "the kernel has no memory left for this socket: raise the sysctl net.core.optmem_max",
-            ),
+            Self::NoMemory => f.write_str("the kernel has no memory left for this socket"),
             Self::NotKept => f.write_str(
-                "whether this packet had a record is not known: its SYN came before the datapath or was \
-                 pushed out by others (`pktmeta status` counts syns_unknown), or there was no memory to \
-                 keep it (unkept: raise the sysctl net.core.optmem_max)",
+                "whether this packet had a record is not known: its SYN came before the datapath or \
+                 was pushed out by others, or there was no memory to keep it",
             ),
             Self::Io { what, .. } => write!(f, "cannot {what}"),
         }
@@ -200,38 +246,24 @@ impl fmt::Display for Error {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoDatapath => f.write_str(
-                "no pktmeta datapath answers on this socket: run `pktmeta up --iface ...` with a \
-                 --cgroup that contains the one in which the socket was made: a service that was \
-                 restarted has a new one, a socket of socket activation is its socket unit's, and \
-                 no datapath answers a 32-bit program",
-            ),
-            Self::Closed => f.write_str(
-                "the pktmeta datapath of this socket is being taken down: run `pktmeta up`, then \
-                 enable the socket again",
-            ),
+            Self::NoDatapath => f.write_str("no pktmeta datapath answers on this socket"),
+            Self::Closed => f.write_str("the pktmeta datapath of this socket is being taken down"),
             Self::Version(theirs) => write!(
                 f,
-                "the pktmeta datapath of this host speaks ABI version {theirs}, this application \
-                 {}: upgrade the older of the two",
+                "the pktmeta datapath of this host speaks ABI version {theirs}, this application {}",
                 abi::VERSION
             ),
-            Self::NotEnabled => f.write_str(
-                "this socket is not enabled for packet metadata: call enable_packet_meta() before \
-                 datagrams arrive, and again when the datapath was restarted",
-            ),
+            Self::NotEnabled => f.write_str("this socket is not enabled for packet metadata"),
             Self::WrongSocket => f.write_str(
                 "the socket is of the wrong type: TcpMeta is for TCP sockets, UdpMeta for UDP \
                  sockets",
             ),
-            Self::MultipathTcp => f.write_str(
-                "the socket is one of Multipath TCP, which has no packet metadata: make it with \
-                 IPPROTO_TCP",
-            ),
-            Self::NoTickets => f.write_str(
-                "the kernel does not let this process receive tickets in that carrier: \
-                 enable_packet_meta() takes one that it may have",
-            ),
+            Self::MultipathTcp => {
+                f.write_str("the socket is one of Multipath TCP, which has no packet metadata")
+            }
+            Self::NoTickets => {
+                f.write_str("the kernel does not let this process receive tickets in that carrier")
+            }
         }
     }
 }
@@ -241,32 +273,62 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_say_what_to_do() {
-        for (error, remedy) in [
-            (Error::from(Reason::NoDatapath), "`pktmeta up"),
-            (Reason::Closed.into(), "`pktmeta up"),
-            (Reason::Version(7).into(), "upgrade"),
-            (Reason::NotEnabled.into(), "enable_packet_meta()"),
-            (Reason::WrongSocket.into(), "UdpMeta for UDP"),
-            (Reason::NoTickets.into(), "enable_packet_meta()"),
-            (Reason::MultipathTcp.into(), "IPPROTO_TCP"),
-            (Error::Overrun, "more ring slots"),
-            (Error::Forgotten, "remember_segments()"),
-            (Error::NotArrived, "read up to it"),
-            (Error::NoRoom, "delete a field"),
-            (Error::NotPermitted { field: None }, "started the datapath"),
+    fn an_error_says_what_happened_and_its_remedy_what_to_do() {
+        let tenant = "tenant".parse().ok();
+        for (error, happened, remedy) in [
             (
-                Error::NotPermitted {
-                    field: "tenant".parse().ok(),
-                },
-                "set tenant: its schema's `writers` lacks \"app\"",
+                Error::from(Reason::NoDatapath),
+                "no pktmeta datapath",
+                "`pktmeta up",
             ),
-            (Error::NoMemory, "net.core.optmem_max"),
-            (Error::NotKept, "raise the sysctl"),
+            (Reason::Closed.into(), "being taken down", "`pktmeta up"),
+            (Reason::Version(7).into(), "version 7", "upgrade"),
+            (
+                Reason::NotEnabled.into(),
+                "not enabled",
+                "enable_packet_meta()",
+            ),
+            (
+                Reason::WrongSocket.into(),
+                "UdpMeta for UDP",
+                "the socket's protocol",
+            ),
+            (
+                Reason::NoTickets.into(),
+                "receive tickets",
+                "enable_packet_meta()",
+            ),
+            (Reason::MultipathTcp.into(), "Multipath", "IPPROTO_TCP"),
+            (Error::Overrun, "overwritten", "more ring slots"),
+            (ParseError::Length.into(), "damaged", "`pktmeta doctor`"),
+            (Error::Forgotten, "32 segments", "remember_segments()"),
+            (Error::NotArrived, "arrived", "read up to it"),
+            (
+                RecordError::NoRoom.into(),
+                "a record on this host",
+                "fewer fields",
+            ),
+            (Error::NoRoom, "216 bytes", "delete a field"),
+            (
+                Error::NotPermitted { field: None },
+                "this user",
+                "started the datapath",
+            ),
+            (
+                Error::NotPermitted { field: tenant },
+                "tenant",
+                "add \"app\"",
+            ),
+            (Error::NoMemory, "no memory", "net.core.optmem_max"),
+            (Error::NotKept, "not known", "net.core.optmem_max"),
         ] {
-            assert!(error.to_string().contains(remedy), "{error}");
-            assert_eq!(error.clone().to_string(), error.to_string());
+            let (message, cure) = (error.to_string(), error.remedy().unwrap_or_default());
+            assert!(message.contains(happened), "{message}");
+            assert!(cure.contains(remedy), "{cure}");
+            assert!(!message.contains(cure), "{message}");
+            assert_eq!(error.clone().to_string(), message);
         }
+        assert_eq!(Error::io("ask")(io::ErrorKind::Other.into()).remedy(), None);
     }
 
     #[test]

@@ -43,6 +43,31 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
+async fn the_traits_of_std_and_of_tokio_are_imported_together() {
+    use pktmeta::UdpMeta;
+    let blocking = std::net::UdpSocket::bind(LOCALHOST).unwrap();
+    let waiting = udp().await;
+    let _datapaths = [
+        datapath().install_on(&blocking).unwrap(),
+        datapath().install_on(&waiting).unwrap(),
+    ];
+    blocking.enable_packet_meta().unwrap();
+    waiting.enable_packet_meta().unwrap();
+    let client = udp().await;
+    for (to, number) in [(blocking.local_addr(), 7u32), (waiting.local_addr(), 8)] {
+        client
+            .send_to(&number.to_be_bytes(), to.unwrap())
+            .await
+            .unwrap();
+    }
+    let mut buf = [0; 8];
+    let received = blocking.recv_from_meta(&mut buf).unwrap();
+    assert_eq!(received.meta.unwrap().get(NUMBER), Some(7));
+    let received = soon(waiting.recv_from_meta(&mut buf)).await.unwrap();
+    assert_eq!(received.meta.unwrap().get(NUMBER), Some(8));
+}
+
+#[tokio::test]
 async fn a_datagram_is_waited_for() {
     let (server, client) = (Arc::new(udp().await), udp().await);
     let _datapath = datapath().install_on(&*server).unwrap();

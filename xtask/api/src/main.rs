@@ -1,8 +1,10 @@
 //! The public API of each crate that is published: `api.txt` beside its Cargo.toml lists it, so
 //! that a change of it is seen in review.
 //!
-//! The list is made from rustdoc's JSON, whose format changes from one Rust to the next: hence the
+//! A public type that cannot grow says why. Both are read from rustdoc's JSON, whose format changes from one Rust to the next: hence the
 //! one toolchain, and its permission to use what is unstable.
+
+mod exhaustive;
 
 use anyhow::{Context, bail, ensure};
 use public_api::{Builder, PublicApi};
@@ -25,8 +27,14 @@ fn main() -> anyhow::Result<()> {
         other => bail!("`{}`: there is only --write", other.join(" ")),
     };
     let mut changes = String::new();
+    let mut unexplained = String::new();
     for library in published()? {
-        let listed = library.list()?;
+        let rustdoc = library.rustdoc()?;
+        let text = fs::read(&rustdoc).with_context(|| format!("read {}", rustdoc.display()))?;
+        for name in exhaustive::without_reason(&serde_json::from_slice(&text)?) {
+            writeln!(unexplained, "{}: {name}", library.name)?;
+        }
+        let listed = library.list(rustdoc)?;
         let file = library.folder.join("api.txt");
         if write {
             fs::write(&file, listed).with_context(|| format!("write {}", file.display()))?;
@@ -37,6 +45,11 @@ fn main() -> anyhow::Result<()> {
             writeln!(changes, "{sign} {line}")?;
         }
     }
+    ensure!(
+        unexplained.is_empty(),
+        "these types cannot grow, and do not say why:\n{unexplained}\
+         Make them `#[non_exhaustive]`, or document the reason: \"Exhaustive: ...\""
+    );
     ensure!(
         changes.is_empty(),
         "the public API is not what the api.txt files list:\n{changes}\
@@ -53,7 +66,8 @@ struct Library {
 }
 
 impl Library {
-    fn list(&self) -> anyhow::Result<String> {
+    /// Makes rustdoc describe the library, and returns the file.
+    fn rustdoc(&self) -> anyhow::Result<PathBuf> {
         let status = Command::new("rustup")
             .args(["run", TOOLCHAIN, "cargo", "rustdoc", "--quiet", "--lib"])
             .args(["--all-features", "--package", &self.name])
@@ -79,7 +93,12 @@ impl Library {
             self.name
         );
         let json = format!("doc/{}.json", self.name.replace('-', "_"));
-        let api: PublicApi = Builder::from_rustdoc_json(self.documents.join(json))
+        Ok(self.documents.join(json))
+    }
+
+    /// Lists what is public.
+    fn list(&self, rustdoc: PathBuf) -> anyhow::Result<String> {
+        let api: PublicApi = Builder::from_rustdoc_json(rustdoc)
             .omit_blanket_impls(true)
             .omit_auto_trait_impls(true)
             .build()

@@ -19,6 +19,7 @@ use std::{
 
 /// What `down` is to take down.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Part<'a> {
     /// All there is.
     Everything,

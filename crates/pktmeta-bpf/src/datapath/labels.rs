@@ -19,6 +19,7 @@ use std::ffi::OsStr;
 
 /// The labels of an interface.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct InterfaceLabels {
     /// What messages call the interface.
     pub interface: String,
@@ -28,6 +29,7 @@ pub struct InterfaceLabels {
 
 /// What changed on an interface.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct InterfaceChanged {
     /// What messages call the interface.
     pub interface: String,

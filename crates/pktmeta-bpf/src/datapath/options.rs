@@ -7,8 +7,10 @@ use crate::{
 use pktmeta_core::{builtin, schema::Schema};
 use std::{ffi::OsString, path::PathBuf};
 
-/// What to attach, and where. More options may come: name those that matter, and take the rest from
-/// [`UpOptions::default`].
+/// What to attach, and where.
+///
+/// Exhaustive, so that callers name the options that matter and take the rest from
+/// [`UpOptions::default`]: more may come.
 #[derive(Clone, Debug)]
 pub struct UpOptions {
     /// The interfaces, in the network namespace of the calling thread, by any of their names; none
@@ -73,6 +75,8 @@ impl Default for UpOptions {
 }
 
 /// Which users may label what they send, with fields that applications may write.
+///
+/// Exhaustive: it decides who may write, so that code which shows it must know each answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Senders {
     /// Every one.
@@ -89,6 +93,7 @@ impl Senders {
 
 /// How an XDP program attaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AttachMode {
     /// In the driver if it can, else generic.
     #[default]

@@ -13,6 +13,8 @@ pub struct Check {
 }
 
 /// What a check found.
+///
+/// Exhaustive: something is there or it is not.
 #[derive(Clone, Debug)]
 pub enum Finding {
     /// It is there; some detail.

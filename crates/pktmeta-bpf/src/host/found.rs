@@ -2,6 +2,8 @@
 
 /// Whether something is there, as far as this process can see. That it cannot look does not mean
 /// that nothing is there.
+///
+/// Exhaustive: a look ends in one of three ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found<T> {
     /// It is.

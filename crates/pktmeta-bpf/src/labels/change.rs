@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to become of labels.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Change {
     /// These too; they take the place of a prefix's value for the same field.
     Add(Vec<Label>),
@@ -54,6 +55,7 @@ impl std::str::FromStr for Removal {
 
 /// How many prefixes a change was about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Changed {
     /// That had no labels before.
     pub added: usize,

@@ -5,6 +5,7 @@ use pktmeta_core::{FieldInfo, Registry, schema::nearest};
 
 /// Which fields to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Removal {
     /// Those with these names.
     Fields(Vec<String>),

@@ -26,6 +26,8 @@ pub struct User {
 }
 
 /// See [`User`].
+///
+/// Exhaustive: code that skips a user would call a field unused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Use {
     /// A loaded BPF program that is bound to it.

@@ -5,7 +5,7 @@ use pktmeta::UdpMeta;
 use pktmeta_bpf::{
     Datapath,
     sockets::{Protocol, SocketScope, SocketStatus},
-    watch::{Event, Watch, What},
+    watch::{Event, EventKind, Watch},
 };
 use pktmeta_core::{Record, Registry};
 use pktmeta_testkit::{
@@ -49,7 +49,7 @@ fn sockets_are_listed_with_what_the_datapath_keeps_for_them() {
             assert_eq!(udp_socket.local, udp.local_addr().unwrap());
             assert_eq!(udp_socket.peer.port(), 0);
             assert_eq!(udp_socket.state, "unconnected");
-            assert!(udp_socket.tickets.is_some());
+            assert!(udp_socket.carrier.is_some());
             assert_eq!(udp_socket.latest, None);
 
             let all = list(sandbox, SocketScope::All);
@@ -79,18 +79,18 @@ fn a_watch_tells_of_each_connection_and_datagram_in_order_with_its_record() {
                 let datagrams = lab.udp_client(version, tenant);
                 datagrams.send_to(b"?", udp.local_addr().unwrap()).unwrap();
                 let ends = [udp.local_addr(), datagrams.local_addr()].map(Result::unwrap);
-                wanted.push((What::Datagram, ends, Some(tenant)));
+                wanted.push((EventKind::Datagram, ends, Some(tenant)));
                 let client = lab.connect(server, tenant);
                 // The client is in the cgroup too; nobody labels what it receives.
                 let client = client.local_addr().unwrap();
-                wanted.push((What::Connected, [client, server], None));
-                wanted.push((What::Accepted, [server, client], Some(tenant)));
+                wanted.push((EventKind::Connected, [client, server], None));
+                wanted.push((EventKind::Accepted, [server, client], Some(tenant)));
                 listener.accept().unwrap();
             }
             let events = read(&watch, wanted.len());
             let seen = events.iter().map(|event| {
                 let tenant = tenant(sandbox, event.record.as_ref());
-                (event.what, [event.local, event.peer], tenant)
+                (event.kind, [event.local, event.peer], tenant)
             });
             assert_eq!(seen.collect::<Vec<_>>(), wanted);
             assert!(events.is_sorted_by_key(|event| event.time));

@@ -318,7 +318,9 @@ impl<'a> Report<'a> {
             let names: Vec<_> = saving.fields.iter().map(ToString::to_string).collect();
             let (names, owner, advice) = (names.join(", "), schema.owner(), &saving.advice);
             point("saving", format!("{names} of {owner}: {advice}"))?;
-            let Size { worst, expected } = saving.saved;
+            let Size {
+                worst, expected, ..
+            } = saving.saved;
             let mut bytes = match worst {
                 0 => format!("saves {expected:.1} bytes on average"),
                 _ => format!("saves {worst} bytes, {expected:.1} on average"),
@@ -355,7 +357,9 @@ impl<'a> Report<'a> {
     fn to_json(&self) -> Value {
         let owners = self.owners.iter().map(|owner| {
             let schema = &owner.new.schema;
-            let Size { worst, expected } = total(schema.fields());
+            let Size {
+                worst, expected, ..
+            } = total(schema.fields());
             let mut json = json!({
                 "owner": schema.owner().as_str(),
                 "file": null,
@@ -398,7 +402,9 @@ impl<'a> Report<'a> {
             json!({ "field": first.wanted.name.as_str(), "sides": [side(first), side(second)] })
         });
         let fields = self.fields.iter().map(|field| {
-            let Size { worst, expected } = field.size();
+            let Size {
+                worst, expected, ..
+            } = field.size();
             json!({
                 "name": field.wanted.name.as_str(),
                 "owner": field.wanted.owner.as_str(),

@@ -19,8 +19,8 @@ use std::{
 
 /// Change labels while packets are labelled
 ///
-/// No packet is without labels meanwhile, and none gets any but those of before or of after. Where one
-/// label is wrong, none changes.
+/// No packet is without labels meanwhile, and none gets any but those of before or of after. Where
+/// one label is wrong, none changes.
 #[derive(clap::Args)]
 pub(crate) struct Labels {
     #[command(subcommand)]
@@ -103,14 +103,16 @@ impl Labels {
             What::Replace { labels, on } => (Change::Replace(labels.read()?), on),
         };
         let datapath = Datapath::new(bpffs).waiting(on.wait.duration());
-        for InterfaceChanged { interface, changed } in
-            datapath.change_labels(on.iface.as_deref(), &change)?
+        for InterfaceChanged {
+            interface, changed, ..
+        } in datapath.change_labels(on.iface.as_deref(), &change)?
         {
             let Changed {
                 added,
                 changed,
                 removed,
                 prefixes,
+                ..
             } = changed;
             say!(
                 "{interface}: {added} prefixes added, {changed} changed, {removed} removed; \

@@ -199,10 +199,8 @@ fn news(registered: &Registered) -> &'static str {
     let Some(before) = registered.before else {
         return "new";
     };
-    let kept = Policy {
-        kept: true,
-        ..before.policy
-    };
+    let mut kept = before.policy;
+    kept.kept = true;
     match () {
         () if registered.field == before => "there",
         () if registered.field.policy == kept => "there, and stays now",

@@ -150,8 +150,8 @@ fn print(dictionary: &Dictionary, sockets: &[SocketStatus]) -> Result<(), Unwrit
             processes(&socket.processes).into(),
             socket.netns.to_string().into(),
         ]);
-        if let Some(tickets) = socket.tickets {
-            rows.note("tickets", &format!("in the {tickets} of each datagram"));
+        if let Some(carrier) = socket.carrier {
+            rows.note("tickets", &format!("in the {carrier} of each datagram"));
         }
         for (of, record) in records(socket) {
             rows.note(of, &record_line(dictionary, record));
@@ -184,7 +184,7 @@ fn socket_json(dictionary: &Dictionary, socket: &SocketStatus) -> Value {
         "syn": record_fields_json(dictionary, socket.opening.as_ref()),
         "latest": record_fields_json(dictionary, socket.latest.as_ref()),
         "sends": record_fields_json(dictionary, socket.sent.as_ref()),
-        "tickets": socket.tickets.map(|tickets| tickets.to_string()),
+        "tickets": socket.carrier.map(|carrier| carrier.to_string()),
     });
     if let Some(cgroup) = &socket.cgroup {
         output::add_name(&mut json, "cgroup", cgroup);

@@ -4,7 +4,7 @@ use crate::{
     clock::monotonic,
     output::{Unwritten, json_line, record_fields_json, record_line},
 };
-use pktmeta_bpf::watch::{Event, What};
+use pktmeta_bpf::watch::{Event, EventKind};
 use pktmeta_core::{printable, schema::Dictionary};
 use serde_json::json;
 use std::{
@@ -86,10 +86,10 @@ impl Log {
         absence: Absence,
     ) -> String {
         let time = Utc(boot + event.time);
-        let (protocol, what) = match event.what {
-            What::Accepted => ("tcp", "accepted"),
-            What::Connected => ("tcp", "connected"),
-            What::Datagram => ("udp", "datagram"),
+        let (protocol, what) = match event.kind {
+            EventKind::Accepted => ("tcp", "accepted"),
+            EventKind::Connected => ("tcp", "connected"),
+            EventKind::Datagram => ("udp", "datagram"),
         };
         let Event {
             local,

@@ -1,7 +1,11 @@
 //! Text that goes to the standard output and the standard error.
 
-use pktmeta_core::printable;
+use pktmeta_core::{
+    printable,
+    schema::{SchemaError, TextError},
+};
 use std::{
+    error::Error,
     ffi::OsStr,
     fmt,
     io::{self, Write},
@@ -61,13 +65,24 @@ pub(crate) fn complain_of(error: &anyhow::Error) -> bool {
     is_news
 }
 
-/// What to do about an error of the datapath, in a line of its own; others say it themselves.
+/// What to do about an error of a library, in a line of its own. The command's own errors end with
+/// such a line already.
 fn remedy(error: &anyhow::Error) -> String {
-    let mut errors = error
-        .chain()
-        .filter_map(|it| it.downcast_ref::<pktmeta_bpf::Error>());
-    let remedy = errors.find_map(pktmeta_bpf::Error::remedy);
+    let remedy = error.chain().find_map(remedy_of);
     remedy.map_or_else(String::new, |remedy| format!("\n  = {remedy}"))
+}
+
+fn remedy_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e str> {
+    let bpf = || error.downcast_ref().and_then(pktmeta_bpf::Error::remedy);
+    let schema = || error.downcast_ref().map(SchemaError::remedy);
+    let text = || error.downcast_ref().map(TextError::remedy);
+    let generated = || error.downcast_ref().map(pktmeta_codegen::Error::remedy);
+    #[cfg(feature = "demo")]
+    let socket = || error.downcast_ref().and_then(pktmeta::Error::remedy);
+    #[cfg(not(feature = "demo"))]
+    let socket = || None;
+    let remedy = bpf().or_else(schema).or_else(text);
+    remedy.or_else(generated).or_else(socket)
 }
 
 /// Prints to the standard error. Nothing is left to do if that cannot be written.

@@ -9,6 +9,8 @@ use core::{
 };
 
 /// A MAC address.
+///
+/// Exhaustive: it is its six bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MacAddr(pub [u8; 6]);
 
@@ -42,6 +44,8 @@ impl fmt::Display for MacAddr {
 }
 
 /// A point in time, in nanoseconds of the clock that the field's documentation names.
+///
+/// Exhaustive: it is one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp {
     /// Nanoseconds since the clock's zero.

@@ -65,16 +65,14 @@ impl core::error::Error for RegisterError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{Policy, Registry};
+    use crate::registry::Registry;
     use alloc::string::ToString;
 
     #[test]
     fn why_a_field_was_not_registered_is_said_with_what_to_do() {
-        let [ours, theirs] = ["edge", "dns"].map(|owner| Wanted {
-            name: "tenant".parse().unwrap(),
-            owner: owner.parse().unwrap(),
-            kind: "u32".parse().unwrap(),
-            policy: Policy::default(),
+        let [ours, theirs] = ["edge", "dns"].map(|owner| {
+            let (name, kind) = ("tenant".parse().unwrap(), "u32".parse().unwrap());
+            Wanted::new(name, owner.parse().unwrap(), kind)
         });
         let mut registry = Registry::new();
         registry.register(&theirs).unwrap();

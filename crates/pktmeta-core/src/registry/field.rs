@@ -7,7 +7,19 @@ use crate::{
 };
 
 /// A field before it has a TLV type.
+///
+/// ```
+/// use pktmeta_core::registry::{Registry, Wanted};
+///
+/// let mut tenant = Wanted::new("tenant".parse()?, "edge".parse()?, "u32".parse()?);
+/// tenant.policy.hot = true;
+/// let mut registry = Registry::new();
+/// let field = registry.register(&tenant)?;
+/// assert_eq!(registry.by_name("tenant"), Some(&field));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Wanted {
     /// Its name, unique on the host.
     pub name: FieldName,
@@ -19,8 +31,23 @@ pub struct Wanted {
     pub policy: Policy,
 }
 
-/// A registered field: what `getsockopt(PKTMETA_FIELD_INFO)` says of it.
+impl Wanted {
+    /// A field whose owner allows nothing in particular: [`Policy::default`].
+    #[must_use]
+    pub fn new(name: FieldName, owner: FieldName, kind: Kind) -> Self {
+        let policy = Policy::default();
+        Self {
+            name,
+            owner,
+            kind,
+            policy,
+        }
+    }
+}
+
+/// A registered field, as `getsockopt(PKTMETA_FIELD_INFO)` describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FieldInfo {
     /// Its name, unique on the host.
     pub name: FieldName,

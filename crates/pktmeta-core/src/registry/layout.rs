@@ -77,22 +77,16 @@ fn end_of_place(field: &FieldInfo) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{Policy, Registry, Wanted};
+    use crate::registry::{Registry, Wanted};
 
     /// The places of fields of these types, registered one after the other, and their layout.
     fn places_of(kinds: &[&str]) -> (alloc::vec::Vec<Option<u8>>, Layout) {
         let mut registry = Registry::new();
         let places = kinds.iter().enumerate().map(|(at, kind)| {
-            let name = alloc::format!("field_{at}");
-            let wanted = Wanted {
-                name: name.parse().unwrap(),
-                owner: "edge".parse().unwrap(),
-                kind: kind.parse().unwrap(),
-                policy: Policy {
-                    hot: true,
-                    ..Policy::default()
-                },
-            };
+            let name = alloc::format!("field_{at}").parse().unwrap();
+            let owner = "edge".parse().unwrap();
+            let mut wanted = Wanted::new(name, owner, kind.parse().unwrap());
+            wanted.policy.hot = true;
             registry.register(&wanted).unwrap().place
         });
         let places = places.collect();

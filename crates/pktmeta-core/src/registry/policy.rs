@@ -1,7 +1,16 @@
 //! What a field's owner allows.
 
 /// What a field's owner allows, kept with the registered field for the programs that act on it.
+///
+/// ```
+/// # use pktmeta_core::registry::Policy;
+/// let mut policy = Policy::default();
+/// policy.hot = true;
+/// policy.writers.app = true;
+/// assert_eq!(Policy::from_bits(policy.bits()), Some(policy));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Policy {
     /// On most packets: records keep a place for it, where programs look first.
     pub hot: bool,
@@ -70,6 +79,7 @@ impl Policy {
 
 /// Who may write a field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Writers {
     /// XDP programs.
     pub xdp: bool,
@@ -89,6 +99,8 @@ impl Writers {
 
 /// What a field should be when GRO merges segments with different values. The kernel merges only
 /// packets whose metadata is equal, so that [`GroMerge::Block`] is what happens today.
+///
+/// Exhaustive: it is two bits of the policy, and these are their four values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroMerge {
     /// Different values must keep segments apart.

@@ -4,12 +4,14 @@ use super::{field::FieldInfo, table::Registry};
 use crate::{field::Value, record::Record};
 
 /// What a record has for a field.
+///
+/// Exhaustive: bytes are a value of the field or they are not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found<'a> {
     /// A value of its type.
     Value(Value),
-    /// Other bytes, or bytes under the tag of another size. To who asks for the field it is not
-    /// there; the rest of the record is as good as ever.
+    /// Other bytes, or bytes under the tag of another size. A reader of the field finds no value;
+    /// the rest of the record is as good as ever.
     Odd(&'a [u8]),
 }
 

@@ -246,12 +246,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn wanted(owner: &str, name: &str, kind: &str) -> Wanted {
-        Wanted {
-            name: name.parse().unwrap(),
-            owner: owner.parse().unwrap(),
-            kind: kind.parse().unwrap(),
-            policy: Policy::default(),
-        }
+        Wanted::new(
+            name.parse().unwrap(),
+            owner.parse().unwrap(),
+            kind.parse().unwrap(),
+        )
     }
 
     #[test]

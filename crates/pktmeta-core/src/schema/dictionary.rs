@@ -314,9 +314,11 @@ type = "bytes[64]"
 
     fn refused(assignments: &[&str]) -> String {
         let edge = dictionary(&[edge()]);
-        edge.encode(assignments.iter().copied())
-            .unwrap_err()
-            .to_string()
+        told(&edge.encode(assignments.iter().copied()).unwrap_err())
+    }
+
+    fn told(error: &TextError) -> String {
+        format!("{error}: {}", error.remedy())
     }
 
     #[test]
@@ -381,7 +383,7 @@ type = "bytes[64]"
             "tls=true",
         ];
         assert!(both.encode(all[..4].iter().copied()).is_ok());
-        let error = both.encode(all).unwrap_err().to_string();
+        let error = told(&both.encode(all).unwrap_err());
         for part in ["219 bytes, 3 more", "the largest is", "with 66 bytes"] {
             assert!(error.contains(part), "{error}");
         }
@@ -417,7 +419,7 @@ type = "bytes[64]"
             ),
             ("tls=true", "tls of edge has no number here"),
         ] {
-            let error = host.encode([assignment]).unwrap_err().to_string();
+            let error = told(&host.encode([assignment]).unwrap_err());
             assert!(error.contains(part), "no {part:?} in {error}");
         }
         let bare = Dictionary::new(Schema::registry([&edge()]).unwrap(), []);
@@ -427,7 +429,7 @@ type = "bytes[64]"
         );
         let nothing = Dictionary::new(Registry::new(), []);
         assert!(nothing.is_empty());
-        let error = nothing.encode(["tenant=1"]).unwrap_err().to_string();
+        let error = told(&nothing.encode(["tenant=1"]).unwrap_err());
         assert!(error.contains("no field is known"), "{error}");
     }
 

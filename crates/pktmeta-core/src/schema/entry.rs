@@ -53,6 +53,8 @@ impl fmt::Display for Entry {
 }
 
 /// What the bytes of a field are.
+///
+/// Exhaustive: the field is known or not, and its bytes are a value of it or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// A value of a field.

@@ -1,8 +1,8 @@
-//! What is wrong with a schema file.
+//! Mistakes in schema files.
 
 use std::{fmt, ops::Range};
 
-/// What is wrong with a schema file, where, and what to do.
+/// A mistake in a schema file. `{}` says where it is, and shows the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaError {
     file: String,
@@ -47,6 +47,12 @@ impl SchemaError {
     pub fn column(&self) -> usize {
         self.column
     }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &str {
+        &self.remedy
+    }
 }
 
 impl fmt::Display for SchemaError {
@@ -57,14 +63,13 @@ impl fmt::Display for SchemaError {
             column,
             excerpt,
             message,
-            remedy,
+            ..
         } = self;
         let margin = line.to_string().len();
         writeln!(f, "{file}:{line}:{column}: {message}")?;
         writeln!(f, "{:margin$} |", "")?;
         writeln!(f, "{line} | {}", excerpt.text)?;
-        writeln!(f, "{:margin$} | {}", "", excerpt.marks())?;
-        write!(f, "{:margin$} = {remedy}", "")
+        write!(f, "{:margin$} | {}", "", excerpt.marks())
     }
 }
 

@@ -39,6 +39,7 @@ pub struct Change {
 
 /// Why a change is breaking.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Breaking {
     /// What breaks.
     pub reason: &'static str,

@@ -12,6 +12,7 @@ use crate::{
 
 /// A field as its owner describes it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SchemaField {
     /// What its owner wants registered.
     pub wanted: Wanted,

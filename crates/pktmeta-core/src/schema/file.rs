@@ -343,8 +343,11 @@ encrypted = 9
             "edge.toml:5:8: \"u33\" is not a field type\n  \
                |\n\
              5 | type = \"u33\"\n  \
-               |        ^^^^^\n  \
-               = use one of flag, bool, u8 to u128, i8 to i128, enum8 to enum32, bits8 to bits64, \
+               |        ^^^^^"
+        );
+        assert_eq!(
+            error.remedy(),
+            "use one of flag, bool, u8 to u128, i8 to i128, enum8 to enum32, bits8 to bits64, \
              timestamp, ipv4, ipv6, socket, mac, bytes[N] or bytes[..N] with N from 1 to 64"
         );
         assert_eq!((error.line(), error.column()), (5, 8));
@@ -429,7 +432,8 @@ encrypted = 9
                 61 + n
             );
         }
-        let message = error(&text).to_string();
+        let error = error(&text);
+        let message = format!("{error}: {}", error.remedy());
         for part in ["272 bytes", "56 more", "blob3, bytes[64]"] {
             assert!(message.contains(part), "{message}");
         }

@@ -119,7 +119,8 @@ mod tests {
                 ["at byte 4 runs past", "8100, and the record says"],
             ),
         ] {
-            let error = parse_record(text).unwrap_err().to_string();
+            let error = parse_record(text).unwrap_err();
+            let error = format!("{error}: {}", error.remedy());
             for part in parts {
                 assert!(error.contains(part), "no {part:?} in {error}");
             }

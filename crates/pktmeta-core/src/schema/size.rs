@@ -11,6 +11,7 @@ use std::{iter::Sum, ops::Add};
 
 /// Bytes of a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Size {
     /// If every field is there, with as many bytes as it may have.
     pub worst: usize,

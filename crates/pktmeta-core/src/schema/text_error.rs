@@ -1,8 +1,8 @@
-//! What is wrong with a record that somebody wrote.
+//! Mistakes in what people write for a record.
 
 use std::fmt;
 
-/// What is wrong with what somebody wrote, and what to write instead.
+/// A mistake in what somebody wrote for a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextError {
     message: String,
@@ -16,11 +16,17 @@ impl TextError {
             remedy: remedy.into(),
         }
     }
+
+    /// What to write instead.
+    #[must_use]
+    pub fn remedy(&self) -> &str {
+        &self.remedy
+    }
 }
 
 impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n  = {}", self.message, self.remedy)
+        f.write_str(&self.message)
     }
 }
 

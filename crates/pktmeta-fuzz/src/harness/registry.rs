@@ -6,8 +6,7 @@ use super::{
 };
 use crate::{carrier::Carrier, input::Input};
 use pktmeta_core::{
-    Field, FieldInfo, FieldName, Kind, Record, Registry, TlvType,
-    registry::{Policy, Wanted},
+    Field, FieldInfo, FieldName, Kind, Record, Registry, TlvType, registry::Wanted,
 };
 
 pub(super) const HARNESS: Harness = Harness {
@@ -27,16 +26,8 @@ fn seeds() -> Vec<Vec<u8>> {
     ] {
         let name = name.parse::<FieldName>();
         if let (Ok(name), Ok(kind)) = (name, kind.parse()) {
-            let policy = Policy {
-                hot,
-                ..Policy::default()
-            };
-            let wanted = Wanted {
-                name,
-                owner: name,
-                kind,
-                policy,
-            };
+            let mut wanted = Wanted::new(name, name, kind);
+            wanted.policy.hot = hot;
             // Four fields are not too many.
             let _ = registry.register(&wanted);
         }
@@ -82,16 +73,8 @@ fn run(data: &[u8]) {
         "tenant".parse().ok(),
         Kind::from_code(choice & 0x0f, choice >> 4),
     ) {
-        let policy = Policy {
-            hot: choice & 1 != 0,
-            ..Policy::default()
-        };
-        let wanted = Wanted {
-            name,
-            owner: name,
-            kind,
-            policy,
-        };
+        let mut wanted = Wanted::new(name, name, kind);
+        wanted.policy.hot = choice & 1 != 0;
         if let Ok(info) = registry.register(&wanted) {
             assert_eq!(registry.by_name("tenant"), Some(&info));
             assert_eq!(

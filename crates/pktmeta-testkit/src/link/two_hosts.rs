@@ -11,6 +11,8 @@ use crate::netns::Netns;
 const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Which of the two internet protocols.
+///
+/// Exhaustive: there are two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IpVersion {
     /// IPv4.

@@ -105,14 +105,7 @@ pub(crate) struct Socket {
 
 impl Datapath {
     pub(crate) const NONE: Self = Self {
-        info: Info {
-            version: 0,
-            instance: 0,
-            slots: 0,
-            features: 0,
-            cgroup: 0,
-            schema: 0,
-        },
+        info: Info::NONE,
         fields: Fields::NONE,
         ring: None,
         sockets: BTreeMap::new(),
@@ -319,7 +312,7 @@ fn known_of(backend: u32) -> &'static RwLock<Datapath> {
 pub(crate) mod tests {
     use super::*;
     use crate::host::ring::tests::Kernel;
-    use pktmeta_core::{Field, TlvType, registry::Policy, registry::Wanted};
+    use pktmeta_core::{Field, TlvType, registry::Wanted};
     use std::{net::UdpSocket, os::fd::AsFd};
 
     pub(crate) const TENANT: Field<u32> = Field::new("tenant");
@@ -329,12 +322,7 @@ pub(crate) mod tests {
         let mut registry = Registry::new();
         for (name, kind) in [("tenant", "u32"), ("zone", "u8")] {
             let name: pktmeta_core::FieldName = name.parse().unwrap();
-            let wanted = Wanted {
-                name,
-                owner: name,
-                kind: kind.parse().unwrap(),
-                policy: Policy::default(),
-            };
+            let wanted = Wanted::new(name, name, kind.parse().unwrap());
             registry.register(&wanted).unwrap();
         }
         Fields::new(registry).registry()

@@ -87,13 +87,9 @@ impl Ring {
         let mut bytes = [0; Info::SIZE];
         load(&header[INFO..], &mut bytes);
         let found = Info::from_bytes(&bytes)?;
-        // What may differ between users, and changes with the fields, is not in the header.
-        let same = found
-            == Info {
-                features: found.features,
-                schema: found.schema,
-                ..*info
-            }
+        // The header lacks what differs between users or changes with the fields.
+        let lasting = |info: &Info| (info.version, info.instance, info.slots, info.cgroup);
+        let same = lasting(&found) == lasting(info)
             && slots.len().is_power_of_two()
             && slots.len() == info.slots as usize;
         same.then_some(Self { memory })
@@ -188,14 +184,8 @@ pub(crate) mod tests {
     impl Kernel {
         /// A ring with so many slots and the kernel's view of it.
         pub(crate) fn new(slots: u32) -> (Ring, Self) {
-            let info = Info {
-                version: 1,
-                instance: 42,
-                slots,
-                features: 0,
-                cgroup: 0,
-                schema: 0,
-            };
+            let mut info = Info::NONE;
+            (info.version, info.instance, info.slots) = (1, 42, slots);
             let [memory, view] = Mapping::anonymous_twice(slots as usize + 1).unwrap();
             let kernel = Self { memory: view, info };
             let header = kernel.memory.last().unwrap();
@@ -346,24 +336,24 @@ pub(crate) mod tests {
 
     #[test]
     fn only_the_ring_of_this_datapath_is_taken() {
-        let kernel = || Kernel::new(4).1;
-        let info = kernel().info;
-        assert!(Ring::new(kernel().memory, &info).is_some());
-        for other in [
-            Info {
-                instance: 43,
-                ..info
-            },
-            Info { slots: 8, ..info },
-            Info { version: 2, ..info },
-        ] {
-            assert!(Ring::new(kernel().memory, &other).is_none());
-        }
+        let is_taken = |change: fn(&mut Info)| {
+            let (_, mut kernel) = Kernel::new(4);
+            change(&mut kernel.info);
+            Ring::new(kernel.memory, &kernel.info).is_some()
+        };
+        assert!(is_taken(|_| {}));
+        assert!(is_taken(|info| (info.features, info.schema) = (1, 1)));
+        assert!(!is_taken(|info| info.version = 2));
+        assert!(!is_taken(|info| info.instance = 43));
+        assert!(!is_taken(|info| info.slots = 8));
+        assert!(!is_taken(|info| info.cgroup = 1));
         let [five, kernel] = Mapping::anonymous_twice(6).unwrap();
         for (word, value) in [(0, 1), (1, 42), (2, 5)] {
             kernel[5][word].store(value, SeqCst);
         }
-        assert!(Ring::new(five, &Info { slots: 5, ..info }).is_none());
+        let mut info = Kernel::new(4).1.info;
+        info.slots = 5;
+        assert!(Ring::new(five, &info).is_none());
     }
 
     #[test]

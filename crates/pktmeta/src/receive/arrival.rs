@@ -26,6 +26,8 @@ pub struct Arrival {
 }
 
 /// Explicit congestion notification: RFC 3168, section 5.
+///
+/// Exhaustive: two bits have four values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ecn {
     /// The sender does not take part.

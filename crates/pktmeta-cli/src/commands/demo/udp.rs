@@ -124,7 +124,7 @@ fn receive(
                     datagrams.mismatched += u64::from(!checker.is_right(datagram.data, meta));
                 }
                 Err(Error::Overrun) => datagrams.overrun += 1,
-                Err(error) => anyhow::bail!("read a datagram's record: {error}"),
+                Err(error) => return Err(error.clone()).context("read a datagram's record"),
             }
         }
         received.store(datagrams.delivered, Ordering::Release);

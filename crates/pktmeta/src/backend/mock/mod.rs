@@ -29,10 +29,7 @@ mod answers;
 mod state;
 
 use crate::{PacketMeta, meta, net::sockopt};
-use pktmeta_core::{
-    Field, FieldName, FieldType, Registry, ToRecord,
-    registry::{Policy, Wanted, Writers},
-};
+use pktmeta_core::{Field, FieldName, FieldType, Registry, ToRecord, registry::Wanted};
 use state::Sockets;
 use std::{
     fmt, io,
@@ -81,6 +78,7 @@ pub enum PacketKind<'a> {
 }
 
 /// What becomes of a packet.
+#[non_exhaustive]
 pub enum Label {
     /// It has a record with these values. It is a panic if the datapath does not have their fields.
     Record(Box<dyn ToRecord>),
@@ -164,19 +162,11 @@ impl Datapath {
 
     fn register<T: FieldType>(mut self, field: Field<T>, app: bool) -> Self {
         let name: FieldName = field.name().parse().expect("a name of a field");
-        let wanted = Wanted {
-            name,
-            owner: "mock".parse().expect("a name of an owner"),
-            kind: T::KIND,
-            policy: Policy {
-                writers: Writers {
-                    xdp: true,
-                    tc: true,
-                    app,
-                },
-                ..Policy::default()
-            },
-        };
+        let owner = "mock".parse().expect("a name of an owner");
+        let mut wanted = Wanted::new(name, owner, T::KIND);
+        wanted.policy.writers.xdp = true;
+        wanted.policy.writers.tc = true;
+        wanted.policy.writers.app = app;
         if let Err(error) = self.registry.register(&wanted) {
             panic!("mock field {name}: {error}");
         }
