@@ -241,8 +241,9 @@ mod tests {
         assert_eq!(
             packages.join(" "),
             "gcc libc6-dev make pkg-config libelf-dev zlib1g-dev clang-22 python3 \
-             clang-14 libbpf-dev iproute2 nftables bpftool xdp-tools tshark iperf3 tcpdump curl nginx-light haproxy \
-             unbound strace golang-go golang-github-cilium-ebpf-dev mypy"
+             clang-14 libbpf-dev iproute2 nftables bpftool xdp-tools tshark iperf3 tcpdump curl \
+             nginx-light haproxy unbound strace golang-go \
+             golang-github-cilium-ebpf-dev mypy"
         );
     }
 

@@ -8,12 +8,12 @@
 //! headers in `DEP_PKTMETA_INCLUDE`, `DEP_PKTMETA_UAPI` and `DEP_PKTMETA_LIBBPF`, and a clang in
 //! `DEP_PKTMETA_CLANG`.
 //!
-//! What this crate returns in structures may grow, so that they are `#[non_exhaustive]`; options are
-//! structures with a `Default`. Enumerations that can be told in full are not: who shows a finding
-//! or a use should hear from the compiler that there is another.
+//! Structures that this crate returns may grow, and are `#[non_exhaustive]`; options are structures
+//! with a `Default`. An enumeration that is exhaustive says why: the compiler then tells the author
+//! of code that shows a finding, say, that there is another.
 //!
-//! Kernel 6.6, BTF, `CAP_BPF`, `CAP_PERFMON` and `CAP_NET_ADMIN`; what it takes of a host in detail
-//! is what [`doctor`] looks for.
+//! The crate needs kernel 6.6, BTF, `CAP_BPF`, `CAP_PERFMON` and `CAP_NET_ADMIN`; [`doctor`] looks
+//! for each detail.
 
 pub mod bind;
 mod bpffs;

@@ -49,8 +49,8 @@ impl SkbAccess {
             });
             if writes {
                 let why = format!(
-                    "a program in section {section_name} changes the packet's record, which can only \
-                     be read there"
+                    "a program in section {section_name} changes the packet's record, which can \
+                     only be read there"
                 );
                 return Err(Error::new(ErrorKind::Invalid, format!("read {name}"), why)
                     .with_remedy(

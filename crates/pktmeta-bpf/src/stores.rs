@@ -95,8 +95,8 @@ pub(crate) fn of_map(map: &str) -> Option<Store> {
     ALL.into_iter().find(|store| store.map == map)
 }
 
-/// As many as may come, for the kernel allocates entries one by one; 1, the least that a map can have,
-/// says that the program looks no address up.
+/// As many as may come, for the kernel allocates entries one by one; 1, the least that a map can
+/// have, says that the program looks no address up.
 fn label_entries(settings: &Settings) -> u32 {
     const MOST: usize = 65536;
     let entries = settings.labels.map_or(1, |labels| labels.max(MOST));

@@ -17,8 +17,8 @@ use std::{
     time::Duration,
 };
 
-/// Half of the branches that the verifier can leave for later (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`). When
-/// a function has left so many before its first line, it has to do with the other half.
+/// Half of the branches that the verifier can leave for later (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
+/// When a function has left so many before its first line, it has to do with the other half.
 const JUMPS: u32 = 8192 / 2;
 
 #[test]

@@ -68,16 +68,22 @@ pub(crate) fn row(kind: Kind) -> Option<Words> {
             row(C::Halves("__u64"), "u{bits}", "uint128({name})", "Number", "uint{bits}"),
         Kind::Signed { size: 16 } =>
             row(C::Halves("__s64"), "i{bits}", "int128({name})", "Number", "int{bits}"),
-        Kind::Unsigned { .. } =>
-            row(C::Integer("__u{bits}"), "u{bits}", "numbers[uint{bits}]({field})", "Number", "uint{bits}"),
-        Kind::Signed { .. } =>
-            row(C::Integer("__s{bits}"), "i{bits}", "numbers[int{bits}]({field})", "Number", "int{bits}"),
+        Kind::Unsigned { .. } => row(
+            C::Integer("__u{bits}"), "u{bits}",
+            "numbers[uint{bits}]({field})", "Number", "uint{bits}",
+        ),
+        Kind::Signed { .. } => row(
+            C::Integer("__s{bits}"), "i{bits}",
+            "numbers[int{bits}]({field})", "Number", "int{bits}",
+        ),
         Kind::Enum { .. } =>
             row(C::Integer("__u{bits}"), "{own}", "numbers[{own}]({field})", "Named", "uint{bits}"),
         Kind::Bits { .. } =>
             row(C::Integer("__u{bits}"), "{own}", "numbers[{own}]({field})", "Named", "bits"),
-        Kind::Timestamp =>
-            row(C::Integer("__u64"), "{krate}::Timestamp", "numbers[uint64]({field})", "Number", "timestamp"),
+        Kind::Timestamp => row(
+            C::Integer("__u64"), "{krate}::Timestamp",
+            "numbers[uint64]({field})", "Number", "timestamp",
+        ),
         Kind::Ipv4 =>
             row(C::Copied("__be32"), "core::net::Ipv4Addr", "address({field})", "Ipv4", "ipv4"),
         Kind::Ipv6 =>
@@ -88,8 +94,10 @@ pub(crate) fn row(kind: Kind) -> Option<Words> {
             row(OCTETS, "{krate}::MacAddr", "octets[net.HardwareAddr]({field})", "Octets", "mac"),
         Kind::Bytes { .. } =>
             row(BYTES, "[u8; {size}]", "octets[[]byte]({field})", "Octets", "bytes"),
-        Kind::Variable { .. } =>
-            row(C::Counted, "{krate}::VarBytes<{size}>", "octets[[]byte]({field})", "Octets", "variable"),
+        Kind::Variable { .. } => row(
+            C::Counted, "{krate}::VarBytes<{size}>",
+            "octets[[]byte]({field})", "Octets", "variable",
+        ),
         _ => None,
     }
 }

@@ -25,7 +25,8 @@ pub const PKG_CONFIG: &str = concat!(
     "Cflags: -I${includedir} -I${includedir}/pktmeta/uapi\n",
 );
 
-/// Where the headers and [`PKG_CONFIG`] belong on a system, below a prefix such as `/usr`, in order.
+/// Where the headers and [`PKG_CONFIG`] belong below a prefix such as `/usr`, in order, and their
+/// texts.
 pub fn installed(prefix: &Path) -> impl Iterator<Item = (PathBuf, &'static str)> {
     let include = prefix.join("include");
     let pkg_config = prefix.join("share/pkgconfig/pktmeta.pc");

@@ -394,8 +394,8 @@ impl Version {
     }
 }
 
-/// The ends of a link in its subnet, and an address there that nobody has: Linux takes the lowest for
-/// one like others.
+/// The ends of a link in its subnet, and an address there that nobody has: Linux takes the lowest
+/// for one like others.
 pub(crate) const NEAR: u8 = 1;
 pub(crate) const FAR: u8 = 2;
 pub(crate) const NOBODY: u8 = 0;

@@ -12,7 +12,10 @@
 //!
 //! const TENANT: Field<u32> = Field::new("tenant");
 //!
-//! # async fn serve(config: ServerConfig, endpoint_config: EndpointConfig) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn serve(
+//! #     config: ServerConfig,
+//! #     endpoint_config: EndpointConfig,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let socket = UdpSocket::bind("[::]:4433")?;
 //! socket.enable_packet_meta()?;
 //! let socket = MetaSocket::new(socket, 4096)?;

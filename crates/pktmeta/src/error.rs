@@ -211,7 +211,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(reason) => reason.fmt(f),
-            Self::Overrun => f.write_str("the datagram's record was overwritten before it was read"),
+            Self::Overrun => {
+                f.write_str("the datagram's record was overwritten before it was read")
+            }
             Self::Malformed(_) => f.write_str("the packet's record is damaged"),
             Self::Forgotten => write!(
                 f,
@@ -235,8 +237,8 @@ impl fmt::Display for Error {
             ),
             Self::NoMemory => f.write_str("the kernel has no memory left for this socket"),
             Self::NotKept => f.write_str(
-                "whether this packet had a record is not known: its SYN came before the datapath or \
-                 was pushed out by others, or there was no memory to keep it",
+                "whether this packet had a record is not known: its SYN came before the datapath \
+                 or was pushed out by others, or there was no memory to keep it",
             ),
             Self::Io { what, .. } => write!(f, "cannot {what}"),
         }
@@ -250,7 +252,8 @@ impl fmt::Display for Reason {
             Self::Closed => f.write_str("the pktmeta datapath of this socket is being taken down"),
             Self::Version(theirs) => write!(
                 f,
-                "the pktmeta datapath of this host speaks ABI version {theirs}, this application {}",
+                "the pktmeta datapath of this host speaks ABI version {theirs}, this application \
+                 {}",
                 abi::VERSION
             ),
             Self::NotEnabled => f.write_str("this socket is not enabled for packet metadata"),
@@ -336,7 +339,9 @@ mod tests {
         let source = io::Error::from_raw_os_error(libc::EBADF);
         let error = Error::io("ask")(source).clone();
         assert!(
-            matches!(error, Error::Io { what: "ask", source } if source.raw_os_error() == Some(libc::EBADF))
+            matches!(&error, Error::Io { what: "ask", source }
+                if source.raw_os_error() == Some(libc::EBADF)),
+            "{error:?}"
         );
     }
 }

@@ -1,8 +1,8 @@
 //! The public API of each crate that is published: `api.txt` beside its Cargo.toml lists it, so
 //! that a change of it is seen in review.
 //!
-//! A public type that cannot grow says why. Both are read from rustdoc's JSON, whose format changes from one Rust to the next: hence the
-//! one toolchain, and its permission to use what is unstable.
+//! A public type that cannot grow says why. Both are read from rustdoc's JSON, whose format changes
+//! from one Rust to the next: hence the one toolchain, and its permission to use what is unstable.
 
 mod exhaustive;
 

@@ -24,7 +24,7 @@ struct Group {
     mutated: &'static [&'static str],
     /// Whose tests are run.
     tested: &'static [&'static str],
-    /// Which of those, for `cargo test`: not the examples in documentation, which are slow to build.
+    /// Which of those, for `cargo test`: not the examples in documentation, slow to build.
     tests: &'static [&'static str],
 }
 

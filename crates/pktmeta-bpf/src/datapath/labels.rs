@@ -129,7 +129,7 @@ fn check_room(name: &str, pinned: &PinnedInterface, dictionary: &Dictionary) -> 
         false => Err(Error::new(
             ErrorKind::Invalid,
             format!("label packets of {name}"),
-            "fields were registered since its program was loaded, and the area has no room for them",
+            "its program reserves no room for fields that were registered since it was loaded",
         )
         .with_remedy(format!(
             "`pktmeta down --iface {name}` and `pktmeta up` make a larger area"

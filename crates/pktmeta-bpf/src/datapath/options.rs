@@ -22,8 +22,8 @@ pub struct UpOptions {
     pub send: Senders,
     /// Schemas to register next to the built-in fields.
     pub schemas: Vec<Schema>,
-    /// Values by source address; `None`: the program looks no address up, and labels cannot be added
-    /// before the interface has gone down.
+    /// Values by source address. With `None` the program looks no address up, and labels cannot be
+    /// added before the interface has gone down.
     pub labels: Option<Vec<Label>>,
     /// The built-in fields to write: some of [`builtin::NAMES`].
     pub produce: Vec<String>,

@@ -92,8 +92,8 @@ impl Planned {
                 "its program looks no address up: it came up without labels",
             );
             return Err(error.with_remedy(format!(
-                "`pktmeta down --iface {name}`, and `pktmeta up` with --label, or with --labels and \
-                 an empty file"
+                "`pktmeta down --iface {name}`, and `pktmeta up` with --label, or with --labels \
+                 and an empty file"
             )));
         }
         let before = read_entries(&labels);

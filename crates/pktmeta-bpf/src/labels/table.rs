@@ -142,8 +142,8 @@ impl Given {
     }
 
     /// Entries of the longest-prefix-match map that give every address the labels of all prefixes
-    /// that it is in: for each field the longest such prefix counts. `number` says where the hits of
-    /// a prefix are counted.
+    /// that it is in: for each field the longest such prefix counts. `number` says where the hits
+    /// of a prefix are counted.
     pub(super) fn entries(
         &self,
         dictionary: &Dictionary,

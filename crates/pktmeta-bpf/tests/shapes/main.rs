@@ -21,8 +21,8 @@ use std::{
 
 const OPTIMIZATIONS: [&str; 2] = ["-O2", "-Os"];
 
-/// Most instructions that the verifier may look at in a program, of the million that it takes: kernels
-/// and compilers differ, and authors' programs do more than these.
+/// Most instructions that the verifier may look at in a program, of the million that it takes:
+/// kernels and compilers differ, and authors' programs do more than these.
 const BUDGET: u32 = 250_000;
 
 #[test]

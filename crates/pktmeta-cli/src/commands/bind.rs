@@ -107,8 +107,8 @@ fn remark_narrow_records(programs: &BTreeSet<&Use>, before: usize, now: usize) {
     let programs: Vec<_> = programs.iter().map(ToString::to_string).collect();
     remark!(
         "programs that were loaded before reserve {before} bytes for a record, and all fields now \
-         take {now}: setting one may fail for want of room (ENOSPC) in records that they make. Bind \
-         and load them again, and what `pktmeta up` attached by `pktmeta down` and `up`: {}",
+         take {now}: setting one may fail for want of room (ENOSPC) in records that they make. \
+         Bind and load them again, and what `pktmeta up` attached by `pktmeta down` and `up`: {}",
         programs.join(", ")
     );
 }

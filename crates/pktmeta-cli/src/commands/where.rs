@@ -15,8 +15,8 @@ use std::process::ExitCode;
 /// Show where this kernel keeps records, and where it loses them
 ///
 /// Sends packets over every path that this kernel has, between hosts made for it, and looks at each
-/// hook on the way and at the sockets. Every packet has values of its own, and the area is filled to
-/// its last byte. Needs root and leaves nothing behind. Exits with 1 if a value was wrong.
+/// hook on the way and at the sockets. Every packet has values of its own, and the area is filled
+/// to its last byte. Needs root and leaves nothing behind. Exits with 1 if a value was wrong.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -98,7 +98,8 @@ fn what_gets_no_records_on_this_host_is_said_with_what_to_do() {
         for part in [
             "lacking  reach: services: records are delivered to the cgroup of a service: ",
             "web.service\n         so that ends when systemd restarts the service",
-            "lacking  reach: Multipath TCP: sockets of Multipath TCP in this network namespace: 1\n",
+            "lacking  reach: Multipath TCP: sockets of Multipath TCP in this network namespace: \
+             1\n",
             "GODEBUG=multipathtcp=0",
         ] {
             assert!(said.contains(part), "no {part:?} in {said}");

@@ -497,7 +497,8 @@ fn a_directory_that_is_swapped_for_a_link_while_root_walks_leads_nowhere() {
         let scratch = Scratch::new();
         let precious = scratch.file("ring", "precious");
         let swap = format!(
-            "trap exit TERM; cd /sys/fs/bpf; echo swapping; while :; do mkdir pktmeta-aside; rmdir pktmeta-aside; \
+            "trap exit TERM; cd /sys/fs/bpf; echo swapping; \
+             while :; do mkdir pktmeta-aside; rmdir pktmeta-aside; \
              ln -s {} pktmeta-aside; rm pktmeta-aside; done 2>/dev/null",
             text(scratch.path())
         );

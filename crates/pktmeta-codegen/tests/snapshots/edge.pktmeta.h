@@ -18,8 +18,8 @@
  *	edge_tenant_get(record, length, type, &value)
  *	edge_tenant_put(record, type, value)
  *
- * A number is that of the datapath that told it. Whether it is still the same is asked after each use, which
- * is one getsockopt(); of another, the numbers are asked for and all is done again:
+ * A number is that of the datapath that told it. After each use, ask whether it is still the
+ * same, which is one getsockopt(); if it is another, ask for the numbers and do all of it again:
  *
  *	struct pktmeta_schema_host host = { 0 };
  *	...
@@ -31,13 +31,14 @@
  *			type = edge_tenant_number(fd);
  *	} while (!same);
  *
- * Of getsockopt() itself, ENODATA: the packet had no record; ENOBUFS: whether a connection's packet had one is
- * not known (no memory, or the SYN was not remembered).
+ * Errors of getsockopt() itself: ENODATA, the packet had no record; ENOBUFS, it is not known whether
+ * the connection's packet had one (no memory, or the SYN was not remembered).
  *
- * Such functions return a negative errno or what is asked for, else 0. Of get, -ENODATA: the bytes are not
- * a whole record, of which nothing may be used; -ENOENT: the record does not have the field with a value
- * of its type. Of put, -ENOSPC: the record would be too long; -EINVAL: it is none, or the value is none of
- * its type. decode and encode are for a value alone, as PKTMETA_RX_FIELD and PKTMETA_TX_FIELD have it.
+ * These functions return a negative errno, or the value that they are asked for, else 0. Errors of
+ * get: -ENODATA, the bytes are not a whole record, and none of them may be used; -ENOENT, the record
+ * does not have the field with a value of its type. Errors of put: -ENOSPC, the record would be too
+ * long; -EINVAL, it is no record, or the value is none of its type. decode and encode are for a value
+ * alone, as PKTMETA_RX_FIELD and PKTMETA_TX_FIELD have it.
  * Values are in host order, addresses and ports in that of the network.
  */
 #ifndef EDGE_PKTMETA_H

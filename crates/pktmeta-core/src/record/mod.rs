@@ -606,9 +606,11 @@ mod tests {
                 prop_assert_eq!(Record::parse(record.as_bytes()), Ok(record));
                 if fixed == 7 {
                     record.compact();
-                    prop_assert_eq!(record.as_bytes().len(), Record::HEADER + model.iter().map(
-                        |(tag, value)| tag.header(value.len()).unwrap().as_bytes().len() + value.len()
-                    ).sum::<usize>());
+                    let tlv = |(tag, value): (&Tag, &Vec<u8>)| {
+                        tag.header(value.len()).unwrap().as_bytes().len() + value.len()
+                    };
+                    let tlvs: usize = model.iter().map(tlv).sum();
+                    prop_assert_eq!(record.as_bytes().len(), Record::HEADER + tlvs);
                 }
                 let mut fields: Vec<_> =
                     record.iter().map(|(tag, value)| (tag, value.to_vec())).collect();

@@ -46,7 +46,8 @@ impl fmt::Display for RegisterError {
         match self {
             Self::Taken { owner, kind, taken } => write!(
                 f,
-                "field {}: owner {owner} wants it as {kind}, but owner {} has it as {} on this host",
+                "field {}: owner {owner} wants it as {kind}, but owner {} has it as {} on this \
+                 host",
                 taken.name, taken.owner, taken.kind
             ),
             Self::Full { wanted } => write!(

@@ -67,8 +67,9 @@ impl Registry {
         self.secret
     }
 
-    /// A hash of the id and of every field: two registries that differ have different hashes, but for
-    /// a chance of 1 in 2^64. It is the 64-bit FNV-1a of the id and of each field's bytes, by name.
+    /// A hash of the id and of every field: two registries that differ have different hashes, but
+    /// for a chance of 1 in 2^64. It is the 64-bit FNV-1a of the id and of each field's bytes, by
+    /// name.
     #[must_use]
     pub fn hash(&self) -> u64 {
         let id = self.id.to_le_bytes();
@@ -80,8 +81,8 @@ impl Registry {
             })
     }
 
-    /// Reads [`FieldInfo`]s that stand one after another. Bytes that are none are left out, and so are
-    /// a number that was there before and places that do not follow each other.
+    /// Reads [`FieldInfo`]s that stand one after another. It leaves out bytes that are none, a
+    /// number that was there before, and places that do not follow each other.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let infos = bytes
@@ -413,7 +414,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_registry_reads_back_from_its_bytes(names in proptest::collection::btree_set("[a-z][a-z0-9_]{0,26}", 0..63)) {
+        fn a_registry_reads_back_from_its_bytes(
+            names in proptest::collection::btree_set("[a-z][a-z0-9_]{0,26}", 0..63),
+        ) {
             let mut registry = Registry::new();
             for (at, name) in names.iter().enumerate() {
                 let mut wanted = wanted("edge", name, "u16");

@@ -370,7 +370,8 @@ type = "bytes[64]"
                 assert!(error.contains(part), "no {part:?} in {error}");
             }
         }
-        let large = "[[field]]\nname = \"c\"\ntype = \"bytes[64]\"\n[[field]]\nname = \"d\"\ntype = \"bytes[..7]\"";
+        let large = "[[field]]\nname = \"c\"\ntype = \"bytes[64]\"\n\
+                     [[field]]\nname = \"d\"\ntype = \"bytes[..7]\"";
         let core = Schema::parse("core.toml", &format!("owner = \"core\"\n{large}")).unwrap();
         let both = dictionary(&[edge(), core]);
         let third = format!("c={}", "ab".repeat(64));
@@ -565,7 +566,8 @@ type = "bytes[64]"
             }
             let fields = fields.iter().enumerate().map(|(n, kind)| field_of(n, *kind));
             let text = format!("owner = \"edge\"\n{}", fields.collect::<String>());
-            if let (Ok(schema), Ok((record, _))) = (Schema::parse("", &text), parse_record(&hex(&bytes))) {
+            let record = parse_record(&hex(&bytes));
+            if let (Ok(schema), Ok((record, _))) = (Schema::parse("", &text), record) {
                 let dictionary = dictionary(&[schema]);
                 let entries = dictionary.decode(&record);
                 // What is shown of a field is what readers find.

@@ -422,7 +422,8 @@ trusted = true
 
     #[test]
     fn a_removed_field_must_be_retired_and_stay_so() {
-        let field = "[[field]]\nname = \"seen\"\ntype = \"bits16\"\nnames = { internal = 0 }\ntrusted = true\n";
+        let field = "[[field]]\nname = \"seen\"\ntype = \"bits16\"\n\
+                     names = { internal = 0 }\ntrusted = true\n";
         assert_eq!(changes(field, ""), ["! seen removed, but not retired"]);
         let schema = |text: &str| Schema::parse("edge.toml", text).unwrap();
         let without = OLD.replace(field, "");

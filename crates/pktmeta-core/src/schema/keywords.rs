@@ -7,18 +7,18 @@ pub struct Keywords(&'static str);
 impl Keywords {
     /// Of C23 and before.
     pub const C: Self = Self(
-        "alignas alignof auto bool break case char const constexpr continue default do double else \
-         enum extern false float for goto if inline int long nullptr register restrict return short \
-         signed sizeof static static_assert struct switch thread_local true typedef typeof \
-         typeof_unqual union unsigned void volatile while",
+        "alignas alignof auto bool break case char const constexpr continue default do double \
+         else enum extern false float for goto if inline int long nullptr register restrict \
+         return short signed sizeof static static_assert struct switch thread_local true typedef \
+         typeof typeof_unqual union unsigned void volatile while",
     );
 
     /// Of the 2024 edition, those reserved for later included.
     pub const RUST: Self = Self(
-        "abstract as async await become box break const continue crate do dyn else enum extern false \
-         final fn for gen if impl in let loop macro match mod move mut override priv pub ref return \
-         self static struct super trait true try type typeof unsafe unsized use virtual where while \
-         yield",
+        "abstract as async await become box break const continue crate do dyn else enum extern \
+         false final fn for gen if impl in let loop macro match mod move mut override priv pub \
+         ref return self static struct super trait true try type typeof unsafe unsized use \
+         virtual where while yield",
     );
 
     /// Of Python 3.

@@ -32,8 +32,8 @@ pub(crate) const COPIED: Loss = Loss {
 };
 /// On any path, of packets that a packet socket holds on to.
 pub(crate) const SHARED: Loss = Loss {
-    why: "the kernel copies a packet that a packet socket shares before it changes its headers, and \
-          pskb_expand_head clears metadata",
+    why: "the kernel copies a packet that a packet socket shares before it changes its headers, \
+          and pskb_expand_head clears metadata",
     remedy: "capture at another device, or with a filter that takes fewer packets",
 };
 pub(crate) const INTO_TUNNEL: Loss = Loss {

@@ -19,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Maximum age of cached state that only a system call can verify, and the shortest time between two
-/// questions for new fields.
+/// Maximum age of cached state that only a system call can verify, and the shortest time between
+/// two questions for new fields.
 const STALE: Duration = Duration::from_secs(1);
 
 /// The record that a TCP socket answers with.
@@ -53,8 +53,8 @@ pub(crate) fn registry(socket: BorrowedFd<'_>) -> Result<&'static Registry, Erro
     Ok(current(socket)?.fields.registry())
 }
 
-/// Runs `act` with the datapath's instance and the numbers of its fields; refreshes both and runs it
-/// again if they are stale.
+/// Runs `act` with the datapath's instance and the numbers of its fields; refreshes both and runs
+/// it again if they are stale.
 pub(crate) fn by_numbers<T>(
     socket: BorrowedFd<'_>,
     mut act: impl FnMut(u32, &Registry) -> Result<T, Error>,
@@ -164,8 +164,8 @@ impl Datapath {
         identity(&self.info) == identity(info)
     }
 
-    /// The registry with the names of a record's fields; an error if the record may have a field that
-    /// was registered since.
+    /// The registry with the names of a record's fields; an error if the record may have a field
+    /// that was registered since.
     pub(crate) fn names_of(&self, record: Option<&Record>) -> Result<&'static Registry, Old> {
         let registry = self.fields.registry();
         match record {
@@ -265,8 +265,8 @@ pub(crate) struct Old {
 }
 
 impl Old {
-    /// Asks for the fields again, and returns the registry with their names. No guard may be held, for
-    /// this locks the datapath.
+    /// Asks for the fields again, and returns the registry with their names. No guard may be held,
+    /// for this locks the datapath.
     pub(crate) fn learn_fields(self, socket: BorrowedFd<'_>) -> &'static Registry {
         // Without news, the record is as good as what is known of its fields.
         let _ = refresh(socket);

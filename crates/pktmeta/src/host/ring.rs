@@ -102,8 +102,8 @@ impl Ring {
             .is_none_or(|header| header[CLOSED].load(Acquire) != 0)
     }
 
-    /// Copies the slot of `ticket` into `record`, if it is of the socket with this cookie. Returns the
-    /// mark or priority that the ticket took the place of.
+    /// Copies the slot of `ticket` into `record`, if it is of the socket with this cookie. Returns
+    /// the mark or priority that the ticket took the place of.
     pub(crate) fn read(
         &self,
         ticket: u32,

@@ -10,11 +10,11 @@ use pktmeta_core::{Field, FieldType, ToRecord, abi};
 
 /// Labels what a socket sends, for programs at cgroup_skb and TC egress.
 ///
-/// For the sockets of the standard library and of tokio, and by [`BorrowedFd`](std::os::fd::BorrowedFd) for any other:
-/// `socket.as_fd()`. Needs a datapath (`pktmeta up`) on a cgroup that contains the process, and
-/// fields whose schema has `"app"` among its `writers`. Each call is one `setsockopt` or
-/// `getsockopt`, plus another where the process may not map the datapath's ring. Nothing is
-/// allocated.
+/// For the sockets of the standard library and of tokio, and by
+/// [`BorrowedFd`](std::os::fd::BorrowedFd) for any other: `socket.as_fd()`. Needs a datapath
+/// (`pktmeta up`) on a cgroup that contains the process, and fields whose schema has `"app"` among
+/// its `writers`. Each call is one `setsockopt` or `getsockopt`, plus another where the process may
+/// not map the datapath's ring. Nothing is allocated.
 ///
 /// What is set stays until it is changed, for all that is sent from then on:
 /// - set before `connect`, a connection's SYN has it too (make the socket with `socket2`, and label

@@ -33,7 +33,7 @@ pub struct Up {
     pub deliveries: Vec<Delivery>,
     /// Every field of the host.
     pub fields: Vec<FieldInfo>,
-    /// Of each interface: true if a packet has been labelled already; false if none has arrived yet.
+    /// For each interface, true if a packet has been labelled already; false if none has arrived.
     pub seen_labelled: Vec<bool>,
 }
 

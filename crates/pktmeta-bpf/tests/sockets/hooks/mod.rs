@@ -286,8 +286,8 @@ impl Third {
             link.set_up().unwrap();
         }
         pair.wait_until_ready(Duration::from_secs(10)).unwrap();
-        // Else the kernel holds a clone of a packet while it asks for its neighbour (neigh_probe), and
-        // may copy the packet meanwhile, which then has no metadata.
+        // Else the kernel holds a clone of a packet while it asks for its neighbour (neigh_probe),
+        // and may copy the packet meanwhile, which then has no metadata.
         for (link, other, host) in [(pair.a(), pair.b(), 2), (pair.b(), pair.a(), 1)] {
             for version in IpVersion::BOTH {
                 let neighbour = third_address(version, host);

@@ -26,8 +26,9 @@ pub(super) fn of(survey: &Survey, captured: bool) -> String {
     let kernel = escaped(kernel.trim());
     let mut page = String::from(HEAD);
     page += &format!(
-        "<h1>Where records are kept</h1>\n<p>Linux {kernel}, {packets} packets{how}. Each packet has \
-         values of its own; each box is a look at all of them.</p>\n"
+        "<h1>Where records are kept</h1>\n\
+         <p>Linux {kernel}, {packets} packets{how}. Each packet has values of its own; each box is \
+         a look at all of them.</p>\n"
     );
     page += LEGEND;
     page += &format!("<table>\n{rows}</table>\n");

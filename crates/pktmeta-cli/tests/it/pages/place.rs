@@ -57,7 +57,8 @@ mount --bind "${CARGO_HOME:-$HOME/.cargo}"/bin opt/rust
 find root/pktmeta -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} +
 cp --recursive --preserve=timestamps "$3"/. root/pktmeta
 cp --dereference --remove-destination /etc/resolv.conf etc/resolv.conf
-printf '#!/bin/sh\nexec nsenter --net=/proc/%s/ns/net /usr/bin/apt-get "$@"\n' $PKTMETA_OUTSIDE > usr/local/sbin/apt-get
+printf '#!/bin/sh\nexec nsenter --net=/proc/%s/ns/net /usr/bin/apt-get "$@"\n' \
+    $PKTMETA_OUTSIDE > usr/local/sbin/apt-get
 chmod +x usr/local/sbin/apt-get usr/sbin/policy-rc.d
 path=/root/.cargo/bin:/opt/rust:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 exec env --ignore-environment HOME=/root PATH=$path CARGO_NET_OFFLINE=true PYTHONUNBUFFERED=1 \

@@ -48,8 +48,8 @@ fn runtime(builtin: &Schema) -> GeneratedFile {
 // The other systems of Linux have no system call of the name getsockopt.
 //go:build linux && !386 && !s390x
 
-// Package pktmeta has the records of packets and their fields, for plain sockets. Go 1.19 or newer; no
-// other package. docs/abi.md has the contract.
+// Package pktmeta has the records of packets and their fields, for plain sockets. It needs Go 1.19
+// or newer, and no other package. docs/abi.md has the contract.
 package pktmeta
 
 import (
