@@ -10,6 +10,7 @@ use std::process::Command;
 
 use crate::error::{Error, Result};
 use crate::tool;
+use pktmeta_build::TESTED;
 use probe::Sign;
 
 /// Something the machine must have.
@@ -47,7 +48,7 @@ const BUILD: [Need; 8] = [
 /// What tests and benchmarks need on top.
 const TEST: [Need; 17] = [
     Need {
-        what: "a clang from 14 to 19",
+        what: "an older clang, of those that tests compile with",
         sign: Sign::OldClang,
         package: Package::OldClang,
     },
@@ -159,16 +160,15 @@ fn missing<'a>(needs: &[&'a [Need]], is_seen: impl Fn(&Sign) -> bool) -> Vec<&'a
 fn packages(missing: &[&Need], apt_knows: impl Fn(&str) -> bool) -> Vec<&'static str> {
     // Those that the headers and programs are written for. Without a number Debian's may be
     // another, but is new enough.
-    const NEWEST: &[&str] = &["clang-22"];
-    const OLDEST: &[&str] = &["clang-14", "clang-16", "clang-19"];
+    let [older @ .., newest] = TESTED;
     let known = |clangs: &[&'static str]| {
         let known = clangs.iter().find(|clang| apt_knows(clang));
         known.copied().unwrap_or("clang")
     };
     let package = |need: &&Need| match need.package {
         Package::Named(name) => name,
-        Package::Clang => known(NEWEST),
-        Package::OldClang => known(OLDEST),
+        Package::Clang => known(&[newest]),
+        Package::OldClang => known(&older),
     };
     missing.iter().map(package).collect()
 }
@@ -233,6 +233,13 @@ mod tests {
         assert_eq!(packages(&clang, |_| true), ["clang-14"]);
         assert_eq!(packages(&clang, |name| name == "clang-19"), ["clang-19"]);
         assert_eq!(packages(&clang, |_| false), ["clang"]);
+    }
+
+    #[test]
+    fn the_oldest_clang_that_is_named_is_the_oldest_that_is_taken() {
+        let oldest = pktmeta_build::CLANG.start();
+        assert_eq!(BUILD[6].what, format!("clang {oldest} or newer"));
+        assert_eq!(TESTED[0], format!("clang-{oldest}"));
     }
 
     #[test]

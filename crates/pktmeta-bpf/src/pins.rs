@@ -24,6 +24,7 @@ use crate::{
     stores::{self, Scope},
     sys,
 };
+use pktmeta_core::pins::{CGROUPS, DATAPATH};
 use std::{os::fd::AsFd, path::PathBuf};
 
 /// A directory of pins that has the layout above.
@@ -228,11 +229,9 @@ pub(crate) fn is_unsettled(root: &Dir) -> Result<bool, Error> {
 /// Which layout this is. A command of another one refuses to touch it.
 const VERSION: u32 = 1;
 
-const DATAPATH: &str = "pktmeta";
 const ASIDE: &str = "pktmeta-aside";
 const LAYOUT: &str = "layout";
 const MAPS: &str = "maps";
-const CGROUPS: &str = "cgroups";
 const INTERFACES: &str = "interfaces";
 
 /// An interface: its index, and the inode of the network namespace in which it had it when it was

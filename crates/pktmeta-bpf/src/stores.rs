@@ -1,6 +1,7 @@
 //! The maps that hold something beside packets: `bpf/stores/`, and those of the XDP program.
 
 use crate::settings::Settings;
+use pktmeta_core::pins;
 
 /// A map that several programs share, or that outlives the command that made it.
 #[derive(Clone, Copy)]
@@ -50,7 +51,7 @@ pub(crate) const UNKEPT: Store = Store::new("pktmeta_unkept", "unkept", Scope::S
 /// Its last slot is the header.
 pub(crate) const RING: Store = Store {
     entries: Some(|settings| settings.slots + 1),
-    ..Store::new("pktmeta_ring", "ring", Scope::Part)
+    ..Store::new("pktmeta_ring", pins::RING, Scope::Part)
 };
 pub(crate) const ISSUED: Store = Store::new("pktmeta_issued", "issued", Scope::Part);
 
@@ -64,7 +65,7 @@ pub(crate) const LABEL_HITS: Store = Store {
 };
 pub(crate) const NUMBERS: Store = Store::new("pktmeta_numbers", "xdp_numbers", Scope::Part);
 
-pub(crate) const REGISTRY: Store = Store::new("pktmeta_registry", "pktmeta-registry", Scope::Host);
+pub(crate) const REGISTRY: Store = Store::new("pktmeta_registry", pins::REGISTRY, Scope::Host);
 
 /// All there are.
 const ALL: [Store; 14] = [

@@ -137,15 +137,15 @@ pub fn find_clang() -> Result<OsString, Error> {
     })
 }
 
-/// The versions that tests compile programs with: what Debian 12 and 13 have, and the newest. Every
+/// The clangs that tests compile programs with: those of Debian 12 and 13, and last the newest. Every
 /// program has to load with each of them, within its budget.
-const TESTED: [u32; 4] = [14, 16, 19, 22];
+pub const TESTED: [&str; 4] = ["clang-14", "clang-16", "clang-19", "clang-22"];
 
 /// Those of the tested clangs that are in the path, the oldest first, and last the one that
 /// `BPF_CLANG` names; if there is none of these, the one that there is.
 #[must_use]
 pub fn clangs() -> Vec<OsString> {
-    let tested = TESTED.map(|version| format!("clang-{version}").into());
+    let tested = TESTED.map(OsString::from);
     let named = env::var_os(CLANG_VARIABLE);
     let mut clangs: Vec<_> = tested.into_iter().filter(runs).chain(named).collect();
     if clangs.is_empty() {

@@ -1,11 +1,10 @@
 //! Completion of what is typed into a shell: the shell asks this command what could stand there.
 
-use crate::environment::BPFFS;
 use anyhow::Context;
 use clap::Command;
 use clap_complete::{CompleteEnv, CompletionCandidate, Shell, env::Shells};
-use pktmeta_bpf::{HostRegistry, host};
-use pktmeta_core::printable;
+use pktmeta_bpf::HostRegistry;
+use pktmeta_core::{pins, printable};
 use std::{fs, path::Path};
 
 /// With this variable the shell asks.
@@ -40,7 +39,7 @@ pub(crate) fn interfaces() -> Vec<CompletionCandidate> {
 
 /// The fields of this host, for who may read them.
 pub(crate) fn fields() -> Vec<CompletionCandidate> {
-    let bpffs = std::env::var_os(BPFFS).unwrap_or_else(|| host::BPFFS.into());
+    let bpffs = std::env::var_os(pins::BPFFS_VARIABLE).unwrap_or_else(|| pins::BPFFS.into());
     match HostRegistry::new(Path::new(&bpffs)).read() {
         Ok(registry) => candidates(registry.fields().iter().map(|field| field.name.as_str())),
         Err(_) => Vec::new(),

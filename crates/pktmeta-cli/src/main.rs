@@ -7,7 +7,6 @@ mod arguments;
 mod clock;
 mod commands;
 mod complete;
-mod environment;
 mod events;
 mod files;
 mod output;
@@ -22,8 +21,7 @@ use commands::{
 };
 #[cfg(feature = "demo")]
 use commands::{demo, r#where};
-use environment::BPFFS;
-use pktmeta_core::printable;
+use pktmeta_core::{pins, printable};
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 /// Packet metadata from XDP to applications.
@@ -34,7 +32,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 #[command(name = "pktmeta", version, max_term_width = 100)]
 struct Arguments {
     /// Where bpffs is mounted, or to be mounted
-    #[arg(long, global = true, env = BPFFS, default_value = pktmeta_bpf::host::BPFFS)]
+    #[arg(long, global = true, env = pins::BPFFS_VARIABLE, default_value = pins::BPFFS)]
     bpffs: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -87,7 +85,7 @@ fn main() -> ExitCode {
 /// are any, unless an argument has some of its own.
 fn explain(error: &clap::Error) -> anyhow::Result<ExitCode> {
     let plain = error.render().to_string();
-    let given = std::env::args_os().chain(std::env::var_os(BPFFS));
+    let given = std::env::args_os().chain(std::env::var_os(pins::BPFFS_VARIABLE));
     let is_printable = |text: OsString| text.to_str().is_some_and(printable::is_text);
     match (given.into_iter().all(is_printable), error.use_stderr()) {
         // Nothing is left to do if the standard error cannot be written.

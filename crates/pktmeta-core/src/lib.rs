@@ -12,6 +12,8 @@ extern crate alloc;
 pub mod abi;
 pub mod builtin;
 pub mod field;
+pub mod linux;
+pub mod pins;
 pub mod printable;
 pub mod record;
 pub mod registry;

@@ -1,10 +1,10 @@
 //! How a ticket travels in a control message, to an application and back.
 
-use crate::net::{
-    cmsg::ControlMessage,
-    sockopt::{SO_RCVMARK, SO_RCVPRIORITY},
+use crate::net::cmsg::ControlMessage;
+use pktmeta_core::{
+    abi,
+    linux::{SO_RCVMARK, SO_RCVPRIORITY},
 };
-use pktmeta_core::abi;
 
 /// What a socket gives up for the tickets of its datagrams.
 ///

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use pktmeta_build::{CLANG, CLANG_VARIABLE};
+use pktmeta_build::{CLANG, CLANG_VARIABLE, TESTED};
 
 use crate::error::{Error, Result};
 use crate::tool;
@@ -64,12 +64,10 @@ fn clang() -> bool {
         || plain_clang_version().is_some_and(|version| version >= *CLANG.start())
 }
 
-/// The newest that still counts as old: what a Debian release has.
-const OLD_CLANG_MAX: u32 = 19;
-
+/// Whether there is one of those that tests compile with, besides the newest.
 fn old_clang() -> bool {
-    let mut versions = *CLANG.start()..=OLD_CLANG_MAX;
-    versions.any(|version| program_in_path(format!("clang-{version}")))
+    let [older @ .., _] = TESTED;
+    older.into_iter().any(program_in_path)
 }
 
 fn plain_clang_version() -> Option<u32> {

@@ -40,9 +40,6 @@ fn missing_in(has: impl Fn(&str) -> bool) -> Option<&'static str> {
     missing.map(|(_, what)| what)
 }
 
-/// Linux's `SO_RCVPRIORITY`, not yet in libc.
-pub(super) const SO_RCVPRIORITY: i32 = 82;
-
 pub(super) fn dynptr_check() -> Check {
     let name = "bpf_dynptr_from_skb_meta";
     let found = Btf::from_vmlinux().is_ok_and(|btf| btf.type_by_name::<Func<'_>>(name).is_some());

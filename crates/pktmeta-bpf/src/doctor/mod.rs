@@ -15,8 +15,9 @@ use crate::{
     hooks, host,
 };
 use check::ALL;
-use kernel::{SO_RCVPRIORITY, dynptr_check, old_kernel, ticket_check};
+use kernel::{dynptr_check, old_kernel, ticket_check};
 use lab::{Lab, NO_LAB, is_forbidden, load};
+use pktmeta_core::linux::{SO_RCVMARK, SO_RCVPRIORITY};
 use std::path::Path;
 
 /// Examines the host. Attaches each program for a moment, to the loopback interface of a network
@@ -63,7 +64,7 @@ pub fn examine(bpffs: &Path) -> Vec<Check> {
     checks.push(dynptr_check());
     checks.push(ticket_check(
         "tickets in SO_RCVMARK",
-        libc::SO_RCVMARK,
+        SO_RCVMARK,
         "tickets travel in SO_RCVPRIORITY or SO_TIMESTAMPNS",
         "boot Linux 5.19 or later",
     ));

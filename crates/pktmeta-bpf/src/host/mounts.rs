@@ -10,9 +10,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where bpffs is mounted by custom.
-pub const BPFFS: &str = "/sys/fs/bpf";
-
 /// Linux's `BPF_FS_MAGIC`.
 pub(crate) const BPF_FS_MAGIC: FsWord = 0xcafe_4a11;
 

@@ -8,7 +8,7 @@ use crate::{
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapInfo, MapType};
 use pktmeta_core::{
-    Registry,
+    Registry, pins,
     schema::{Dictionary, Schema},
 };
 use std::os::fd::AsFd;
@@ -22,7 +22,7 @@ pub(crate) struct Names {
 impl Names {
     /// Those of the registry with this id; none if there are none.
     pub(crate) fn read(root: &Dir, registry: u32) -> Result<Self, Error> {
-        let text = match root.has(PIN)? {
+        let text = match root.has(pins::NAMES)? {
             true => read(root, registry)?,
             false => None,
         };
@@ -69,7 +69,7 @@ impl Names {
         if self.text.is_empty() {
             return forget(root);
         }
-        let tried = || format!("write the names {}", root.path_of(PIN).shown());
+        let tried = || format!("write the names {}", root.path_of(pins::NAMES).shown());
         let mut value = self.registry.to_le_bytes().to_vec();
         value.extend(self.text.bytes());
         let options = libbpf_sys::bpf_map_create_opts {
@@ -84,21 +84,19 @@ impl Names {
         // One that a killed command left.
         root.unlink(NEXT)?;
         root.pin(map.as_fd(), NEXT)?;
-        root.replace(NEXT, PIN)
+        root.replace(NEXT, pins::NAMES)
     }
 }
 
 /// Most bytes of all names.
 const MAX: usize = 1 << 20;
 
-/// Their pin.
-const PIN: &str = "pktmeta-names";
 /// Where they are pinned until they take the place of those before.
 const NEXT: &str = "pktmeta-names-next";
 
 /// The kernel's number for their map: names that were written anew have another.
 pub(crate) fn map_id(root: &Dir) -> Result<Option<u32>, Error> {
-    let Some(map) = root.open_pin(PIN)? else {
+    let Some(map) = root.open_pin(pins::NAMES)? else {
         return Ok(None);
     };
     let info = MapInfo::new(map.as_fd()).context(|| "look at the names".into())?;
@@ -108,15 +106,15 @@ pub(crate) fn map_id(root: &Dir) -> Result<Option<u32>, Error> {
 /// Removes them. The lock is held.
 pub(crate) fn forget(root: &Dir) -> Result<(), Error> {
     root.unlink(NEXT)?;
-    root.unlink(PIN)
+    root.unlink(pins::NAMES)
 }
 
 /// Nothing of another registry or in another form: what is not known has no name.
 fn read(root: &Dir, registry: u32) -> Result<Option<String>, Error> {
-    let map = match root.open_map(PIN) {
+    let map = match root.open_map(pins::NAMES) {
         Ok(map) => map,
         // They went between the two.
-        Err(_) if !root.has(PIN)? => return Ok(None),
+        Err(_) if !root.has(pins::NAMES)? => return Ok(None),
         Err(error) => return Err(error),
     };
     if (map.map_type(), map.key_size()) != (MapType::Array, size_of::<u32>() as u32) {

@@ -11,7 +11,7 @@ use crate::{
     stores,
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
-use pktmeta_core::{FieldInfo, Registry, abi, seal::Secret};
+use pktmeta_core::{FieldInfo, Registry, abi, pins, seal::Secret};
 use std::{
     hash::{BuildHasher as _, RandomState},
     os::fd::AsFd,
@@ -19,8 +19,6 @@ use std::{
 
 /// The pin of the fields.
 pub(crate) const PIN: &str = stores::REGISTRY.pin;
-/// The pin of the secret.
-const SECRET: &str = "pktmeta-secret";
 
 /// A registry without fields, which is on no host yet.
 pub(crate) fn new() -> Result<Registry, Error> {
@@ -119,8 +117,8 @@ pub(crate) fn create(root: &Dir, registry: &Registry) -> Result<bool, Error> {
     map.update(&0u32.to_ne_bytes(), &secret.to_ne_bytes(), MapFlags::ANY)
         .context(tried)?;
     // That of a registry that was not made to its end.
-    root.unlink(SECRET)?;
-    root.pin(map.as_fd(), SECRET)?;
+    root.unlink(pins::SECRET)?;
+    root.pin(map.as_fd(), pins::SECRET)?;
     let map = array("pktmeta_fields", FieldInfo::SIZE, abi::FIELDS_MAX)?;
     write_about(&map, &Registry::new().with_id(registry.id()))?;
     root.pin(map.as_fd(), PIN)?;
@@ -131,7 +129,7 @@ pub(crate) fn create(root: &Dir, registry: &Registry) -> Result<bool, Error> {
 pub(crate) fn forget(root: &Dir) -> Result<(), Error> {
     root.unlink(PIN)?;
     names::forget(root)?;
-    root.unlink(SECRET)
+    root.unlink(pins::SECRET)
 }
 
 /// Writes what differs. The lock is held.
@@ -156,10 +154,10 @@ pub(crate) fn store(root: &Dir, before: &Registry, after: &Registry) -> Result<(
 
 /// None for who may not read it, and of a registry that another version made.
 fn read_secret(root: &Dir) -> Result<Option<Secret>, Error> {
-    if !root.has(SECRET)? {
+    if !root.has(pins::SECRET)? {
         return Ok(None);
     }
-    let map = match root.open_map(SECRET) {
+    let map = match root.open_map(pins::SECRET) {
         Err(error) if matches!(error.errno(), Some(libc::EACCES | libc::EPERM)) => return Ok(None),
         map => map?,
     };

@@ -7,6 +7,7 @@ use clap_mangen::{
     Man,
     roff::{Roff, roman},
 };
+use pktmeta_core::pins;
 use std::{fs, path::Path};
 
 /// With what commands exit, by the name of the command; all have those without a name.
@@ -51,21 +52,25 @@ pub(crate) const EXIT_CODES: [(Option<&str>, &str, &str); 13] = [
 ];
 
 /// Files that commands make or read.
-const FILES: [(&str, &str); 4] = [
-    (
-        "/sys/fs/bpf/pktmeta-registry",
-        "the fields of this host and their numbers; --bpffs and PKTMETA_BPFFS name another mount",
-    ),
-    (
-        "/sys/fs/bpf/pktmeta-names",
-        "what the values of their enumerations and bits are called",
-    ),
-    ("/sys/fs/bpf/pktmeta/", "what is attached, and its maps"),
-    (
-        "/sys/kernel/btf/vmlinux",
-        "the kernel's types, which programs need to be loaded",
-    ),
-];
+fn files() -> [(String, &'static str); 4] {
+    let pin = |name: &str| format!("{}/{name}", pins::BPFFS);
+    [
+        (
+            pin(pins::REGISTRY),
+            "the fields of this host and their numbers; --bpffs and PKTMETA_BPFFS name another \
+             mount",
+        ),
+        (
+            pin(pins::NAMES),
+            "what the values of their enumerations and bits are called",
+        ),
+        (pin(pins::DATAPATH) + "/", "what is attached, and its maps"),
+        (
+            "/sys/kernel/btf/vmlinux".into(),
+            "the kernel's types, which programs need to be loaded",
+        ),
+    ]
+}
 
 /// Writes the pages of a command and of those below it.
 pub(crate) fn write(command: Command, directory: &Path) -> anyhow::Result<()> {
@@ -112,7 +117,11 @@ fn page(command: &Command, name: &str) -> std::io::Result<Vec<u8>> {
     let codes = EXIT_CODES.iter().filter(|(of, ..)| own(of));
     let codes = codes.map(|&(_, code, meaning)| (code, meaning));
     list("EXIT STATUS", codes).to_writer(&mut page)?;
-    list("FILES", FILES.into_iter()).to_writer(&mut page)?;
+    let files = files();
+    let files = files
+        .iter()
+        .map(|(path, meaning)| (path.as_str(), *meaning));
+    list("FILES", files).to_writer(&mut page)?;
     see_also(command, name).to_writer(&mut page)?;
     Ok(page)
 }

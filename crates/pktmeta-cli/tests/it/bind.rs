@@ -5,7 +5,10 @@ use crate::{
     command::{Ran, Run, Scratch, pktmeta, text},
 };
 use pktmeta_bpf::HostRegistry;
-use pktmeta_core::{Record, Tag, TlvType};
+use pktmeta_core::{
+    Record, Tag, TlvType,
+    linux::{SO_RCVMARK, SO_RCVPRIORITY},
+};
 use pktmeta_testkit::{
     link::TwoHosts,
     netns::Netns,
@@ -566,9 +569,6 @@ fn names(directory: &Path) -> Vec<String> {
     names.sort();
     names
 }
-
-const SO_RCVMARK: i32 = 75;
-const SO_RCVPRIORITY: i32 = 82;
 
 fn receive(socket: &UdpSocket, what: i32) {
     let on = 1i32;

@@ -1,5 +1,6 @@
 //! Running the command, and other people's tools, and judging how they ended.
 
+use pktmeta_core::pins;
 use pktmeta_testkit::{netns::Netns, sandbox::Sandbox};
 use std::{
     ffi::{CString, OsStr},
@@ -17,7 +18,9 @@ pub(crate) const PKTMETA: &str = env!("CARGO_BIN_EXE_pktmeta");
 /// says.
 pub(crate) fn pktmeta(netns: &Netns, arguments: &[&str]) -> Command {
     let mut command = netns.command(PKTMETA);
-    command.args(arguments).env("PKTMETA_BPFFS", BPFFS);
+    command
+        .args(arguments)
+        .env(pins::BPFFS_VARIABLE, pins::BPFFS);
     command
 }
 
@@ -27,8 +30,6 @@ pub(crate) fn up(sandbox: &Sandbox, netns: &Netns, interface: &str) -> Command {
     command.arg(sandbox.cgroup());
     command
 }
-
-const BPFFS: &str = "/sys/fs/bpf";
 
 /// How a command ended and what it printed.
 #[derive(Debug)]

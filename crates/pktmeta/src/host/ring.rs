@@ -4,20 +4,17 @@ use crate::net::map::{self, Mapping};
 use pktmeta_core::{
     Record,
     abi::{Info, RING_CLOSED, SLOT_DISPLACED, SLOT_RECORD, SLOT_SIZE},
+    pins,
     record::ParseError,
 };
 use std::{
     env,
-    ffi::{CString, OsStr, OsString},
+    ffi::{CString, OsStr},
     io,
     os::{fd::AsFd, unix::ffi::OsStringExt},
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Relaxed, fence},
 };
-
-/// Where bpffs is, if not at [`BPFFS`].
-const BPFFS_VARIABLE: &str = "PKTMETA_BPFFS";
-const BPFFS: &str = "/sys/fs/bpf";
 
 /// `off` and `on` say whether to map the ring; without it, the ring is mapped where that is
 /// [safe](may_call_bpf).
@@ -64,9 +61,8 @@ impl Ring {
         ) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        let bpffs = env::var_os(BPFFS_VARIABLE).unwrap_or_else(|| OsString::from(BPFFS));
-        let pin = format!("pktmeta/cgroups/{}/ring", info.cgroup);
-        Self::open_pin(PathBuf::from(bpffs).join(pin), info)
+        let bpffs = env::var_os(pins::BPFFS_VARIABLE).unwrap_or_else(|| pins::BPFFS.into());
+        Self::open_pin(PathBuf::from(bpffs).join(pins::ring(info.cgroup)), info)
     }
 
     fn open_pin(path: PathBuf, info: &Info) -> io::Result<Self> {

@@ -8,10 +8,6 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
 };
 
-// Not in every libc that this crate builds with.
-pub(crate) const SO_RCVMARK: i32 = 75;
-pub(crate) const SO_RCVPRIORITY: i32 = 82;
-
 /// The bytes of a socket option, stored at the front of `buffer`.
 pub(crate) fn get_option<'b>(
     socket: BorrowedFd<'_>,

@@ -2,7 +2,7 @@
 
 use super::{
     foreign::{descriptor, instruction, program},
-    message::{Message, SO_RCVMARK, SO_RCVPRIORITY},
+    message::Message,
     ring::{self, Slot},
     sending::{assert_not_enabled, send},
 };
@@ -12,7 +12,10 @@ use crate::{
 };
 use pktmeta::{Carrier, Reason, UdpMeta};
 use pktmeta_bpf::{Object, ObjectOptions};
-use pktmeta_core::abi;
+use pktmeta_core::{
+    abi,
+    linux::{SO_RCVMARK, SO_RCVPRIORITY},
+};
 use pktmeta_testkit::{
     link::IpVersion,
     sandbox::{Sandbox, in_sandbox},

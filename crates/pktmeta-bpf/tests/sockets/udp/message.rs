@@ -3,9 +3,6 @@
 use socket2::{MaybeUninitSlice, MsgHdrMut, SockRef};
 use std::{io, net::UdpSocket};
 
-pub(crate) const SO_RCVMARK: i32 = 75;
-pub(crate) const SO_RCVPRIORITY: i32 = 82;
-
 /// One datagram, or what `UDP_GRO` merged.
 pub(crate) struct Message {
     pub(crate) payload: Vec<u8>,
