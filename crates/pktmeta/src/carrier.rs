@@ -6,15 +6,15 @@ use pktmeta_core::{
     linux::{SO_RCVMARK, SO_RCVPRIORITY},
 };
 
-/// What a socket gives up for the tickets of its datagrams.
+/// The property of a datagram that its ticket takes the place of.
 ///
-/// Only on this socket, and only between the datapath and `recvmsg`: routing, netfilter and TC see
-/// the packet's own.
+/// The property is lost on this socket only, between the datapath and `recvmsg`: routing, netfilter
+/// and TC see the packet's own.
 ///
-/// The control message takes 24 bytes of `msg_control` (`CMSG_SPACE(4)`), that of a timestamp 32,
-/// and no carrier leaves a choice of where: `sock_recv_cmsgs` stores all of them before the
-/// messages of UDP and IP. In a buffer that has no room for these bytes, what is pushed out is the
-/// last: the ECN of a QUIC server, say. The calls of this crate have room.
+/// The control message takes 24 bytes of `msg_control` (`CMSG_SPACE(4)`), that of a timestamp 32.
+/// `sock_recv_cmsgs` stores it before the messages of UDP and IP. So if a buffer has no room for
+/// these bytes, it lacks the last message: the ECN of a QUIC server, say. The calls of this crate
+/// have room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Carrier {
@@ -31,7 +31,7 @@ pub enum Carrier {
 }
 
 impl Carrier {
-    /// In the order in which they are tried.
+    /// All of them, in the order in which they are tried.
     pub(crate) const ALL: [Self; 3] = [Self::Mark, Self::Priority, Self::Timestamp];
 
     /// The carrier that `PKTMETA_TICKETS` names, if tickets are on.
@@ -41,7 +41,7 @@ impl Carrier {
             .find(|carrier| carrier.option() == value)
     }
 
-    /// What `PKTMETA_TICKETS` calls it.
+    /// The value of `PKTMETA_TICKETS` that means it.
     pub(crate) fn option(self) -> i32 {
         match self {
             Self::Mark => abi::PKTMETA_TICKETS_MARK,
@@ -50,7 +50,7 @@ impl Carrier {
         }
     }
 
-    /// The option that makes the kernel hand it over.
+    /// The socket option that makes the kernel hand it over.
     pub(crate) fn receive_option(self) -> i32 {
         match self {
             Self::Mark => SO_RCVMARK,
@@ -60,7 +60,7 @@ impl Carrier {
     }
 }
 
-/// What control messages say that may be a ticket.
+/// The numbers in control messages that may be tickets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tickets {
     mark: Option<u32>,
@@ -69,8 +69,8 @@ pub(crate) struct Tickets {
 }
 
 impl Tickets {
-    /// Reads the bytes that `recvmsg` stored in `msg_control`; what is not for us, or not whole, is
-    /// skipped.
+    /// Reads the bytes that `recvmsg` stored in `msg_control`. Messages that are others', or cut
+    /// short, are skipped.
     pub(crate) fn parse(control: &[u8]) -> Self {
         let mut tickets = Self::default();
         for message in ControlMessage::all(control) {
@@ -79,7 +79,7 @@ impl Tickets {
         tickets
     }
 
-    /// Notes what a message says, if that may be a ticket.
+    /// Notes the number in a message, if that may be a ticket.
     pub(crate) fn note(&mut self, message: &ControlMessage<'_>) {
         let number = || message.number().map(i32::cast_unsigned);
         match (message.level, message.kind) {
@@ -159,7 +159,7 @@ impl TxTicket {
     }
 }
 
-/// Where the ticket of a datagram to be sent travels.
+/// The carrier of the ticket of a datagram to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TxCarrier {
     /// In its mark.

@@ -1,5 +1,5 @@
-//! What XDP and TC programs said about a packet, read from its TCP or UDP socket; and what an
-//! application says of the packets that it sends.
+//! Reads the metadata that XDP and TC programs gave a packet, from its TCP or UDP socket; and gives
+//! the packets that an application sends metadata of their own.
 //!
 //! A *record* of named, typed fields travels with each packet from the driver to the socket. This
 //! crate reads it there, and sets the records of what is sent. It needs no libbpf and no privileges
@@ -41,7 +41,7 @@
 //! [`UdpMeta::recv_batch_meta`] does the same for many datagrams at once.
 //! [`UdpMeta::enable_arrival`] adds to which address, by which interface and with which ECN they
 //! came, [`UdpMeta::enable_gro`] lets the kernel merge them. Tickets of datagrams travel in the
-//! mark if this process may read it; an application that wants that for itself chooses another
+//! mark if this process may read it; an application that uses marks itself chooses another
 //! [`Carrier`].
 //!
 //! # Requests of one connection
@@ -84,21 +84,23 @@
 //! sender.send_to(b"hello", "[2001:db8::1]:4433".parse()?, &TRACE_ID.with(8))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//! [`SendMeta`] is for sockets, [`MetaSender`] for datagrams; [`ToRecord`] says what can be sent,
-//! the builders of `pktmeta gen rust` among it.
+//! [`SendMeta`] is for sockets, [`MetaSender`] for datagrams; [`ToRecord`] lists the values that can
+//! be sent, such as the builders of `pktmeta gen rust`.
 //!
 //! # Fields of your own
 //! `pktmeta gen rust edge.toml` writes a module with a constant for each field of a schema, types
 //! for its enumerations, and a builder: `edge::Record::new().tenant(7)`. No number is in it: each
 //! host numbers its fields, and this crate asks it.
 //!
-//! # Ways to have no value
+//! # Reasons for a missing value
 //! | result | meaning |
 //! |---|---|
 //! | [`PacketMeta::is_absent`] | the packet had no record |
 //! | [`Error::Overrun`], [`Error::Forgotten`] | it had one, but it was read too late |
 //! | [`Error::NotArrived`] | there is no such packet yet |
 //! | [`Error::Unavailable`] | nobody looked: no datapath, or the socket is not enabled |
+//!
+//! An error says what happened; [`Error::remedy`] says what to do about it.
 //!
 //! # Optional features
 //! None is on by default: the crate then needs libc, and nothing else that is not of pktmeta. All
@@ -112,11 +114,11 @@
 //! Servers with axum or quinn take `pktmeta-axum` and `pktmeta-quinn` beside it.
 //!
 //! # One datapath at a time
-//! What the process learns of the host's fields, and the ring that it maps, are shared by all of
-//! its sockets. A datapath that was taken down or replaced is noticed when the next metadata is
-//! read: in the mapped ring, at no cost, or, in a process that may not map it, by asking it
-//! about each segment and each datagram. New fields of a running datapath are looked
-//! up when a record has one, at most once a second.
+//! All sockets of a process share the fields that it has learnt and the ring that it has mapped.
+//! The next read of metadata notices that the datapath was taken down or replaced: in the mapped
+//! ring, at no cost, or, in a process that may not map it, by asking the datapath for each segment
+//! and each datagram. The process looks up new fields of a running datapath when a record has one,
+//! at most once a second.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("pktmeta reads metadata of the Linux kernel's sockets: build for Linux");
@@ -149,7 +151,7 @@ pub use send::{MetaSender, Outgoing, SendMeta};
 pub use tcp::TcpMeta;
 pub use udp::UdpMeta;
 
-/// Asks the datapath of a TCP or UDP socket who it is, for diagnostics.
+/// Asks the datapath of a TCP or UDP socket for its description, for diagnostics.
 ///
 /// # Errors
 /// [`Error::Unavailable`] if no datapath answers on this socket, or one of another ABI version.

@@ -1,4 +1,4 @@
-//! What an application reads of a packet.
+//! The metadata of one packet.
 
 use pktmeta_core::{Field, FieldInfo, FieldType, Record, Registry, Value};
 use std::{
@@ -15,12 +15,12 @@ pub struct PacketMeta {
     /// Has the names of the record's fields.
     pub(crate) registry: &'static Registry,
     pub(crate) record: Option<Record>,
-    /// Where that is known.
+    /// The mark or priority that the ticket displaced, where that is known.
     pub(crate) displaced: Option<u32>,
 }
 
 impl PacketMeta {
-    /// To be overwritten. No constant, because all of that is copied.
+    /// A value to be overwritten. It is no constant, of which each use would copy all bytes.
     pub(crate) fn none() -> Self {
         Self::new(None, &NO_FIELDS)
     }
@@ -50,7 +50,7 @@ impl PacketMeta {
     }
 
     /// The mark or priority that the datagram's ticket took the place of, by the socket's
-    /// [`Carrier`](crate::Carrier): what `SO_MARK` or `SO_PRIORITY` would have been without us.
+    /// [`Carrier`](crate::Carrier): `SO_MARK` or `SO_PRIORITY` of the packet without pktmeta.
     ///
     /// `None` where that is not known: of TCP, of
     /// [`Carrier::Timestamp`](crate::Carrier::Timestamp), and where this process may not map the
@@ -95,11 +95,11 @@ impl fmt::Debug for PacketMeta {
     }
 }
 
-/// The registry of what has no names.
+/// The registry of metadata that has no datapath.
 pub(crate) static NO_FIELDS: Registry = Registry::new();
 
-/// Keeps a registry for good, so that every packet's metadata can refer to it at no cost. Only as
-/// many are kept as this host had different ones.
+/// Keeps a registry for good, so that every packet's metadata can refer to it at no cost. Equal
+/// registries are kept once.
 pub(crate) fn intern(registry: Registry) -> &'static Registry {
     static KEPT: Mutex<Vec<&'static Registry>> = Mutex::new(Vec::new());
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);

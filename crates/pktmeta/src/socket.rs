@@ -1,5 +1,5 @@
-//! For which sockets the traits of this crate are: they are sealed, so that a `File` has none of
-//! them.
+//! The sockets that the traits of this crate are for. The traits are sealed, so that a `File` has
+//! none of them.
 
 use std::{
     net::{TcpListener, TcpStream, UdpSocket},
@@ -14,7 +14,7 @@ pub trait TcpSocket: AsFd {}
 /// A UDP socket that waits by blocking.
 pub trait BlockingUdp: AsFd {}
 
-/// Any of them, and asynchronous ones.
+/// A socket of either kind, or one of tokio.
 pub trait AnySocket: AsFd {}
 
 macro_rules! sockets {

@@ -10,7 +10,7 @@ use crate::{
 use pktmeta_core::abi;
 use std::os::fd::BorrowedFd;
 
-/// Reads what was said about the packets of a TCP connection.
+/// Reads the metadata of the packets of a TCP connection.
 ///
 /// For `TcpStream` and `TcpListener` of the standard library, those of tokio with the feature
 /// `tokio`, and by [`BorrowedFd`](std::os::fd::BorrowedFd) for any other: `socket.as_fd()`. Needs a
@@ -27,8 +27,8 @@ use std::os::fd::BorrowedFd;
 pub trait TcpMeta: TcpSocket {
     /// The record of the latest labelled segment that arrived on the connection.
     ///
-    /// Segments without a record leave the latest one in place. TCP may merge segments before they
-    /// get here: what becomes of their records is the field's merge policy.
+    /// A segment without a record leaves the latest one in place. The kernel may merge segments
+    /// before they get here: the field's merge policy decides which value they have then.
     ///
     /// # Errors
     /// [`Error::Unavailable`] without a datapath, or if this is not a TCP socket;
@@ -91,7 +91,7 @@ fn segment(socket: BorrowedFd<'_>, level: i32, name: i32) -> Result<PacketMeta, 
     datapath::segment(socket, level, name).map_err(|error| explain(error, socket))
 }
 
-/// Says so if nobody answers because the socket is one of Multipath TCP.
+/// Names the cause if nobody answers because the socket is one of Multipath TCP.
 fn explain(error: Error, socket: BorrowedFd<'_>) -> Error {
     let Error::Unavailable(Reason::NoDatapath | Reason::WrongSocket) = error else {
         return error;

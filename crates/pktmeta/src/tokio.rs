@@ -1,8 +1,8 @@
 //! Metadata of tokio's sockets (feature `tokio`).
 //!
-//! What does not wait works on tokio's sockets as on any other: [`TcpMeta`](crate::TcpMeta) and
+//! Calls that do not wait work on tokio's sockets as on any other: [`TcpMeta`](crate::TcpMeta) and
 //! [`SendMeta`](crate::SendMeta) on `TcpStream`, `TcpListener`, the halves' `as_ref()`, and
-//! `TcpSocket`, which can be given a record before it connects. What waits is here.
+//! `TcpSocket`, which can be given a record before it connects. The calls that wait are here.
 //!
 //! ```no_run
 //! use pktmeta::{Field, tokio::AsyncUdpMeta};
@@ -31,10 +31,10 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-/// Receives datagrams with what was said about each of them, as [`UdpMeta`](crate::UdpMeta) does:
-/// both can be imported.
+/// Receives datagrams with their metadata, as [`UdpMeta`](crate::UdpMeta) does. Both traits can be
+/// imported together.
 ///
-/// The futures can be dropped at any time, as in `select!`: no datagram is lost by that.
+/// The futures can be dropped at any time, as in `select!`, and no datagram is lost.
 pub trait AsyncUdpMeta: sealed::AsyncUdp {
     /// Makes the host keep the metadata of this socket's datagrams:
     /// [`UdpMeta::enable_packet_meta`](crate::UdpMeta::enable_packet_meta).
@@ -50,7 +50,7 @@ pub trait AsyncUdpMeta: sealed::AsyncUdp {
     /// not have it.
     fn enable_packet_meta_in(&self, carrier: Carrier) -> Result<(), Error>;
 
-    /// Makes the kernel say how datagrams come:
+    /// Makes the kernel say how datagrams arrive:
     /// [`UdpMeta::enable_arrival`](crate::UdpMeta::enable_arrival).
     ///
     /// # Errors
@@ -109,7 +109,7 @@ impl AsyncUdpMeta for UdpSocket {
     }
 }
 
-/// As [`crate::MetaSender`], for tokio: of a [`UdpSocket`], a reference to one, or an `Arc`.
+/// [`crate::MetaSender`] for tokio: of a [`UdpSocket`], a reference to one, or an `Arc`.
 ///
 /// The futures can be dropped at any time: a datagram is sent or it is not.
 pub struct MetaSender<S = UdpSocket> {
@@ -131,7 +131,7 @@ impl<S: AsFd + Borrow<UdpSocket>> MetaSender<S> {
     ///
     /// # Errors
     /// Those of `sendmsg`; an error with a [`crate::Error`] in it if the datagram cannot be
-    /// labelled so.
+    /// labelled.
     pub async fn send_to<R: ToRecord + ?Sized>(
         &self,
         data: &[u8],

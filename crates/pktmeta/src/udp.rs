@@ -12,7 +12,7 @@ use std::{
     net::Ipv6Addr,
 };
 
-/// Receives UDP datagrams with what was said about each of them.
+/// Receives UDP datagrams, each with its metadata.
 ///
 /// For `std::net::UdpSocket`, and by [`BorrowedFd`](std::os::fd::BorrowedFd) for any other that
 /// waits by blocking: `socket.as_fd()`. tokio's have `pktmeta::tokio::AsyncUdpMeta`. Needs a
@@ -21,11 +21,11 @@ use std::{
 /// Where the process may open the datapath's ring, a pinned map in `$PKTMETA_BPFFS` (by default
 /// `/sys/fs/bpf`), metadata costs no system call; elsewhere one `getsockopt` per datagram. The ring
 /// is not mapped under a seccomp filter, which may kill a process that calls `bpf(2)`:
-/// `PKTMETA_RING=on` says that this one does not, `off` that it is never to be mapped. Nothing is
-/// allocated. Trouble with metadata never costs the payload: it is in an inner `Result`.
+/// `PKTMETA_RING=on` says that this filter does not, and `off` forbids the mapping. Nothing is
+/// allocated. An error of the metadata never costs the payload: it is in an inner `Result`.
 ///
-/// [`Error::Overrun`] is not the datagram's fault: so many others arrived since, on any socket of
-/// the host, that its record was overwritten.
+/// [`Error::Overrun`] means that so many other datagrams arrived since, on any socket of the host,
+/// that the record was overwritten.
 ///
 /// A TCP connection has no datagrams:
 /// ```compile_fail,E0599
@@ -37,8 +37,8 @@ pub trait UdpMeta: BlockingUdp {
     /// Makes the host keep the metadata of this socket's datagrams. May be called again, and must
     /// be once the datapath was replaced (then datagrams say [`crate::Reason::NotEnabled`]).
     ///
-    /// A socket that is enabled stays as it is; else the first [`Carrier`] is taken that kernel and
-    /// capabilities allow: mark, priority, timestamp.
+    /// A socket that is enabled stays as it is. Else the call takes the first [`Carrier`] that
+    /// kernel and capabilities allow: mark, priority, timestamp.
     ///
     /// Call it before datagrams can arrive, at best before `bind`: one that is already in the
     /// socket's queue says [`crate::Reason::NotEnabled`], or has the mark of whoever else sets
@@ -57,8 +57,8 @@ pub trait UdpMeta: BlockingUdp {
     /// have it.
     fn enable_packet_meta_in(&self, carrier: Carrier) -> Result<(), Error>;
 
-    /// Makes the kernel say of each datagram how it came: [`Arrival`](crate::Arrival). It says so
-    /// with the datagram, and needs no datapath.
+    /// Makes the kernel say how each datagram arrived: [`Arrival`](crate::Arrival). That comes with
+    /// the datagram, and needs no datapath.
     ///
     /// # Errors
     /// Those of `setsockopt`.

@@ -1,4 +1,4 @@
-//! The one seam at which a test puts another host: whoever answers for a socket.
+//! The one seam at which a test replaces the host: a backend answers the options of a socket.
 //!
 //! Without the feature `mock` there is only the kernel, and nothing of this is left in the program.
 //! With it, a process that installs no mock pays a load of a number that is zero.
@@ -12,7 +12,7 @@ use crate::{
 };
 use std::{io, net::SocketAddr, os::fd::BorrowedFd};
 
-/// Whoever answers for a socket.
+/// The party that answers the options of a socket.
 pub(crate) enum Backend {
     Kernel,
     #[cfg(feature = "mock")]
@@ -20,7 +20,7 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
-    /// The one of a socket.
+    /// The backend of a socket.
     #[cfg_attr(not(feature = "mock"), expect(unused_variables))]
     #[inline]
     pub(crate) fn of(socket: BorrowedFd<'_>) -> Self {
@@ -31,7 +31,7 @@ impl Backend {
         Self::Kernel
     }
 
-    /// Tells it from others: 0 is the kernel.
+    /// A number that no other backend has: 0 is the kernel.
     #[inline]
     pub(crate) fn id(&self) -> u32 {
         match self {

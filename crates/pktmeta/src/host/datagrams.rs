@@ -108,7 +108,7 @@ impl From<Unread> for Error {
     fn from(unread: Unread) -> Self {
         match unread {
             Unread::Because(error) => error,
-            // What looks like a ticket is of another socket, well as we know this one.
+            // The socket is known by now, so the number is another socket's ticket.
             Unread::UnknownSocket => Self::Overrun,
         }
     }
@@ -144,7 +144,7 @@ impl Datapath {
         let known = self.socket(socket).ok_or(Unread::UnknownSocket)?;
         let read = self.read_of(known, socket, tickets, to);
         read.map_err(|unread| match sockopt::cookie(socket) {
-            // The descriptor is used again: what is wrong may be what we know.
+            // Another socket has the descriptor now: it is our entry that may be wrong.
             Ok(cookie) if cookie != known.cookie => Unread::UnknownSocket,
             _ => unread,
         })
@@ -162,7 +162,7 @@ impl Datapath {
             _ => return Err(Error::from(Reason::NotEnabled).into()),
         };
         let Some(ring) = self.ring() else {
-            // Also of none: it may be from before this datapath.
+            // Even for TICKET_ABSENT, which may be of a datapath before this one.
             to.record = options::record(socket, abi::SOL_PKTMETA_DGRAM, ticket as i32)?;
             return Ok(());
         };
@@ -172,13 +172,13 @@ impl Datapath {
         } else {
             ring.read(ticket, cookie, &mut to.record)?
         };
-        // What no slot keeps is zero.
+        // A datagram without a slot had no mark or priority that a slot would keep.
         to.displaced = (carrier != Carrier::Timestamp).then_some(displaced);
         Ok(())
     }
 }
 
-/// The carrier of a socket that has all it needs already.
+/// The carrier of a socket that is enabled already, in datapath and kernel.
 fn enabled(socket: BorrowedFd<'_>) -> Result<Option<Carrier>, Error> {
     let on = |carrier: &Carrier| {
         sockopt::get_number(socket, libc::SOL_SOCKET, carrier.receive_option())

@@ -1,7 +1,7 @@
 //! What this process knows of the host's datapath: one snapshot for all of its sockets.
 //!
-//! A process' sockets belong to one datapath at a time. That it was replaced is seen in the mapped
-//! ring (`closed`); where the ring cannot be mapped, the datapath is asked who it is.
+//! The sockets of a process belong to one datapath at a time. A datapath that is replaced closes its
+//! mapped ring; a process that cannot map the ring asks the datapath for its identity instead.
 
 use super::{fields::Fields, options, ring::Ring};
 use crate::{
@@ -158,7 +158,7 @@ impl Datapath {
         self.sockets.get(&socket.as_raw_fd()).copied()
     }
 
-    /// True if that is what it says of itself now, or said once: its fields may be others.
+    /// True if `info` describes this datapath, whose fields may have changed since.
     fn is(&self, info: &Info) -> bool {
         let identity = |info: &Info| (info.version, info.instance, info.cgroup);
         identity(&self.info) == identity(info)
@@ -184,7 +184,7 @@ impl Datapath {
     }
 }
 
-/// The datapath that this process knows, known afresh if it may be another by now.
+/// The datapath that this process knows, learnt again if it may have been replaced.
 pub(crate) fn current(socket: BorrowedFd<'_>) -> Result<Guard, Error> {
     let datapath = read(socket);
     if datapath.is_current() {
@@ -203,7 +203,7 @@ pub(crate) fn current(socket: BorrowedFd<'_>) -> Result<Guard, Error> {
 fn refresh(socket: BorrowedFd<'_>) -> Result<(), Error> {
     let learnt = options::info(socket).and_then(|info| {
         let known = read(socket);
-        // Not worth learning: it is about to go.
+        // A datapath that is being taken down is not worth learning.
         let going = known.is_closed() && known.is(&info);
         drop(known);
         if going {
@@ -258,7 +258,7 @@ pub(crate) fn remember(socket: BorrowedFd<'_>, info: &Info, carrier: Carrier) ->
     Ok(())
 }
 
-/// What was known of a datapath that may have more fields by now.
+/// A datapath of which more is to be learnt: a record has a field that is not known.
 pub(crate) struct Old {
     info: Info,
     registry: &'static Registry,
@@ -268,7 +268,7 @@ impl Old {
     /// Asks for the fields again, and returns the registry with their names. No guard may be held,
     /// for this locks the datapath.
     pub(crate) fn learn_fields(self, socket: BorrowedFd<'_>) -> &'static Registry {
-        // Without news, the record is as good as what is known of its fields.
+        // If nothing can be learnt, the record has the names that are known.
         let _ = refresh(socket);
         let datapath = read(socket);
         if datapath.is(&self.info) {
@@ -289,7 +289,7 @@ fn write(socket: BorrowedFd<'_>) -> RwLockWriteGuard<'static, Datapath> {
         .unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where what is known of a socket's datapath stands.
+/// The snapshot of a socket's datapath.
 #[inline]
 fn known(socket: BorrowedFd<'_>) -> &'static RwLock<Datapath> {
     static HOST: RwLock<Datapath> = RwLock::new(Datapath::NONE);
@@ -299,7 +299,7 @@ fn known(socket: BorrowedFd<'_>) -> &'static RwLock<Datapath> {
     }
 }
 
-/// What is known of another backend than the kernel, each of which is one of a test.
+/// The snapshot of a mock's datapath.
 #[cold]
 fn known_of(backend: u32) -> &'static RwLock<Datapath> {
     static OTHERS: Mutex<BTreeMap<u32, &RwLock<Datapath>>> = Mutex::new(BTreeMap::new());

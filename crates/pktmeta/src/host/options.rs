@@ -28,7 +28,7 @@ pub(crate) fn info(socket: BorrowedFd<'_>) -> Result<Info, Error> {
     Ok(info)
 }
 
-/// Where the tickets of a socket are, if it has any.
+/// The carrier of a socket's tickets, if it has any.
 pub(crate) fn carrier(socket: BorrowedFd<'_>) -> Result<Option<Carrier>, Error> {
     let mut buffer = [0; ANSWER];
     let answer = ask(socket, abi::SOL_PKTMETA, abi::PKTMETA_TICKETS, &mut buffer)?;
@@ -49,7 +49,7 @@ pub(crate) fn record(
     Ok(answer.map(Record::parse).transpose()?)
 }
 
-/// What the datapath answers; `None` if it has no such thing.
+/// The datapath's answer; `None` if it has none (`ENODATA`).
 pub(crate) fn ask<'b>(
     socket: BorrowedFd<'_>,
     level: i32,
@@ -64,7 +64,7 @@ pub(crate) fn ask<'b>(
     }
 }
 
-/// Tells the datapath something.
+/// Sets an option of the datapath.
 pub(crate) fn tell(
     socket: BorrowedFd<'_>,
     level: i32,
@@ -75,7 +75,7 @@ pub(crate) fn tell(
     told.map_err(|error| refusal(level, error))
 }
 
-/// Makes the datapath delete something. False if it has no such thing.
+/// Deletes the value of an option of the datapath. False if it had none.
 pub(crate) fn delete(socket: BorrowedFd<'_>, name: i32) -> Result<bool, Error> {
     match Backend::of(socket).set(socket, abi::SOL_PKTMETA, name, &[]) {
         Ok(()) => Ok(true),
@@ -86,7 +86,7 @@ pub(crate) fn delete(socket: BorrowedFd<'_>, name: i32) -> Result<bool, Error> {
     }
 }
 
-/// What a failed socket option of ours means.
+/// The error that a failed socket option of the datapath means.
 fn refusal(level: i32, error: io::Error) -> Error {
     let of_byte = level == abi::SOL_PKTMETA_BYTE;
     match error.raw_os_error() {

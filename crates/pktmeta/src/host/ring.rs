@@ -48,7 +48,7 @@ pub(crate) enum Missed {
     Overrun,
     /// The ticket is another socket's.
     Foreign,
-    /// What is there is no record.
+    /// The slot holds no record.
     Malformed(ParseError),
 }
 
@@ -108,7 +108,7 @@ impl Ring {
     ) -> Result<u32, Missed> {
         let slot = self.slot(ticket).ok_or(Missed::Overrun)?;
         // The writer clears the ticket, writes the rest, and sets the ticket, with full barriers
-        // between. What stands between two loads of the same ticket is whole.
+        // between. Bytes that are read between two loads of the same ticket are whole.
         if slot[TICKET].load(Acquire) != ticket {
             return Err(Missed::Overrun);
         }
@@ -140,9 +140,9 @@ impl Ring {
     }
 }
 
-/// True unless bpf(2) is not wanted, or may be fatal: the filters of service managers kill a
-/// process that makes a call which they do not know (systemd's `SystemCallFilter=@system-service`
-/// has no bpf). What a filter does with a call cannot be asked for.
+/// True unless the user forbids bpf(2), or the call may be fatal: the filters of service managers
+/// kill a process that makes a call which they do not know (systemd's
+/// `SystemCallFilter=@system-service` has no bpf). A process cannot ask what a filter does.
 fn may_call_bpf(wish: Option<&OsStr>, has_seccomp_filter: impl FnOnce() -> bool) -> bool {
     match wish.and_then(OsStr::to_str) {
         Some("off") => false,
@@ -151,7 +151,7 @@ fn may_call_bpf(wish: Option<&OsStr>, has_seccomp_filter: impl FnOnce() -> bool)
     }
 }
 
-/// Fills `bytes`, as many whole words as they are, from words that may change meanwhile.
+/// Fills `bytes`, a whole number of words, from words that may change meanwhile.
 fn load(words: &[AtomicU32], bytes: &mut [u8]) {
     for (word, bytes) in words.iter().zip(bytes.chunks_exact_mut(4)) {
         bytes.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
@@ -246,7 +246,7 @@ pub(crate) mod tests {
     fn a_slot_is_read_up_to_the_records_length() {
         let (ring, kernel) = Kernel::new(4);
         let mut read = None;
-        // Each over a longer one, in the slot and where it is read to.
+        // Each overwrites a longer one, in the slot and in the reader's buffer.
         for record in LENGTHS.rev().map(|length| record(length, 9)) {
             kernel.write(4 + 2, 7, record.as_bytes());
             ring.read(4 + 2, 7, &mut read).unwrap();
@@ -255,7 +255,7 @@ pub(crate) mod tests {
         kernel.write(4 + 2, 7, &NO_RECORD);
         ring.read(4 + 2, 7, &mut read).unwrap();
         assert_eq!(read, None);
-        // A length that cannot be leads nowhere else.
+        // An impossible length makes the reader look nowhere else.
         for length in [0, 3, 217, 255] {
             let mut bytes = record(Record::CAPACITY, 9).as_bytes().to_vec();
             bytes[3] = length;

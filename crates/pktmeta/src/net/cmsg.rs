@@ -1,6 +1,6 @@
 //! Control messages: the kernel's `struct cmsghdr`, whatever libc's looks like.
 
-/// What the kernel says, or is told, beside a message's payload.
+/// A message beside the payload, from the kernel or to it.
 pub(crate) struct ControlMessage<'a> {
     pub(crate) level: i32,
     pub(crate) kind: i32,
@@ -8,7 +8,7 @@ pub(crate) struct ControlMessage<'a> {
 }
 
 impl<'a> ControlMessage<'a> {
-    /// What `recvmsg` stored in `msg_control`, up to what is not whole.
+    /// The messages that `recvmsg` stored in `msg_control`, up to one that is not whole.
     pub(crate) fn all(mut bytes: &'a [u8]) -> impl Iterator<Item = Self> {
         std::iter::from_fn(move || {
             let (message, rest) = Self::split(bytes)?;

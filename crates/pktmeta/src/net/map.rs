@@ -24,7 +24,7 @@ pub(crate) fn has_seccomp_filter() -> bool {
 pub(crate) fn probe_pin(path: &Path) -> io::Result<()> {
     let opened = File::options().read(true).write(true).open(path);
     match opened {
-        // What bpffs says of an object that it cannot show as text (`bpffs_obj_open`).
+        // The error of bpffs for an object that it cannot show as text (`bpffs_obj_open`).
         Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(()),
         opened => opened.map(drop),
     }
@@ -64,7 +64,7 @@ pub(crate) struct MapInfo {
     map_flags: u32,
 }
 
-/// What an open map is.
+/// Type and sizes of an open map.
 pub(crate) fn info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     #[repr(C)]
     struct GetInfo {

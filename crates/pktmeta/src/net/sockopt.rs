@@ -1,4 +1,4 @@
-//! Socket options, and what else a socket is asked for.
+//! Socket options and addresses.
 
 use super::checked;
 #[cfg(feature = "mock")]

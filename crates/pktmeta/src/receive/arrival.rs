@@ -1,4 +1,4 @@
-//! What else the kernel says of a datagram that it received.
+//! Addresses, interface and congestion marks of a datagram that was received.
 
 use crate::net::{cmsg::ControlMessage, sockopt};
 use std::{
@@ -21,7 +21,7 @@ pub struct Arrival {
     pub local: Option<IpAddr>,
     /// The index of the interface by which it came.
     pub interface: Option<u32>,
-    /// What routers said of congestion.
+    /// The congestion mark that routers left.
     pub ecn: Option<Ecn>,
 }
 
@@ -93,8 +93,8 @@ pub(crate) fn enable(socket: BorrowedFd<'_>) -> io::Result<()> {
     if sockopt::get_number(socket, libc::SOL_SOCKET, libc::SO_DOMAIN)? == libc::AF_INET6 {
         on(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)?;
         on(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS)?;
-        // Datagrams of IPv4 are there too, with addresses of IPv6, but with a type of service of
-        // their own.
+        // An IPv6 socket receives IPv4 too: its addresses as those of IPv6, but its type of service
+        // in a message of IPv4.
     } else {
         on(libc::IPPROTO_IP, libc::IP_PKTINFO)?;
     }
@@ -106,8 +106,7 @@ pub(crate) fn enable_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
     sockopt::set_number(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
 }
 
-/// True unless it is an address of many: the group or broadcast of a datagram, IPv4's in an IPv6
-/// address too.
+/// True unless it is the address of a group or a broadcast, in the form of IPv4 too.
 fn is_of_one_host(address: &Ipv6Addr) -> bool {
     match address.to_ipv4_mapped() {
         Some(v4) => !v4.is_multicast() && !v4.is_broadcast(),

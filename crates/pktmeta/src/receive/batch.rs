@@ -28,9 +28,9 @@ pub struct Batch {
     envelopes: Vec<Envelope>,
     headers: Headers,
     received: Vec<Message>,
-    /// What was said about them. Written where it stays: records are large.
+    /// Their metadata. It is written in place, for records are large.
     metas: Vec<PacketMeta>,
-    /// How many datagrams the messages are.
+    /// How many datagrams all messages hold.
     datagrams: usize,
 }
 
@@ -42,12 +42,12 @@ pub struct Datagram<'a> {
     pub data: &'a [u8],
     /// The sender.
     pub from: SocketAddr,
-    /// What was said about it.
+    /// Its metadata.
     pub meta: Result<&'a PacketMeta, Error>,
     /// How it arrived, as far as the socket [asked](crate::UdpMeta::enable_arrival).
     pub arrival: Arrival,
-    /// True if the payload was longer than the batch has room for each: the rest is lost, and the
-    /// datagrams that were merged with it and stood behind it.
+    /// True if the payload was longer than the batch's room for one: the rest is lost, and so are
+    /// the datagrams that were merged behind it.
     pub truncated: bool,
 }
 
@@ -74,8 +74,8 @@ impl Batch {
         }
     }
 
-    /// The datagrams that the last call received, in the order in which they arrived. What the
-    /// kernel merged is split.
+    /// The datagrams that the last call received, in the order in which they arrived. Datagrams
+    /// that the kernel merged are apart again.
     #[must_use]
     #[inline]
     pub fn iter(&self) -> Datagrams<'_> {
@@ -128,9 +128,9 @@ impl Batch {
             let (header, envelope) = (&message.msg_hdr, &self.envelopes[at]);
             let length = (message.msg_len as usize).min(self.each);
             let data = &self.payload[at * self.each..][..length];
-            // At once, while the record is still there.
+            // Read the record at once: its slot is soon used again.
             let place = &mut self.metas[self.received.len()];
-            // What has no IP sender is no datagram of UDP, and costs nobody else's.
+            // A message without an IP sender is no UDP datagram. The others are still received.
             if let Some(letter) = open(&mut records, envelope, header, data, place) {
                 self.datagrams += Split::count(length, letter.segment);
                 self.received.push(Message { at, length, letter });
@@ -149,13 +149,13 @@ pub struct Datagrams<'b> {
     batch: &'b Batch,
     /// How many messages were begun.
     messages: usize,
-    /// What is left of the last of them.
+    /// The rest of the message that was begun last.
     split: Option<Split<'b>>,
     left: usize,
 }
 
 impl<'b> Datagrams<'b> {
-    /// A message and what was said about it.
+    /// A message and its metadata.
     #[inline]
     fn message(&self, number: usize) -> Option<(&'b Message, &'b PacketMeta)> {
         let Batch {
@@ -223,13 +223,13 @@ impl fmt::Debug for Batch {
 
 /// A message that was received.
 struct Message {
-    /// Which part of the payload is its.
+    /// Where its part of the payload starts.
     at: usize,
     length: usize,
     letter: Letter,
 }
 
-/// What the kernel is given: pointers into the rest of the batch, made anew for each call.
+/// Message headers for the kernel: pointers into the rest of the batch, made anew for each call.
 struct Headers {
     payloads: Vec<libc::iovec>,
     messages: Vec<libc::mmsghdr>,

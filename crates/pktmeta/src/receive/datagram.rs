@@ -1,4 +1,4 @@
-//! A message of the kernel: what stands beside a payload, and the payload split into datagrams.
+//! A message of the kernel: the metadata beside its payload, and the payload split into datagrams.
 
 use super::{arrival::Arrival, envelope::Envelope};
 use crate::{
@@ -15,7 +15,7 @@ use std::{
     ptr,
 };
 
-/// What one call received.
+/// A datagram that one call received, or several that the kernel merged.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Received {
@@ -23,14 +23,14 @@ pub struct Received {
     pub len: usize,
     /// The sender.
     pub from: SocketAddr,
-    /// What was said about it.
+    /// Its metadata.
     pub meta: Result<PacketMeta, Error>,
     /// How it arrived, as far as the socket [asked](crate::UdpMeta::enable_arrival).
     pub arrival: Arrival,
     /// True if the payload was longer than the buffer: the rest is lost.
     pub truncated: bool,
-    /// The size of each datagram in the buffer: of the only one, or of each that `UDP_GRO` merged,
-    /// of which the last may be shorter.
+    /// The size of the datagram; of each datagram, if `UDP_GRO` merged several. The last one may be
+    /// shorter.
     pub segment: usize,
 }
 
@@ -43,7 +43,7 @@ impl Received {
     }
 }
 
-/// Receives one datagram, or what was merged to one.
+/// Receives one datagram, or several that the kernel merged.
 pub(crate) fn one(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     let mut envelope = Envelope::new();
     let mut payload = libc::iovec {
@@ -71,7 +71,7 @@ pub(crate) fn one(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Recei
 /// The most messages that [`into`] receives at once.
 const MANY: usize = 32;
 
-/// Receives into buffers of the caller's, and calls `each` for those that hold a datagram.
+/// Receives into the caller's buffers, and calls `each` for those that hold a datagram.
 pub(crate) fn into(
     socket: BorrowedFd<'_>,
     buffers: &mut [IoSliceMut<'_>],
@@ -108,13 +108,13 @@ pub(crate) fn into(
     Ok(count)
 }
 
-/// What stood beside a payload.
+/// Everything that came beside a payload.
 pub(super) struct Letter {
     pub(super) from: SocketAddr,
     pub(super) arrival: Arrival,
     pub(super) truncated: bool,
     pub(super) segment: usize,
-    /// Why what was said about it was not read, if so.
+    /// Whether its metadata was read.
     pub(super) read: Result<(), Error>,
 }
 
@@ -131,8 +131,8 @@ impl Letter {
     }
 }
 
-/// Reads what stands beside a payload that was received, and what was said about it `to` where it
-/// stays, because records are large. `None` if it has no IP sender.
+/// Reads the messages beside a payload that was received, and its metadata into `to`, because
+/// records are large. `None` if it has no IP sender.
 #[inline]
 pub(super) fn open(
     records: &mut Records<'_>,
@@ -195,7 +195,7 @@ impl<'b> Split<'b> {
         self.rest.is_none()
     }
 
-    /// How many datagrams a payload is.
+    /// How many datagrams a payload holds.
     pub(super) fn count(length: usize, segment: usize) -> usize {
         length.div_ceil(segment.max(1)).max(1)
     }

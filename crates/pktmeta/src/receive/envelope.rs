@@ -1,18 +1,17 @@
-//! Where the kernel puts what stands beside a datagram's payload.
+//! Buffers for the sender and the control messages of a datagram.
 
 use crate::net::sockaddr;
 use std::{mem, net::SocketAddr};
 
 const CONTROL: usize = 448;
 
-/// Room for what stands beside one datagram.
+/// Room for the sender and the control messages of one datagram.
 #[derive(Clone)]
 #[repr(C, align(8))]
 pub(crate) struct Envelope {
     /// `sock_recv_cmsgs` stores timestamps (128 bytes), Wi-Fi status and drops (48) before mark and
-    /// priority (48): tickets are never what does not fit. Behind them come GRO's size (24), and of
-    /// what IP has to say the addresses, ECN and time to live (184 if a socket asks for those of
-    /// both versions).
+    /// priority (48), so that a ticket always has room. Behind them come GRO's size (24), and the
+    /// addresses, ECN and time to live of IP (184 if a socket asks for those of both versions).
     control: [u8; CONTROL],
     name: [u8; size_of::<libc::sockaddr_storage>()],
 }
@@ -25,7 +24,7 @@ impl Envelope {
         }
     }
 
-    /// A message header that makes the kernel fill `self` and what `payload` points to.
+    /// A message header that makes the kernel fill `self` and the buffer of `payload`.
     pub(crate) fn header(&mut self, payload: &mut libc::iovec) -> libc::msghdr {
         // SAFETY: A `msghdr` of zeros is one without buffers.
         let mut header: libc::msghdr = unsafe { mem::zeroed() };

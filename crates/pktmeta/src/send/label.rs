@@ -1,4 +1,4 @@
-//! What a socket says about all that it sends.
+//! The record of everything that a socket sends.
 
 use super::record;
 use crate::{
@@ -16,20 +16,21 @@ use pktmeta_core::{Field, FieldType, ToRecord, abi};
 /// its `writers`. Each call is one `setsockopt` or `getsockopt`, plus another where the process may
 /// not map the datapath's ring. Nothing is allocated.
 ///
-/// What is set stays until it is changed, for all that is sent from then on:
-/// - set before `connect`, a connection's SYN has it too (make the socket with `socket2`, and label
-///   its `as_fd()`);
-/// - set on a listener, the connections that it accepts begin with it, and no longer depend on it;
+/// The record stays until it is changed, for everything that is sent from then on:
+/// - if it is set before `connect`, the connection's SYN has it too (make the socket with `socket2`,
+///   and label its `as_fd()`);
+/// - if it is set on a listener, the connections that it accepts start with it, and then have
+///   their own;
 /// - datagrams of a [`MetaSender`](crate::MetaSender) have their own instead.
 ///
-/// It goes with the datapath: set it again when that was replaced.
+/// A new datapath does not know the record: set it again when the datapath was replaced.
 pub trait SendMeta: AnySocket {
     /// Sets the record of what the socket sends: these values and no others.
     ///
     /// # Errors
     /// [`Error::Unavailable`] without a datapath; [`Error::Record`] if the host does not have one
     /// of the fields; [`Error::NotPermitted`] if applications must not write one;
-    /// [`Error::NoMemory`]. Nothing is changed then.
+    /// [`Error::NoMemory`]. The record is then unchanged.
     fn set_packet_meta<R: ToRecord + ?Sized>(&self, values: &R) -> Result<(), Error>;
 
     /// Sets one field, and leaves the others.
@@ -38,13 +39,13 @@ pub trait SendMeta: AnySocket {
     /// As [`SendMeta::set_packet_meta`]; [`Error::NoRoom`] if it does not fit beside the others.
     fn set_packet_field<T: FieldType>(&self, field: Field<T>, value: &T) -> Result<(), Error>;
 
-    /// Takes one field out. False if it was not there.
+    /// Deletes one field. False if the record did not have it.
     ///
     /// # Errors
     /// As [`SendMeta::set_packet_meta`].
     fn delete_packet_field<T: FieldType>(&self, field: Field<T>) -> Result<bool, Error>;
 
-    /// Ends it: what is sent from now on has no record.
+    /// Deletes the record: whatever is sent from now on has none.
     ///
     /// # Errors
     /// [`Error::Unavailable`] without a datapath.

@@ -1,4 +1,4 @@
-//! How records are sent: of a socket, and of single datagrams.
+//! How records are sent: one for all of a socket, or one for each datagram.
 
 mod label;
 mod outbound;

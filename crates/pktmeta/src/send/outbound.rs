@@ -1,4 +1,4 @@
-//! What the kernel is given of a datagram to be sent.
+//! Message headers and control messages of datagrams to be sent.
 
 use crate::{
     carrier::{TxCarrier, TxTicket},
@@ -10,7 +10,7 @@ use std::{
     ptr,
 };
 
-/// One datagram to be sent, and what is said beside its payload.
+/// One datagram to be sent, with its control messages.
 #[repr(C, align(8))]
 pub(crate) struct Outbound {
     control: [u8; Self::CONTROL],
@@ -85,7 +85,7 @@ fn store_source(from: IpAddr, control: &mut [u8]) -> usize {
     let mut info = [0; 20];
     let (level, kind, size) = match from {
         IpAddr::V4(v4) => {
-            // `struct in_pktinfo`: interface, source, and what is only received.
+            // `struct in_pktinfo`: interface, source, and a field that only receivers use.
             info[4..8].copy_from_slice(&v4.octets());
             (libc::IPPROTO_IP, libc::IP_PKTINFO, 12)
         }

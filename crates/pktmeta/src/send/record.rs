@@ -1,4 +1,4 @@
-//! A record that the datapath is told of.
+//! Giving a record to the datapath.
 
 use crate::{Error, host::options};
 use pktmeta_core::{Record, Registry, TlvType};
@@ -18,7 +18,7 @@ pub(super) fn tell(
     })
 }
 
-/// Says which field it is that applications must not write.
+/// Adds to the error which field applications must not write.
 pub(super) fn explain(
     error: Error,
     registry: &Registry,

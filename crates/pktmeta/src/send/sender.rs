@@ -1,4 +1,4 @@
-//! Datagrams that are sent with a record each.
+//! Sending datagrams that have a record each.
 
 use super::{outbound::Outbound, record, tickets::TxTickets};
 use crate::{
@@ -20,8 +20,8 @@ use std::{
 /// A UDP socket that labels each datagram it sends.
 ///
 /// Programs at cgroup_skb and TC egress read the record, in place of the one that
-/// [`SendMeta`](crate::SendMeta) set for the socket. A datagram whose values are none, `&()`, is
-/// sent like the socket's others.
+/// [`SendMeta`](crate::SendMeta) set for the socket. A datagram with no values, `&()`, has the
+/// record of the socket.
 ///
 /// Needs a datapath, and fields that applications may write; no privileges. The socket remembers
 /// the last 32 different records: sending costs one `sendmsg`, one `setsockopt` more for a record
@@ -29,7 +29,7 @@ use std::{
 /// ring. Nothing is allocated.
 ///
 /// Make one for a socket, and share it: from `&UdpSocket`, `Arc<UdpSocket>`, or the socket
-/// itself. Two for the same socket push each other's records out.
+/// itself. Two senders for one socket push each other's records out.
 ///
 /// ```no_run
 /// use pktmeta::{Field, MetaSender};
@@ -54,16 +54,16 @@ pub struct MetaSender<S> {
 pub struct Outgoing<'a> {
     /// Its payload.
     pub data: &'a [u8],
-    /// Who shall receive it.
+    /// The receiver.
     pub to: SocketAddr,
     /// The address of this host that it is sent from; `None` leaves the choice to the kernel.
     pub from: Option<IpAddr>,
-    /// What is said about it.
+    /// The values of its record.
     pub meta: &'a (dyn ToRecord + Sync),
 }
 
 impl<'a> Outgoing<'a> {
-    /// A datagram with this payload, and what is said about it.
+    /// A datagram with this payload and these values.
     #[must_use]
     pub fn new(data: &'a [u8], to: SocketAddr, meta: &'a (dyn ToRecord + Sync)) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// The same datagram, of which that is said.
+    /// The same datagram with these values.
     #[must_use]
     pub fn with(self, meta: &'a (dyn ToRecord + Sync)) -> Self {
         Self { meta, ..self }
@@ -93,8 +93,8 @@ impl<S: AsFd> MetaSender<S> {
     /// set that (`CAP_NET_RAW` or `CAP_NET_ADMIN`), else in a time to send that is long past, by
     /// `SO_TXTIME`.
     ///
-    /// It needs no datapath yet: what cannot be labelled is an error when it is sent, and datagrams
-    /// whose values are none are sent in any case.
+    /// It needs no datapath yet: sending is the error if a datagram cannot be labelled, and
+    /// datagrams without values are sent in any case.
     ///
     /// # Errors
     /// [`Error::Io`] if this is no socket, or the kernel refuses `SO_TXTIME`.
@@ -109,9 +109,9 @@ impl<S: AsFd> MetaSender<S> {
     /// Sends a datagram with these values, like `std::net::UdpSocket::send_to`.
     ///
     /// # Errors
-    /// Those of `sendmsg`, `EINTR` excepted; and if the datagram cannot be labelled so, an error
-    /// with a [`crate::Error`] in it, as of
-    /// [`SendMeta::set_packet_meta`](crate::SendMeta::set_packet_meta). It is not sent then.
+    /// Those of `sendmsg`, except `EINTR`. If the datagram cannot be labelled, it is not sent, and
+    /// the error has a [`crate::Error`] in it, like those of
+    /// [`SendMeta::set_packet_meta`](crate::SendMeta::set_packet_meta).
     pub fn send_to<R: ToRecord + ?Sized>(
         &self,
         data: &[u8],
@@ -133,7 +133,8 @@ impl<S: AsFd> MetaSender<S> {
     /// sent.
     ///
     /// # Errors
-    /// As [`MetaSender::send_to`], of the first; that of a later one ends it.
+    /// As [`MetaSender::send_to`], if the first cannot be sent. If a later one cannot, those before
+    /// it are counted.
     pub fn send_batch(&self, datagrams: &[Outgoing<'_>]) -> io::Result<usize> {
         let mut sent = 0;
         for chunk in datagrams.chunks(CHUNK) {
@@ -236,13 +237,13 @@ impl fmt::Debug for Outgoing<'_> {
     }
 }
 
-/// As many as a socket remembers records: none of a chunk takes another's place.
+/// As many as a socket remembers records: none of a chunk pushes out another's.
 const CHUNK: usize = abi::TX_SLOTS as usize;
 
 /// The carrier that this process may use on a socket, which is prepared for it.
 fn prepare(socket: BorrowedFd<'_>) -> Result<TxCarrier, Error> {
-    // Setting the mark that it has takes what sending with one takes: `sk_set_mark` and
-    // `__sock_cmsg_send` in net/core/sock.c.
+    // Setting the mark that the socket has needs the same capability as sending with a mark:
+    // `sk_set_mark` and `__sock_cmsg_send` in net/core/sock.c.
     let mark = sockopt::get_number(socket, libc::SOL_SOCKET, libc::SO_MARK)
         .and_then(|mark| sockopt::set_number(socket, libc::SOL_SOCKET, libc::SO_MARK, mark));
     if mark.is_ok() {
@@ -255,7 +256,7 @@ fn prepare(socket: BorrowedFd<'_>) -> Result<TxCarrier, Error> {
     Ok(TxCarrier::Time)
 }
 
-/// The ticket under which the socket remembers these values; `None` if they are none.
+/// The ticket under which the socket remembers these values; `None` if there are no values.
 fn ticket<R: ToRecord + ?Sized>(
     socket: BorrowedFd<'_>,
     tickets: &mut TxTickets,
@@ -273,13 +274,13 @@ fn ticket<R: ToRecord + ?Sized>(
         ticket.map(Some)
     });
     match ticket {
-        // Nothing is said of the datagram: nobody has to hear it.
+        // A datagram without values needs no datapath.
         Err(Error::Unavailable(_)) if is_nothing(values) => Ok(None),
         ticket => ticket,
     }
 }
 
-/// True if the values are none, whatever fields a host has.
+/// True if there are no values, whatever fields a host has.
 fn is_nothing<R: ToRecord + ?Sized>(values: &R) -> bool {
     let record = values.to_record(&NO_FIELDS);
     record.is_ok_and(|record| record.is_empty())

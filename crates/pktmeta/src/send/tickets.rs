@@ -1,4 +1,4 @@
-//! Which records a socket remembers for the datagrams that it sends, and under which tickets.
+//! The tickets under which a socket remembers the records of datagrams that it sends.
 
 use crate::carrier::TxTicket;
 use pktmeta_core::{Record, abi};
@@ -10,12 +10,12 @@ const SLOTS: usize = abi::TX_SLOTS as usize;
 ///
 /// A ticket never changes its meaning: a slot that gets another record gets another number. So a
 /// datagram that waits below the socket, for a neighbour's address say, loses its record when 32
-/// others came since, and does not get one of them.
+/// others came since; it never gets one of theirs.
 pub(crate) struct TxTickets {
     slots: Vec<Slot>,
-    /// Counts uses.
+    /// The number of uses so far.
     clock: u64,
-    /// Which datapath was told.
+    /// The instance of the datapath that knows the records.
     instance: u32,
 }
 
@@ -27,9 +27,9 @@ struct Slot {
 }
 
 impl TxTickets {
-    /// Of a socket that remembers nothing.
+    /// Those of a socket that remembers nothing.
     pub(crate) fn new() -> Self {
-        // Somewhere: if two of these share a socket after all, neither uses the other's numbers.
+        // A random start: if two of these share a socket, neither uses the other's numbers.
         let start = RandomState::new().hash_one(()) as u32 / abi::TX_SLOTS * abi::TX_SLOTS;
         let slots = (start..).take(SLOTS).map(|number| Slot {
             ticket: TxTicket::numbered(number),
@@ -43,7 +43,7 @@ impl TxTickets {
         }
     }
 
-    /// Forgets all if the datapath is another than before.
+    /// Forgets all records if this is another datapath.
     pub(crate) fn of_instance(&mut self, instance: u32) -> &mut Self {
         if self.instance != instance {
             self.instance = instance;
@@ -54,8 +54,8 @@ impl TxTickets {
         self
     }
 
-    /// The ticket of a record. If the socket has none for it, `tell` must make it one, in place of
-    /// the record that was used the longest ago.
+    /// The ticket of a record. If the socket does not remember the record, `tell` must make it do
+    /// so, in place of the record that was used the longest ago.
     pub(crate) fn ticket<E>(
         &mut self,
         record: &Record,
@@ -98,7 +98,7 @@ mod tests {
         record
     }
 
-    /// What a socket remembers, as the datapath does it.
+    /// Remembers records as the datapath does.
     #[derive(Default)]
     struct Kernel {
         slots: BTreeMap<u32, (u32, u32)>,

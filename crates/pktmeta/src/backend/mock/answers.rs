@@ -1,4 +1,4 @@
-//! What the mock answers to socket options, as `docs/abi.md` says it.
+//! The mock's answers to socket options: those of `docs/abi.md`.
 
 use super::{
     Label, Packet, PacketKind, Sent, Shared, lock,
@@ -132,7 +132,7 @@ impl Shared {
             (abi::SOL_PKTMETA_DGRAM_DISPLACED, _) => {
                 must_be(socket, libc::SOCK_DGRAM)?;
                 let latest = self.with(socket, |state| state.ticket)?;
-                // What arrives here has no mark and no priority.
+                // Datagrams of the mock have no mark and no priority.
                 let is_known =
                     (abi::TICKET_ABSENT..=latest.max(abi::TICKET_ABSENT)).contains(&number);
                 return is_known.then(|| [0; 4].into()).ok_or(libc::ESTALE);
@@ -253,7 +253,7 @@ impl Shared {
         self.registry.writable(tlv).map_err(refused)
     }
 
-    /// Does something with what is remembered of a socket.
+    /// Runs `act` with the state of a socket.
     fn with<T>(&self, socket: BorrowedFd<'_>, act: impl FnOnce(&mut State) -> T) -> Answer<T> {
         let cookie = sockopt::cookie(socket).map_err(errno)?;
         let local = sockopt::local_address(socket).map_err(errno)?;

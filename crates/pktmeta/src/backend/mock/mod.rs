@@ -50,7 +50,7 @@ pub struct Datapath {
 
 type Labeller = Box<dyn Fn(&Packet<'_>) -> Label + Send + Sync>;
 
-/// A packet that is to be labelled, when the application asks for its metadata.
+/// A packet that the mock labels, at the moment when the application asks for its metadata.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Packet<'a> {
@@ -77,10 +77,10 @@ pub enum PacketKind<'a> {
     Datagram(&'a [u8]),
 }
 
-/// What becomes of a packet.
+/// What the mock says of a packet.
 #[non_exhaustive]
 pub enum Label {
-    /// It has a record with these values. It is a panic if the datapath does not have their fields.
+    /// It has a record with these values. The mock panics if the datapath lacks one of the fields.
     Record(Box<dyn ToRecord>),
     /// It has no record.
     Absent,
@@ -111,7 +111,7 @@ impl Datapath {
     /// Adds a field that programs write.
     ///
     /// # Panics
-    /// If it has one of that name and another type, or the name is none.
+    /// If the datapath has a field of that name and another type, or the name is not valid.
     pub fn field<T: FieldType>(self, field: Field<T>) -> Self {
         self.register(field, false)
     }
@@ -124,14 +124,14 @@ impl Datapath {
         self.register(field, true)
     }
 
-    /// Says how what arrives is labelled.
+    /// Sets the function that labels arriving packets.
     pub fn label(mut self, label: impl Fn(&Packet<'_>) -> Label + Send + Sync + 'static) -> Self {
         self.label = Box::new(label);
         self
     }
 
-    /// Makes it the datapath of one socket, and of those that have the same local address: what a
-    /// listener accepts. Tests that use this can run at the same time.
+    /// Makes it the datapath of one socket, and of the sockets with the same local address: the
+    /// connections that a listener accepts. Tests that use this can run at the same time.
     ///
     /// # Errors
     /// This is not a TCP or UDP socket.
@@ -146,7 +146,7 @@ impl Datapath {
     }
 
     /// Makes it the datapath of all sockets of the process that have none of their own, for a
-    /// server that makes its sockets itself. Waits until another that was installed so is dropped.
+    /// server that makes its sockets itself. Waits until the one before, if any, is dropped.
     #[must_use = "it is gone when this is dropped"]
     pub fn install(self) -> Installed {
         let taken = |installed: &mut Vec<_>| {
@@ -213,8 +213,8 @@ pub struct Sent {
 }
 
 impl Installed {
-    /// What was sent since the last call. (What [`SendMeta`](crate::SendMeta) set, its
-    /// [`outgoing_meta`](crate::SendMeta::outgoing_meta) tells.)
+    /// The datagrams that [`MetaSender`](crate::MetaSender)s sent since the last call. For the
+    /// record of a socket, see [`SendMeta::outgoing_meta`](crate::SendMeta::outgoing_meta).
     #[must_use]
     pub fn take_sent(&self) -> Vec<Sent> {
         std::mem::take(&mut *lock(&self.shared.sent))

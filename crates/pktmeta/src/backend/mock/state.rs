@@ -1,15 +1,15 @@
-//! What the mock remembers of sockets.
+//! The state of sockets that have a mock.
 
 use crate::carrier::Carrier;
 use pktmeta_core::Record;
 use std::{collections::BTreeMap, net::SocketAddr};
 
-/// What the mock remembers of sockets.
+/// The state of sockets that have a mock.
 #[derive(Default)]
 pub(super) struct Sockets {
     /// By cookie.
     pub(super) states: BTreeMap<u64, State>,
-    /// What connections begin with, by the listener's address.
+    /// The state that accepted connections begin with, by the listener's address.
     pub(super) listeners: Vec<(SocketAddr, State)>,
 }
 
