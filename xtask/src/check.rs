@@ -24,7 +24,7 @@ struct Check {
 }
 
 /// In the order in which they are tried: what is quick and fails often comes first.
-const CHECKS: [Check; 17] = [
+const CHECKS: &[Check] = &[
     check("format", "rustfmt would change nothing", || {
         cargo("fmt --all --check")
     }),
@@ -116,11 +116,12 @@ pub(crate) fn run(names: &[OsString]) -> Result {
         .iter()
         .find(|name| CHECKS.iter().all(|check| check.name != *name))
     {
-        let known = CHECKS.map(|check| format!("  {:12}  {}\n", check.name, check.proves));
+        let line = |check: &Check| format!("  {:12}  {}\n", check.name, check.proves);
+        let known: String = CHECKS.iter().map(line).collect();
         return Err(Error::new(format!(
             "there is no check `{}`; these are:\n{}",
             unknown.display(),
-            known.concat()
+            known
         )));
     }
     setup::to_check()?;
