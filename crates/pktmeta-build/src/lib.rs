@@ -137,8 +137,8 @@ pub fn find_clang() -> Result<OsString, Error> {
     })
 }
 
-/// The clangs that tests compile programs with: those of Debian 12 and 13, and last the newest. Every
-/// program has to load with each of them, within its budget.
+/// The clangs that tests compile programs with: those of Debian 12 and 13, and last the newest.
+/// Every program has to load with each of them, within its budget.
 pub const TESTED: [&str; 4] = ["clang-14", "clang-16", "clang-19", "clang-22"];
 
 /// Those of the tested clangs that are in the path, the oldest first, and last the one that

@@ -1,6 +1,6 @@
 //! Numbers and layouts shared with the BPF programs and with applications in any language.
 //!
-//! `docs/abi.md` is the contract; `include/pktmeta/abi.h` says the same in C. A test in
+//! `docs/abi.md` is the contract; `include/pktmeta/abi.h` has the same numbers in C. A test in
 //! `pktmeta-bpf` compares the three.
 
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Socket option level of everything that is not about one datagram or one byte: "PM".
+/// Socket option level of all options but those of one datagram or one byte: "PM".
 pub const SOL_PKTMETA: i32 = 0x504d;
 
 /// Socket option level whose option *name* is a ticket. A `cgroup/getsockopt` program sees the
@@ -41,7 +41,7 @@ pub const PKTMETA_RX: i32 = 2;
 /// SYN or SYN-ACK.
 pub const PKTMETA_RX_SYN: i32 = 3;
 
-/// `getsockopt` and `setsockopt` on a UDP socket: where its datagrams carry their tickets, an
+/// `getsockopt` and `setsockopt` on a UDP socket: the carrier of its datagrams' tickets, an
 /// `i32` that is one of the `PKTMETA_TICKETS_*` values.
 pub const PKTMETA_TICKETS: i32 = 4;
 
@@ -49,8 +49,8 @@ pub const PKTMETA_TICKETS: i32 = 4;
 /// segments for [`SOL_PKTMETA_BYTE`]; on a listener, for the connections that it accepts.
 pub const PKTMETA_RX_HISTORY: i32 = 5;
 
-/// `getsockopt` and `setsockopt`: the record of what the socket sends; on a listener, of what the
-/// connections send that it accepts.
+/// `getsockopt` and `setsockopt`: the record of everything that the socket sends; on a listener,
+/// the record that accepted connections start with.
 pub const PKTMETA_TX: i32 = 6;
 
 /// `getsockopt` and `setsockopt`: the types of the selected fields, a byte each.
@@ -75,7 +75,7 @@ pub const PKTMETA_RX_SYN_FIELD: i32 = 0x300;
 /// `getsockopt` and `setsockopt`, plus a TLV type: the field's value in [`PKTMETA_TX`].
 pub const PKTMETA_TX_FIELD: i32 = 0x400;
 
-/// `setsockopt`, plus a TLV type: takes the field out of [`PKTMETA_TX`].
+/// `setsockopt`, plus a TLV type: deletes the field from [`PKTMETA_TX`].
 pub const PKTMETA_TX_DELETE: i32 = 0x500;
 
 /// No tickets (the default).
@@ -91,19 +91,19 @@ pub const PKTMETA_TICKETS_PRIORITY: i32 = 2;
 /// Tickets replace the time of arrival: read them with `SO_TIMESTAMPNS`, in nanoseconds.
 pub const PKTMETA_TICKETS_TIMESTAMP: i32 = 3;
 
-/// The ticket of a datagram without a record. A datagram without a *ticket*, 0, is one that reached
-/// its socket before that asked for tickets.
+/// The ticket of a datagram without a record. The number 0 is no ticket: the datagram reached its
+/// socket before the socket asked for tickets.
 pub const TICKET_ABSENT: u32 = 1;
 
-/// A ticket of a datagram to be sent has this in the bits of [`TX_TICKET_MASK`], and below them
-/// what the application likes.
+/// A ticket of a datagram to be sent has this in the bits of [`TX_TICKET_MASK`]. The application
+/// chooses the bits below.
 pub const TX_TICKET: u32 = 0x5000_0000;
 
 /// See [`TX_TICKET`].
 pub const TX_TICKET_MASK: u32 = 0xff00_0000;
 
-/// A socket remembers the records of so many tickets of datagrams to be sent; one takes the place
-/// of another with the same number modulo this.
+/// A socket remembers the records of so many tickets of datagrams to be sent. A ticket takes the
+/// place of another with the same number modulo this.
 pub const TX_SLOTS: u32 = 32;
 
 /// The records of so many segments are remembered for [`SOL_PKTMETA_BYTE`].
@@ -149,7 +149,7 @@ pub const RING_CLOSED: usize = Info::SIZE;
 /// Most TLV types a host can hand out; types are `1..FIELDS_MAX`.
 pub const FIELDS_MAX: usize = 64;
 
-/// The numbers of `docs/abi.md` by their names there: for whoever writes them in another language.
+/// The numbers of `docs/abi.md` by their names there, for code in another language.
 #[must_use]
 pub fn constants() -> Vec<(&'static str, i64)> {
     let policy = |set: fn(&mut Policy)| {
@@ -255,18 +255,18 @@ pub fn constants() -> Vec<(&'static str, i64)> {
     constants
 }
 
-/// `PKTMETA_INFO`: what an application needs to know of the datapath, little-endian integers.
+/// `PKTMETA_INFO`: the description of a datapath, in little-endian integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
     /// [`VERSION`] of the datapath.
     pub version: u32,
-    /// Differs between two datapaths on one host, so that what was learnt from one is not used
+    /// Differs between two datapaths on one host, so that an application does not use one's numbers
     /// with the next.
     pub instance: u32,
     /// Slots in the ring, a power of two; slot of a ticket is `ticket % slots`.
     pub slots: u32,
-    /// What can be done: the bits of `FEATURE_*`.
+    /// The bits of `FEATURE_*` that this datapath has.
     pub features: u32,
     /// The kernel's number of the cgroup whose sockets it delivers to. It names the ring's pin.
     pub cgroup: u64,

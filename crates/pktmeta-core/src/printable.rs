@@ -1,12 +1,12 @@
-//! Text of others, such as the names of processes, interfaces and files, so that it may stand in
-//! what people read: it cannot break a line, move the cursor, colour, or change the direction of
+//! Escapes text of others, such as names of processes, interfaces and files, for messages that
+//! people read: it then cannot break a line, move the cursor, colour, or change the direction of
 //! writing.
 
 use alloc::{borrow::Cow, string::String};
 use core::fmt::Write;
 
-/// A name in one line, from which the name can be read back: what is not printable is escaped as in
-/// Rust (`\n`, `\u{202e}`), a byte that is not UTF-8 as `\xff`, and a backslash as `\\`.
+/// A name in one line, from which the name can be read back. Characters that are not printable are
+/// escaped as in Rust (`\n`, `\u{202e}`), a byte that is not UTF-8 as `\xff`, a backslash as `\\`.
 ///
 /// ```
 /// # use pktmeta_core::printable;
@@ -31,7 +31,7 @@ pub fn name(name: impl AsRef<[u8]>) -> String {
     shown
 }
 
-/// Text of several lines: as [`name`], but for line breaks, tabs and backslashes, which stay.
+/// Text of several lines: escaped as in [`name`], except line breaks, tabs and backslashes.
 #[must_use]
 pub fn text(text: &str) -> Cow<'_, str> {
     if is_text(text) {
@@ -54,13 +54,13 @@ pub fn is_text(text: &str) -> bool {
     text.chars().all(stays)
 }
 
-/// True of what shows as itself; what joins the character before it, such as an accent, does.
+/// True of a character that shows as itself. An accent, which joins the character before it, does.
 #[must_use]
 pub fn is_printable(c: char) -> bool {
     if c.is_ascii() {
         return matches!(c, ' '..='~');
     }
-    // Only the first character of a string is escaped because it joins what is not there.
+    // Rust escapes an accent only where it is first in a string, with nothing to join.
     let mut joined = [b'a'; 5];
     let length = c.encode_utf8(&mut joined[1..]).len();
     let joined = str::from_utf8(&joined[..=length]).unwrap_or_default();

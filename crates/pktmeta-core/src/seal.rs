@@ -21,8 +21,8 @@ pub const fn area(record: usize) -> usize {
     record.next_multiple_of(8) + SIZE
 }
 
-/// What a sender cannot guess: by this a registry's programs know each other's records. It is for
-/// programs and root alone, and so it does not print.
+/// A number that senders cannot guess, by which a registry's programs know each other's records.
+/// Only programs and root know it, so it does not print.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Secret(u64);
 
@@ -32,8 +32,8 @@ impl Secret {
     /// Odd, so that areas of different sizes have different checks.
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-    /// A secret of 48 random bits; `None` of one in four, one of whose checks looks like something
-    /// that the kernel leaves in front of packets: draw again.
+    /// A secret of 48 random bits. `None` for one number in four: one of its checks would look like
+    /// bytes that the kernel leaves in front of packets. Draw again.
     #[must_use]
     pub const fn new(random: u64) -> Option<Self> {
         let secret = Self(random & ((1 << Self::BITS) - 1));
@@ -46,13 +46,13 @@ impl Secret {
         if fit { Some(secret) } else { None }
     }
 
-    /// The bits, for the constants of programs and for where the secret is kept.
+    /// The bits, for the constants of programs and for the map that keeps the secret.
     #[must_use]
     pub const fn bits(self) -> u64 {
         self.0
     }
 
-    /// The last bytes of an area of this size, as programs make it.
+    /// The last bytes of an area of this size, as programs write them.
     #[must_use]
     pub const fn seal(self, area: usize) -> [u8; SIZE] {
         let product = Self::STEP.wrapping_mul(area as u64);
@@ -60,8 +60,8 @@ impl Secret {
         check.to_le_bytes()
     }
 
-    /// An area with this record, as it stands in front of a packet. As large as it has to be, or of
-    /// `size` bytes if that is more.
+    /// An area with this record, as it stands in front of a packet. It has `size` bytes, or as many
+    /// as the record needs if that is more.
     #[must_use]
     pub fn enclose(self, record: &Record, size: usize) -> Vec<u8> {
         let size = area(record.as_bytes().len()).max(size.next_multiple_of(8));
@@ -72,7 +72,7 @@ impl Secret {
         bytes
     }
 
-    /// The record in an area, if it proves itself. Nothing of others may be believed.
+    /// The record in an area, if its seal is right. Other bytes may not be believed.
     #[must_use]
     pub fn open(self, area: &[u8]) -> Option<Record> {
         let (bytes, seal) = area.split_last_chunk::<SIZE>()?;
@@ -98,9 +98,9 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// False of zeros, which growing a packet leaves in front of it (`bpf_skb_generic_push`), and of
-/// what starts as a VXLAN header does (RFC 7348, and its extensions GBP and GPE): its sender
-/// chooses the rest.
+/// False of zeros, which the kernel leaves in front of a packet that grows
+/// (`bpf_skb_generic_push`), and of bytes that start like a VXLAN header (RFC 7348, and its
+/// extensions GBP and GPE), whose sender chooses the rest.
 const fn is_fit(check: [u8; Secret::CHECK]) -> bool {
     !matches!(check, [0, 0, 0, 0, ..] | [0x08 | 0x0c | 0x88, ..])
 }

@@ -1,4 +1,5 @@
-//! Values on their way into a record: held by name until the numbers of a host are known.
+//! Values with the names of their fields, which become a record on a host that has numbers for
+//! them.
 
 use crate::{
     field::{Field, FieldType, Kind},
@@ -9,9 +10,9 @@ use core::fmt;
 
 /// Values that become a record once the numbers of a host are known.
 ///
-/// Values are: one field's, [`Field::with`]; the `Record` of a module that `pktmeta gen rust` made;
-/// tuples and slices of values; an `Option`, which is no values if it is `None`; and a [`Record`],
-/// whose numbers are taken to be the host's.
+/// These are values: one field's, [`Field::with`]; the `Record` of a module that `pktmeta gen rust`
+/// made; tuples and slices of values; an `Option`, where `None` is no values; and a [`Record`],
+/// whose numbers must be the host's.
 ///
 /// ```
 /// use pktmeta_core::{Field, ToRecord};
@@ -216,7 +217,7 @@ impl fmt::Display for RecordError {
 
 impl core::error::Error for RecordError {}
 
-/// The sizes are the type's: only room can be what is missing.
+/// The sizes are those of the type: only room can be missing.
 fn no_room(_: SetError) -> RecordError {
     RecordError::NoRoom
 }

@@ -84,8 +84,8 @@
 //! sender.send_to(b"hello", "[2001:db8::1]:4433".parse()?, &TRACE_ID.with(8))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//! [`SendMeta`] is for sockets, [`MetaSender`] for datagrams; [`ToRecord`] lists the values that can
-//! be sent, such as the builders of `pktmeta gen rust`.
+//! [`SendMeta`] is for sockets, [`MetaSender`] for datagrams; [`ToRecord`] lists the values that
+//! can be sent, such as the builders of `pktmeta gen rust`.
 //!
 //! # Fields of your own
 //! `pktmeta gen rust edge.toml` writes a module with a constant for each field of a schema, types

@@ -113,8 +113,8 @@ fn runtimes(programs: &[Program]) -> Check {
         (
             format!("programs with sockets whose language has no getsockopt: {without}"),
             "they cannot ask for records as they are",
-            "call it from native code with the socket's descriptor, or let a proxy in front put what \
-             it reads into a header; `pktmeta sockets` and `watch` show their records",
+            "call it from native code with the socket's descriptor, or let a proxy in front put \
+             what it reads into a header; `pktmeta sockets` and `watch` show their records",
         )
     });
     check(

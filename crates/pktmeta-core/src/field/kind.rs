@@ -1,13 +1,12 @@
-//! The types that fields can have: the one table of them, and what is read from it.
+//! The types that fields can have: one table of them, and the functions that read it.
 
 use super::misspelt::Misspelt;
 use crate::record::{Tag, TlvType};
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
-/// A row: documentation, variant, number in the ABI, name of that in the ABI, and spelling. What a
-/// value is of such a kind is for [`Value`](super::Value) and [`FieldType`](super::FieldType) to
-/// say.
+/// A row: documentation, variant, number in the ABI, the number's name in the ABI, and spelling.
+/// [`Value`](super::Value) and [`FieldType`](super::FieldType) have the values of such kinds.
 macro_rules! kinds {
     ($(
         $(#[$doc:meta])*
@@ -90,7 +89,7 @@ kinds! {
         size
     } = 9 "PKTMETA_KIND_BITS", Spelling::Bits("bits", 8);
 
-    /// `timestamp`: nanoseconds, 8 bytes; of which clock is for the field's documentation to say.
+    /// `timestamp`: nanoseconds, 8 bytes; the field's documentation names the clock.
     Timestamp = 10 "PKTMETA_KIND_TIMESTAMP", Spelling::Word("timestamp", 8);
 
     /// `ipv4`: IPv4 address, 4 bytes.
@@ -167,7 +166,7 @@ impl Kind {
         header + self.size() as usize
     }
 
-    /// What schemas can say, as a phrase.
+    /// The names that schemas can use, as a phrase.
     #[must_use]
     pub fn names() -> String {
         let names = Kind::FAMILIES.iter().map(|family| match family.spelling {
@@ -212,14 +211,14 @@ impl FromStr for Kind {
     }
 }
 
-/// What the kinds of one number have in common.
+/// The kinds that share one number.
 struct Family {
     code: u8,
     constant: &'static str,
     spelling: Spelling,
 }
 
-/// What schemas call the kinds of a family, and with it, which sizes there are.
+/// The spelling of a family's kinds in schemas, which implies their sizes.
 #[derive(Clone, Copy)]
 enum Spelling {
     /// A word; values have this size.
@@ -247,7 +246,7 @@ impl Spelling {
         }
     }
 
-    /// The size of the kind with this name; whether there is such a size is not looked at.
+    /// The size of the kind with this name, which need not be a size that the family has.
     fn size_of(self, name: &str) -> Option<u8> {
         match self {
             Self::Word(word, size) => (name == word).then_some(size),

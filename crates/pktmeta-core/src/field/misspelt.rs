@@ -1,4 +1,4 @@
-//! Text that was to be a name, a type or a value.
+//! Text that should be a name, a type or a value, and is not.
 
 use alloc::borrow::Cow;
 use core::fmt;

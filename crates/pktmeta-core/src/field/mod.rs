@@ -1,4 +1,4 @@
-//! Fields: what a value is called and what type it has.
+//! Fields: the names and types of values.
 
 mod kind;
 mod misspelt;

@@ -14,7 +14,7 @@ impl FieldName {
     /// Bytes of a name with its terminating NUL.
     pub const CAPACITY: usize = 28;
 
-    /// What a name must be, as a phrase.
+    /// The rule for names, as a phrase.
     const RULE: &str =
         "a lower-case letter, then lower-case letters, digits and _, at most 27 in all";
 
@@ -71,12 +71,12 @@ impl FieldName {
     }
 }
 
-/// Two numbers in the order of names: what it takes to compare them is a few instructions.
+/// Two numbers in the order of names, which a few instructions compare.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NameKey([u128; 2]);
 
 impl NameKey {
-    /// The key of the field called `name`: one that no field has if `name` is no name.
+    /// The key of the field called `name`. If `name` is no valid name, no field has the key.
     pub(crate) const fn new(name: &str) -> Self {
         match name.as_bytes() {
             // That would pass for padding.

@@ -6,8 +6,8 @@ use core::{fmt, marker::PhantomData};
 /// A field that an application or a tool names in its source: `Field<u32>` is a field whose values
 /// are `u32`.
 ///
-/// The name finds the TLV type on the host it runs on, through a [`crate::Registry`]; no number
-/// appears in source.
+/// A [`crate::Registry`] maps the name to its TLV type on the host that the program runs on; no
+/// number appears in source.
 ///
 /// ```
 /// use pktmeta_core::Field;

@@ -101,9 +101,9 @@ impl Value {
         })
     }
 
-    /// Reads what a person writes for a value of `kind`: `7`, `0x1f`, `-3`, `true`, `192.0.2.1`,
+    /// Reads a value of `kind` as people write it: `7`, `0x1f`, `-3`, `true`, `192.0.2.1`,
     /// `2001:db8::1`, `192.0.2.1:53`, `[2001:db8::1]:53`, `02:00:5e:00:53:01`, or hex digits for
-    /// bytes. Displaying a value gives what this reads.
+    /// bytes. It reads the text that displaying a value gives.
     ///
     /// # Errors
     /// It is no value of that kind.
@@ -147,7 +147,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// What a value of `kind` looks like.
+/// The form of a value of `kind`, as a phrase.
 fn wanted(kind: Kind) -> String {
     let bits = 8 * u32::from(kind.size());
     match kind {

@@ -35,11 +35,11 @@ impl Record {
     /// The first three bytes: "PM", version 1 in the high half, no places in the low half.
     pub const MAGIC: [u8; 3] = [b'P', b'M', 1 << 4];
 
-    /// How many places for hot fields it begins with, in the low half: by this a program sees
-    /// whether its own layout, of that many, is that of the record. 0 if fields stand anywhere.
+    /// Offset of the byte whose low half counts the places for hot fields that the record begins
+    /// with. A program compares it with its own layout. 0 means that fields stand anywhere.
     const PLACES_AT: usize = 2;
 
-    /// The most that can be told there.
+    /// The highest count that fits there.
     pub(crate) const PLACES_MAX: u8 = 15;
 
     const LENGTH_AT: usize = 3;
@@ -58,8 +58,7 @@ impl Record {
     /// Reads the record at the start of `carrier`, which may be longer.
     ///
     /// # Errors
-    /// The bytes are not a record of this version, or not a whole one. Nothing of such bytes may
-    /// be used.
+    /// The bytes are not a record of this version, or not a whole one. None of them may be used.
     #[inline]
     pub fn parse(carrier: &[u8]) -> Result<Self, ParseError> {
         let length = Self::check(carrier)?;
@@ -150,7 +149,7 @@ impl Record {
             self.bytes[old.value..old.end].copy_from_slice(value);
             return Ok(());
         }
-        // The last makes room itself.
+        // The last field makes room itself.
         let end = match old {
             Some(old) if old.end == self.len() => old.at,
             _ => self.len(),
@@ -177,10 +176,10 @@ impl Record {
         value.encode(|bytes| self.set(T::KIND.tag(tlv), bytes))
     }
 
-    /// Takes a field out; true if it was there. It leaves a void, unless it was the last.
+    /// Deletes a field; true if it was there. It leaves a void, unless it was the last.
     pub fn delete(&mut self, tag: Tag) -> bool {
         let mut found = false;
-        // All: of one that is there twice the other would come back.
+        // All of them: if the field is there twice, the second would come back.
         while let Some(tlv) = self.find(tag) {
             self.delete_at(tlv);
             found = true;
@@ -190,7 +189,7 @@ impl Record {
 
     /// Closes the voids that deleted fields left; the others keep their order.
     pub fn compact(&mut self) {
-        // Without places.
+        // The copy starts without places.
         let mut compact = Self::new();
         let mut end = Self::HEADER;
         for tlv in self.tlvs().filter(|tlv| !self.is_void(tlv)) {
@@ -208,7 +207,7 @@ impl Record {
     /// A field has no room; those before it are set.
     pub fn merge(&mut self, other: &Self) -> Result<(), SetError> {
         let mut fields = other.iter();
-        // Of a field that is there twice the first counts.
+        // If a field is there twice, the first counts.
         fields.try_for_each(|(tag, value)| self.set(tag, other.get(tag).unwrap_or(value)))
     }
 
@@ -244,7 +243,8 @@ impl Record {
     fn delete_at(&mut self, tlv: Tlv) {
         let kept = if tlv.end == self.len() {
             self.bytes[Self::LENGTH_AT] = tlv.at as u8; // < CAPACITY
-            // It may end before places now: what is added there need not start where they do.
+            // The record may end before its places now, and new fields need not start where they
+            // did.
             self.bytes[Self::PLACES_AT] = Self::MAGIC[Self::PLACES_AT];
             tlv.at
         } else {
@@ -330,7 +330,7 @@ impl Tlv {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseError {
-    /// They do not start with the magic: somebody else's bytes.
+    /// They do not start with the magic: they are somebody else's.
     NotARecord,
     /// A record of a version that this build does not know.
     Version(u8),

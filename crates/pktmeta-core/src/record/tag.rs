@@ -11,7 +11,7 @@ impl TlvType {
     /// The highest number.
     pub const MAX: u8 = 63;
 
-    /// The first that a registry gives away.
+    /// The lowest number.
     pub const FIRST: Self = Self(NonZeroU8::MIN);
 
     /// The type numbered `number`; `None` for 0, and beyond [`TlvType::MAX`].
@@ -44,7 +44,7 @@ pub struct Tag(NonZeroU8);
 impl Tag {
     pub(super) const SIZE_CODE_AT: u32 = 6;
 
-    /// Of a field whose values all have this size in bytes.
+    /// The tag of a field whose values all have this size in bytes.
     #[must_use]
     #[inline]
     pub const fn fixed(tlv: TlvType, size: u8) -> Self {
@@ -58,7 +58,7 @@ impl Tag {
         }
     }
 
-    /// Of a field whose values say their sizes.
+    /// The tag of a field whose values say their sizes.
     #[must_use]
     #[inline]
     pub const fn sized(tlv: TlvType) -> Self {
@@ -100,7 +100,7 @@ impl Tag {
         if matches!(size, 2 | 4 | 8) { 1 } else { 2 }
     }
 
-    /// What stands before a value of `size` bytes; `None` if none of this tag has that size.
+    /// The header of a value of `size` bytes; `None` if values with this tag have other sizes.
     pub(super) fn header(self, size: usize) -> Option<TlvHeader> {
         let long = match self.size_code() {
             0 => true,

@@ -13,11 +13,11 @@ use core::fmt;
 pub enum RegisterError {
     /// The name has another meaning on this host.
     Taken {
-        /// Who wants it for another.
+        /// The owner who wants it for another.
         owner: FieldName,
-        /// The type that it would have there.
+        /// The type that this owner wants.
         kind: Kind,
-        /// The meaning that it has.
+        /// The field that has the name.
         taken: FieldInfo,
     },
     /// Every TLV type is given away.

@@ -1,4 +1,4 @@
-//! What a registry knows of a field.
+//! Fields before and after they are registered.
 
 use super::policy::Policy;
 use crate::{
@@ -23,11 +23,11 @@ use crate::{
 pub struct Wanted {
     /// Its name, unique on the host.
     pub name: FieldName,
-    /// Who defined it.
+    /// The owner that defines it.
     pub owner: FieldName,
     /// Its type.
     pub kind: Kind,
-    /// What its owner allows.
+    /// The policy of its owner.
     pub policy: Policy,
 }
 
@@ -51,16 +51,15 @@ impl Wanted {
 pub struct FieldInfo {
     /// Its name, unique on the host.
     pub name: FieldName,
-    /// Who defined it.
+    /// The owner that defines it.
     pub owner: FieldName,
     /// Its number in records.
     pub tlv: TlvType,
     /// Its type.
     pub kind: Kind,
-    /// Offset in a record where it stands if the record was made on this host; other places are
-    /// possible.
+    /// The offset in a record where programs look for it first. It may stand elsewhere.
     pub place: Option<u8>,
-    /// What its owner allows.
+    /// The policy of its owner.
     pub policy: Policy,
 }
 
@@ -69,7 +68,7 @@ impl FieldInfo {
     /// (4).
     pub const SIZE: usize = 2 * FieldName::CAPACITY + 8;
 
-    /// What its TLVs start with.
+    /// The tag that its TLVs start with.
     #[must_use]
     pub const fn tag(&self) -> Tag {
         self.kind.tag(self.tlv)

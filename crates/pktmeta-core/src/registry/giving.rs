@@ -1,4 +1,4 @@
-//! What applications may give to be sent: what the kernel takes, and the mock that stands for it.
+//! The records that applications may send: the rules of the kernel's programs and of the mock.
 
 use super::{field::FieldInfo, table::Registry};
 use crate::{
@@ -8,12 +8,12 @@ use crate::{
 use core::fmt;
 
 impl Registry {
-    /// The record that an application gave as `bytes`; `None` if it has no fields, or there are no
-    /// bytes, which both end sending.
+    /// The record that an application gave as `bytes`; `None` if it has no fields or there are no
+    /// bytes: either ends sending.
     ///
     /// # Errors
-    /// They are more or fewer bytes than a record has, or applications may not send what it says.
-    /// The first thing that is wrong.
+    /// The bytes are more or fewer than a record has, or applications may not send one of its
+    /// fields. It is the first fault.
     pub fn given(&self, bytes: &[u8]) -> Result<Option<Record>, Refusal> {
         if bytes.is_empty() {
             return Ok(None);
@@ -66,7 +66,7 @@ impl FieldInfo {
     }
 }
 
-/// Why what an application gave is not sent.
+/// Why a record that an application gave is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {

@@ -1,16 +1,16 @@
-//! Where hot fields stand, and how large a record can be.
+//! The places of hot fields, and the size of the largest record.
 
 use super::field::FieldInfo;
 use crate::{field::Kind, record::Record, seal};
 use alloc::vec::Vec;
 
-/// What a program that makes records must know of the host's fields beside its own.
+/// The facts about all fields of the host that a program needs to make records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Layout {
     /// A new record: a void at the place of each field that has one.
     pub template: Record,
-    /// Bytes in front of a packet: of a record that has every field, rounded up, and of the seal.
+    /// Bytes in front of a packet: a record that has every field, rounded up, and the seal.
     pub area: usize,
 }
 
@@ -34,7 +34,7 @@ impl Layout {
 }
 
 /// A place for a new hot field of `kind`, behind those of all `known` fields. `None` if values
-/// differ in size, or if there is no room, or no number for so many places.
+/// differ in size, if there is no room, or if there are too many places to be counted.
 pub(super) fn place_for<'f>(
     known: impl IntoIterator<Item = &'f FieldInfo>,
     kind: Kind,
@@ -47,7 +47,7 @@ pub(super) fn place_for<'f>(
     fits.then_some(end as u8) // <= seal::RECORD_MAX
 }
 
-/// Takes places away that [`place_for`] cannot have given: a template could not have them.
+/// Removes places that [`place_for`] cannot have given: a template could not have them.
 pub(super) fn drop_stray_places(fields: &mut [FieldInfo], retired: &mut [FieldInfo]) {
     let mut kept: Vec<FieldInfo> = Vec::new();
     for field in by_place(fields.iter().chain(&*retired)) {
@@ -62,7 +62,7 @@ pub(super) fn drop_stray_places(fields: &mut [FieldInfo], retired: &mut [FieldIn
     }
 }
 
-/// The fields that have places, in the order of these.
+/// The fields that have places, in the order of their places.
 fn by_place<'f>(fields: impl IntoIterator<Item = &'f FieldInfo>) -> Vec<FieldInfo> {
     let placed = fields.into_iter().filter(|field| field.place.is_some());
     let mut placed: Vec<_> = placed.copied().collect();

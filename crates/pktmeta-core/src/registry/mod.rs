@@ -1,4 +1,4 @@
-//! The registry: which name has which TLV type on this host.
+//! The registry: the TLV type of each name on this host.
 
 mod error;
 mod field;

@@ -1,6 +1,7 @@
-//! What a field's owner allows.
+//! The policy of a field.
 
-/// What a field's owner allows, kept with the registered field for the programs that act on it.
+/// The rules that a field's owner sets, kept with the registered field for the programs that act on
+/// them.
 ///
 /// ```
 /// # use pktmeta_core::registry::Policy;
@@ -12,15 +13,15 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
-    /// On most packets: records keep a place for it, where programs look first.
+    /// On most packets. Records keep a place for it, where programs look first.
     pub hot: bool,
     /// May leave the host in packet bytes.
     pub wire: bool,
-    /// Accepted from whoever is not of this host.
+    /// Accepted from other hosts.
     pub trusted: bool,
     /// Who may write it.
     pub writers: Writers,
-    /// What it should be when segments with different values are merged.
+    /// Its value when segments with different values are merged.
     pub gro: GroMerge,
     /// Not passed on to a copy of the packet.
     pub drop_on_clone: bool,
@@ -28,7 +29,7 @@ pub struct Policy {
     pub drop_on_netns: bool,
     /// Registered by its owner, not only for as long as the datapath is up.
     pub kept: bool,
-    /// Removed: the number stays its own.
+    /// Removed, but no other field gets its number.
     pub retired: bool,
 }
 
@@ -97,8 +98,8 @@ impl Writers {
     }
 }
 
-/// What a field should be when GRO merges segments with different values. The kernel merges only
-/// packets whose metadata is equal, so that [`GroMerge::Block`] is what happens today.
+/// The value of a field when GRO merges segments with different values. Today the kernel merges
+/// only packets whose metadata is equal, as [`GroMerge::Block`] wants.
 ///
 /// Exhaustive: it is two bits of the policy, and these are their four values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,9 +1,9 @@
-//! What readers find in records that others made.
+//! Reading records that others made.
 
 use super::{field::FieldInfo, table::Registry};
 use crate::{field::Value, record::Record};
 
-/// What a record has for a field.
+/// The bytes that a record has for a field.
 ///
 /// Exhaustive: bytes are a value of the field or they are not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub enum Found<'a> {
 }
 
 impl FieldInfo {
-    /// Its value in `record`: of the first that has its tag. `None` if none has, or if that has no
-    /// value of its type.
+    /// Its value in `record`: that of the first TLV with its tag. `None` if there is no such TLV,
+    /// or if the bytes are no value of its type.
     #[must_use]
     pub fn value_in(&self, record: &Record) -> Option<Value> {
         Value::decode(self.kind, record.get(self.tag())?)
@@ -25,8 +25,8 @@ impl FieldInfo {
 }
 
 impl Registry {
-    /// What `record` has for registered fields, in its order, once for each: the first with the
-    /// field's tag counts, and if there is none, the first with its number.
+    /// The registered fields of `record`, in its order, once each: the first TLV with the field's
+    /// tag counts, and if there is none, the first with its number.
     pub fn read<'a>(
         &'a self,
         record: &'a Record,
@@ -45,7 +45,7 @@ impl Registry {
         })
     }
 
-    /// Every value of `record` whose field is registered, with that.
+    /// Every value of `record` whose field is registered, with the field.
     pub fn values<'a>(
         &'a self,
         record: &'a Record,

@@ -39,28 +39,28 @@ impl Registry {
         }
     }
 
-    /// The same, known as one that a host has.
+    /// The same registry with the id that a host gave it.
     #[must_use]
     pub const fn with_id(mut self, id: u32) -> Self {
         self.id = id;
         self
     }
 
-    /// Which one of all that hosts ever had: the numbers of another mean nothing here. 0 if no host
-    /// has it.
+    /// The number that tells it from all other registries, whose TLV types mean nothing here. 0 if
+    /// no host has it.
     #[must_use]
     pub const fn id(&self) -> u32 {
         self.id
     }
 
-    /// The same, whose records this proves.
+    /// The same registry with the secret that proves its records.
     #[must_use]
     pub const fn with_secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
         self
     }
 
-    /// What proves its records in front of packets. `None` where it is not known, as in
+    /// The secret that proves its records in front of packets. `None` where it is not known, as in
     /// applications.
     #[must_use]
     pub const fn secret(&self) -> Option<Secret> {
@@ -114,7 +114,7 @@ impl Registry {
         &self.fields
     }
 
-    /// What was removed, by number.
+    /// The removed fields, by number.
     #[must_use]
     pub fn retired(&self) -> &[FieldInfo] {
         &self.retired
@@ -144,8 +144,8 @@ impl Registry {
         T::decode(record.get(T::KIND.tag(info.tlv))?)
     }
 
-    /// Gives a field a TLV type, the one it has if it is registered with the same meaning; its
-    /// policy becomes the wanted one.
+    /// Gives a field a TLV type: a new one, or the one it has if it is registered with the same
+    /// meaning. Its policy becomes the wanted one.
     ///
     /// # Errors
     /// The name is taken for another meaning, or no type is left.
@@ -209,7 +209,7 @@ impl Registry {
         Some(field)
     }
 
-    /// Where programs look first for hot fields, and how many bytes a record may need.
+    /// The places of hot fields, and the bytes that a record may need.
     #[must_use]
     pub fn layout(&self) -> Layout {
         Layout::new(&self.fields, &self.retired)

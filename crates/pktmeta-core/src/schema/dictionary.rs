@@ -63,7 +63,7 @@ impl Dictionary {
         self
     }
 
-    /// What the values of the registry's fields are called, as text that [`Dictionary::with_names`]
+    /// The names of the values of the registry's fields, as text that [`Dictionary::with_names`]
     /// reads: schemas in TOML.
     #[must_use]
     pub fn names(&self) -> String {
@@ -99,8 +99,8 @@ impl Dictionary {
     /// A record of fields that are written as `name=value`, in their order.
     ///
     /// # Errors
-    /// The first that is not written so, is no field, has no such value or is there twice; or they
-    /// are too many for a record.
+    /// One of them is not written so, names no field, has no such value or is there twice; or they
+    /// have no room in a record. It is the first fault.
     pub fn encode<'t>(
         &self,
         assignments: impl IntoIterator<Item = &'t str>,
@@ -120,15 +120,15 @@ impl Dictionary {
         }
         let mut record = Record::new();
         for (info, bytes) in &values {
-            // The bytes are those of a value, so that only room can lack.
+            // The bytes are those of a value: only room can be missing.
             let set = record.set(info.tag(), bytes);
             set.map_err(|_| too_many(&values))?;
         }
         Ok(record)
     }
 
-    /// What is in a record, in its order; also fields that are not known, or have no value of their
-    /// type.
+    /// The fields of a record, in its order, with those that are not known, or have no value of
+    /// their type.
     #[must_use]
     pub fn decode(&self, record: &Record) -> Vec<Entry> {
         let mut seen: Vec<Tag> = Vec::new();
@@ -139,7 +139,7 @@ impl Dictionary {
             };
             let info = self.registry.by_type(number);
             let is_ours = info.is_some_and(|info| info.tag() == tag);
-            // As Registry::read() has it, which knows nothing of fields that are not registered.
+            // The rule of Registry::read(), which leaves out fields that are not registered.
             let again = match info {
                 Some(info) if !is_ours => {
                     record.get(info.tag()).is_some()
@@ -208,7 +208,7 @@ impl Dictionary {
         }
     }
 
-    /// Reads what a person writes for a value of a field of this registry.
+    /// Reads the value of a field of this registry as people write it.
     ///
     /// # Errors
     /// It is neither a value of the field's kind nor a name of one.
@@ -233,7 +233,7 @@ impl Dictionary {
     fn value_bytes(&self, info: &FieldInfo, text: &str) -> Result<Vec<u8>, TextError> {
         let value = self.parse_value(info, text);
         let bytes = value.map(|value| value.encode(info.kind));
-        // Both parsers give only values that fit; what they refuse comes with what they want.
+        // Both parsers return only values that fit, and their errors say which text they want.
         let wanted = match bytes {
             Ok(Some(bytes)) => return Ok(bytes),
             Ok(None) => format!("a value of {}", info.kind),
@@ -250,7 +250,7 @@ impl Dictionary {
 
 fn too_many(values: &[(&FieldInfo, Vec<u8>)]) -> TextError {
     let size = |(info, bytes): &(&FieldInfo, Vec<u8>)| {
-        // One of variable size takes what it does not use off the most it could.
+        // A value of variable size may be shorter than the longest.
         info.kind.tlv_size() - usize::from(info.kind.size()) + bytes.len()
     };
     let length = Record::HEADER + values.iter().map(size).sum::<usize>();
@@ -499,12 +499,12 @@ type = "bytes[64]"
         prop_oneof![4 => others, 1 => bytes]
     }
 
-    /// Often such as are bools or have names.
+    /// Often a byte that is a bool or has a name.
     fn byte() -> impl Strategy<Value = u8> {
         prop_oneof![Just(0), Just(1), Just(5), any::<u8>()]
     }
 
-    /// A field of `kind`; what needs names for its values has some.
+    /// A field of `kind`, with names for its values if the kind needs them.
     fn field_of(n: usize, kind: Kind) -> String {
         let names = match kind {
             Kind::Enum { .. } | Kind::Bits { .. } => "names = { a = 0, b = 5 }\n",
@@ -570,7 +570,7 @@ type = "bytes[64]"
             if let (Ok(schema), Ok((record, _))) = (Schema::parse("", &text), record) {
                 let dictionary = dictionary(&[schema]);
                 let entries = dictionary.decode(&record);
-                // What is shown of a field is what readers find.
+                // People are shown the values that readers find.
                 let shown: Vec<_> = entries.iter().filter(|entry| !entry.again).filter_map(|entry| {
                     let value = match &entry.meaning {
                         Meaning::Value(known) => Found::Value(known.value.clone()),

@@ -1,4 +1,4 @@
-//! What a record holds, for people.
+//! The fields of a record, for people.
 
 use super::hex::hex;
 use crate::{field::Value, record::TlvType, registry::FieldInfo};
@@ -12,10 +12,9 @@ pub struct Entry {
     pub number: TlvType,
     /// The bytes of its value.
     pub bytes: Vec<u8>,
-    /// What they mean.
+    /// Their meaning.
     pub meaning: Meaning,
-    /// True if another stands for the field, so that readers do not see this one: the first with
-    /// its tag.
+    /// True if readers do not see this one, because the record has the field twice.
     pub again: bool,
 }
 
@@ -52,14 +51,14 @@ impl fmt::Display for Entry {
     }
 }
 
-/// What the bytes of a field are.
+/// The meaning of a field's bytes.
 ///
 /// Exhaustive: the field is known or not, and its bytes are a value of it or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// A value of a field.
     Value(Known),
-    /// No value of the field that has this number here, or under the tag of another size.
+    /// The field has this number here, but the bytes are no value of it, or have another tag.
     Odd(FieldInfo),
     /// No field has this number here.
     Unknown,

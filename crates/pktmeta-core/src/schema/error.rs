@@ -75,17 +75,17 @@ impl fmt::Display for SchemaError {
 
 impl std::error::Error for SchemaError {}
 
-/// What is shown of the line with the mistake, which may be longer than anybody reads.
+/// A part of the line with the mistake: the line may be longer than anybody reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Excerpt {
     text: String,
-    /// Characters of it before the mistake, and those of the mistake.
+    /// Characters before the mistake, and of the mistake.
     before: u8,
     marked: u8,
 }
 
 impl Excerpt {
-    /// Most characters before the mistake, and from there on.
+    /// Most characters that are shown before the mistake, and from its start on.
     const BEFORE: usize = 60;
     const FROM: usize = 100;
 
@@ -109,7 +109,7 @@ impl Excerpt {
     }
 }
 
-/// A message that quotes what somebody wrote has as much of it as one reads.
+/// Shortens a message that quotes a long text of the schema's author.
 fn without_middle(message: String) -> String {
     const END: usize = 150;
     let characters: Vec<char> = message.chars().collect();

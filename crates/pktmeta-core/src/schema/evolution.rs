@@ -1,4 +1,4 @@
-//! What changed between two versions of a schema, and whether what runs can live with it.
+//! The changes between two versions of a schema, and whether running programs can live with them.
 //!
 //! A field's number belongs to its name, owner and type for as long as a host keeps its registry;
 //! programs, applications and peers were built with the old version and stay. Hence:
@@ -33,7 +33,7 @@ pub struct Change {
     pub field: Option<FieldName>,
     /// The difference.
     pub what: String,
-    /// Why what was built with the old version cannot live with it; `None` if it can.
+    /// Why programs that were built with the old version cannot live with it; `None` if they can.
     pub breaking: Option<Breaking>,
 }
 
@@ -41,14 +41,14 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Breaking {
-    /// What breaks.
+    /// The damage.
     pub reason: &'static str,
     /// What to do instead.
     pub remedy: String,
 }
 
 impl Schema {
-    /// What changed since the version `old`, by the table of `docs/schema.md`.
+    /// The changes since the version `old`, judged by the table of `docs/schema.md`.
     #[must_use]
     pub fn changes_since(&self, old: &Self) -> Vec<Change> {
         let mut changes = self.schema_changes(old);
@@ -100,11 +100,11 @@ impl Schema {
         changes
     }
 
-    /// Of names that are fields in neither version.
+    /// Changes of retired names that are fields in neither version.
     fn retired_changes(&self, old: &Self) -> Vec<Change> {
         let is_field = |schema: &Self, name: &FieldName| schema.by_name(name.as_str()).is_some();
         let dropped = old.retired.iter().filter(|name| {
-            // One that is a field now was brought back, and is reported as that.
+            // A name that is a field now was brought back, and is reported as that.
             !self.retired.contains(name) && !is_field(self, name)
         });
         let dropped = dropped.map(|&name| {
@@ -127,7 +127,7 @@ fn field_changes(old: &SchemaField, new: &SchemaField) -> Vec<Change> {
     let name = old.wanted.name;
     let mut changes = match old.wanted.kind == new.wanted.kind {
         true => value_name_changes(old, new),
-        // Names of values say nothing beside another type.
+        // If the type changed, names of values are not compared.
         false => vec![breaking(
             name,
             format!("type: {} -> {}", old.wanted.kind, new.wanted.kind),
@@ -292,7 +292,7 @@ names = { internal = 0 }
 trusted = true
 "#;
 
-    /// What [`OLD`] becomes when `from` is replaced: each change, breaking ones marked.
+    /// The changes if `from` in [`OLD`] is replaced; breaking ones are marked.
     fn changes(from: &str, to: &str) -> Vec<String> {
         assert!(OLD.contains(from), "{from}");
         let old = Schema::parse("old.toml", OLD).unwrap();

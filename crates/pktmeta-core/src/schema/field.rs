@@ -14,11 +14,11 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SchemaField {
-    /// What its owner wants registered.
+    /// The field to be registered.
     pub wanted: Wanted,
-    /// What it means, for people.
+    /// Its meaning, for people.
     pub doc: String,
-    /// What the numbers of an enumeration, or the bits of a set, are called.
+    /// The names of an enumeration's numbers, or of a set's bits.
     pub names: Names,
     /// The share of packets that have it, 0 to 1.
     pub present: f64,
@@ -27,8 +27,8 @@ pub struct SchemaField {
 }
 
 impl SchemaField {
-    /// Reads what a person writes for a value of this field: as [`Value::parse`], or by name. Names
-    /// of a set of bits are joined with `|`.
+    /// Reads a value of this field as people write it: as [`Value::parse`], or by name. Names of a
+    /// set of bits are joined with `|`.
     ///
     /// # Errors
     /// It is neither a value of the field's kind nor a name of one.

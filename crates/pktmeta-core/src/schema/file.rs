@@ -46,7 +46,7 @@ impl Schema {
     /// Reads the text of a schema; `file` names it in errors.
     ///
     /// # Errors
-    /// The first thing that is wrong: where, what, and what to write instead.
+    /// The first mistake, with its place and its remedy.
     pub fn parse(file: &str, text: &str) -> Result<Self, SchemaError> {
         if text.len() > Self::FILE_MAX {
             let message = format!(
@@ -67,13 +67,13 @@ impl Schema {
         })
     }
 
-    /// Who defines these fields.
+    /// The owner that defines these fields.
     #[must_use]
     pub fn owner(&self) -> FieldName {
         self.owner
     }
 
-    /// What they are for, for people.
+    /// Their purpose, for people.
     #[must_use]
     pub fn doc(&self) -> &str {
         &self.doc
@@ -100,7 +100,7 @@ impl Schema {
             .find(|field| field.wanted.name.as_str() == name)
     }
 
-    /// A registry of these schemas' fields alone, numbered in their order: what a host has that
+    /// A registry of these schemas' fields alone, numbered in their order, as on a host that
     /// registers nothing else.
     ///
     /// # Errors

@@ -3,12 +3,12 @@
 use super::text_error::TextError;
 use crate::record::{ParseError, Record};
 
-/// Reads a record from hex digits, two a byte. Between bytes there may be blanks and colons, and in
-/// front of them `0x`. What stands behind the record, as it does in a metadata area, is none of it:
-/// how many bytes that are is the other thing returned.
+/// Reads a record from hex digits, two a byte. Blanks and colons may stand between bytes, and `0x`
+/// before them. Bytes may follow the record, as in a metadata area: the second result is their
+/// number.
 ///
 /// # Errors
-/// What is wrong, and where.
+/// The text is not hex digits, or the bytes are no record.
 pub fn parse_record(text: &str) -> Result<(Record, usize), TextError> {
     let bytes = parse_hex(text)?;
     let record = Record::parse(&bytes).map_err(|error| not_a_record(error, &bytes))?;

@@ -1,4 +1,4 @@
-//! Words that are no names in a language.
+//! Words that cannot be names in a language.
 
 /// The keywords of a language, as far as they can be names of fields.
 #[derive(Clone, Copy, Debug)]

@@ -1,23 +1,23 @@
-//! What is legal in schemas and yet likely to hurt, and what several schemas cannot both have.
+//! Legal schemas that are likely to hurt, and fields that two schemas cannot both have.
 
 use super::{field::SchemaField, file::Schema, keywords::Keywords};
 use crate::field::{FieldName, Kind};
 
-/// Something that is legal, and likely to hurt.
+/// A legal part of a schema that is likely to hurt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lint {
-    /// Whose schema it is about.
+    /// The owner of the schema.
     pub owner: FieldName,
     /// The field it is about; `None` if it is about the schema.
     pub field: Option<FieldName>,
-    /// What hurts.
+    /// The fault.
     pub what: String,
     /// What to write instead.
     pub remedy: String,
 }
 
-/// What is likely to hurt in schemas that are used together.
+/// The parts of schemas that are likely to hurt when the schemas are used together.
 #[must_use]
 pub fn lints<'a>(schemas: impl IntoIterator<Item = &'a Schema>) -> Vec<Lint> {
     let mut lints = Vec::new();
@@ -110,7 +110,7 @@ fn twin_lint(field: &SchemaField, other: &SchemaField) -> Option<Lint> {
     })
 }
 
-/// Says that source which spells the name does not compile, if so.
+/// A complaint if source that spells the name does not compile.
 fn keyword(name: FieldName) -> Option<String> {
     let text = name.as_str();
     let languages = match (Keywords::C.have(text), Keywords::RUST.have(text)) {

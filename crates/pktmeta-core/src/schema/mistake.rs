@@ -1,10 +1,10 @@
-//! What is wrong with a schema, before it is shown in its file.
+//! Mistakes in a schema, before they are shown in its file.
 
 use crate::field::{FieldName, Misspelt};
 use std::ops::Range;
 use toml::Spanned;
 
-/// Where the source is wrong, what is wrong, and what to write instead.
+/// A place in the source, the mistake there, and its remedy.
 pub(super) struct Mistake(
     pub(super) Range<usize>,
     pub(super) String,

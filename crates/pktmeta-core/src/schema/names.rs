@@ -1,4 +1,4 @@
-//! What the numbers of an enumeration, or the bits of a set, are called.
+//! Names of an enumeration's numbers, or of a set's bits.
 
 use super::{
     mistake::{Mistake, name},
@@ -7,7 +7,7 @@ use super::{
 use crate::field::Kind;
 use std::collections::BTreeMap;
 
-/// Names of numbers, or of bits by their numbers, in the order of these.
+/// Names of numbers, or of bits by their numbers, in the order of the numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     names: Vec<(String, u64)>,
@@ -98,7 +98,7 @@ impl Names {
         })
     }
 
-    /// The number of which `text` is the name; for bits, of those whose names it joins with `|`.
+    /// The number called `text`; for bits, the number whose bits have the names joined with `|`.
     pub(super) fn parse(&self, kind: Kind, text: &str) -> Option<u64> {
         if !matches!(kind, Kind::Bits { .. }) {
             return self.number(text);
@@ -116,8 +116,8 @@ impl Names {
         })
     }
 
-    /// What [`Names::parse`] reads back; bits without names as a hexadecimal number behind the
-    /// rest.
+    /// The text that [`Names::parse`] reads back. Bits without names follow as a hexadecimal
+    /// number.
     pub(super) fn display(&self, kind: Kind, number: u128) -> String {
         let Ok(number) = u64::try_from(number) else {
             return number.to_string();
@@ -142,7 +142,7 @@ impl Names {
         }
     }
 
-    /// What [`Names::parse`] reads, as a phrase.
+    /// The text that [`Names::parse`] reads, as a phrase.
     pub(super) fn wanted(&self, kind: Kind) -> String {
         let names: Vec<_> = self.iter().map(|(name, _)| name).collect();
         match kind {
@@ -154,5 +154,5 @@ impl Names {
     }
 }
 
-/// A set of bits in which none is.
+/// The empty set of bits.
 const NO_BITS: &str = "none";

@@ -1,6 +1,7 @@
-//! The name that somebody may have meant.
+//! Guesses at a misspelt name.
 
-/// The name that takes the fewest changes, if they are few: what somebody may have meant.
+/// The name that differs from `name` by the fewest letters, if they are few: the author may have
+/// meant it.
 #[must_use]
 pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
     let changes = names.iter().map(|other| (distance(name, other), *other));

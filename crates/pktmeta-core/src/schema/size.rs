@@ -1,5 +1,5 @@
-//! How many bytes fields take in front of packets, what would take fewer, and which of them keep
-//! GRO from merging segments.
+//! The bytes that fields take in front of packets, how to take fewer, and the fields that keep GRO
+//! from merging segments.
 
 use super::{field::SchemaField, file::Schema};
 use crate::{
@@ -15,13 +15,13 @@ use std::{iter::Sum, ops::Add};
 pub struct Size {
     /// If every field is there, with as many bytes as it may have.
     pub worst: usize,
-    /// On average over packets, by what the schema says of their share. Values of `bytes[..N]`
-    /// count with all N, because nobody says how long they usually are.
+    /// On average over packets, by the shares in the schema. Values of `bytes[..N]` count with all
+    /// N, because no schema says how long they usually are.
     pub expected: f64,
 }
 
 impl Size {
-    /// Of the header, which every record has.
+    /// The header, which every record has.
     pub const HEADER: Self = Self {
         worst: Record::HEADER,
         expected: Record::HEADER as f64,
@@ -46,8 +46,8 @@ impl Sum for Size {
 }
 
 impl SchemaField {
-    /// Bytes that the field takes of a record. One that is hot takes its place even in records
-    /// that do not have it.
+    /// Bytes that the field takes of a record. A hot field takes its place even in records that do
+    /// not have it.
     #[must_use]
     pub fn size(&self) -> Size {
         size(self.wanted.kind, self.wanted.policy.hot, self.present)
@@ -64,7 +64,7 @@ impl SchemaField {
     }
 }
 
-/// Something that would take fewer bytes.
+/// A change that would save bytes.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Saving {
@@ -74,23 +74,23 @@ pub struct Saving {
     pub advice: String,
     /// Bytes fewer.
     pub saved: Size,
-    /// What the schema does not say and must be so.
+    /// A condition that the schema does not show.
     pub provided: Option<&'static str>,
 }
 
 impl Schema {
-    /// What would take fewer bytes, as far as the schema tells. A type can change only before the
-    /// field is in use.
+    /// The changes that would save bytes, as far as the schema tells. A type can change only before
+    /// the field is in use.
     ///
-    /// A smaller integer is not always less: one and two bytes of value both take three, because
-    /// one byte needs its size said.
+    /// A smaller integer does not always help: values of one and of two bytes both take three,
+    /// because the size of one byte needs a byte too.
     #[must_use]
     pub fn savings(&self) -> Vec<Saving> {
         let each = self.fields().iter().flat_map(field_savings);
         each.chain(self.truths_in_one()).collect()
     }
 
-    /// Flags and booleans that could share a set of bits: those that are treated alike.
+    /// Flags and booleans that could share a set of bits, because they are treated alike.
     fn truths_in_one(&self) -> Vec<Saving> {
         let mut groups: Vec<Vec<&SchemaField>> = Vec::new();
         let truths = self.fields().iter();
@@ -109,7 +109,7 @@ impl Schema {
 }
 
 fn field_savings(field: &SchemaField) -> Vec<Saving> {
-    /// Of a hot field that fewer packets have than not, its place is mostly empty.
+    /// If fewer packets than this have a hot field, its place is mostly empty.
     const MOSTLY: f64 = 0.5;
 
     let SchemaField {
@@ -155,11 +155,11 @@ fn field_savings(field: &SchemaField) -> Vec<Saving> {
     savings
 }
 
-/// One that stands alone can be a flag; more can be bits of one field.
+/// A single boolean can be a flag; several can be bits of one field.
 fn truths_saving(group: &[&SchemaField]) -> Option<Saving> {
     let now = group.iter().map(|field| field.size()).sum();
     let hot = group.iter().any(|field| field.wanted.policy.hot);
-    // Nobody says which of them come together: at most so many packets have any.
+    // No schema says which of them come together: at most so many packets have any.
     let present = group
         .iter()
         .map(|field| field.present)
@@ -178,7 +178,7 @@ fn truths_saving(group: &[&SchemaField]) -> Option<Saving> {
     saving(names, advice, now, size(kind, hot, present), provided)
 }
 
-/// `None` if nothing is saved, or if less is on one of the two counts.
+/// `None` if nothing is saved, or if one of the two sizes grows.
 fn saving(
     fields: Vec<FieldName>,
     advice: String,
@@ -216,7 +216,7 @@ fn bits(count: u64) -> Option<Kind> {
     Some(Kind::Bits { size })
 }
 
-/// What fields must have in common to be one, beside being hot.
+/// The properties, besides being hot, that fields must share to become one.
 fn treatment(field: &SchemaField) -> (Policy, bool) {
     let policy = Policy {
         hot: false,

@@ -1,7 +1,7 @@
 //! What this process knows of the host's datapath: one snapshot for all of its sockets.
 //!
-//! The sockets of a process belong to one datapath at a time. A datapath that is replaced closes its
-//! mapped ring; a process that cannot map the ring asks the datapath for its identity instead.
+//! The sockets of a process belong to one datapath at a time. A datapath that is replaced closes
+//! its mapped ring; a process that cannot map the ring asks the datapath for its identity instead.
 
 use super::{fields::Fields, options, ring::Ring};
 use crate::{

@@ -17,8 +17,8 @@ use pktmeta_core::{Field, FieldType, ToRecord, abi};
 /// not map the datapath's ring. Nothing is allocated.
 ///
 /// The record stays until it is changed, for everything that is sent from then on:
-/// - if it is set before `connect`, the connection's SYN has it too (make the socket with `socket2`,
-///   and label its `as_fd()`);
+/// - if it is set before `connect`, the connection's SYN has it too (make the socket with
+///   `socket2`, and label its `as_fd()`);
 /// - if it is set on a listener, the connections that it accepts start with it, and then have
 ///   their own;
 /// - datagrams of a [`MetaSender`](crate::MetaSender) have their own instead.

@@ -40,9 +40,10 @@ const CHECKOUT: &str = "pktmeta";
 const BARE: &str = "PKTMETA_BARE";
 
 /// Becomes a shell in a bare Debian, in which a script, `$0`, is run. What it writes stays in
-/// folder `$1`, above the folders `$2`. The checkout is copied from `$3`, packages are kept in `$4`. Rust and the crates are
-/// this host's, and `apt-get` goes to the network of the process `PKTMETA_OUTSIDE`, since the
-/// sandbox has none. Packages are downloaded once for all pages, and start no daemons.
+/// folder `$1`, above the folders `$2`. The checkout is copied from `$3`, packages are kept in
+/// `$4`. Rust and the crates are this host's, and `apt-get` goes to the network of the process
+/// `PKTMETA_OUTSIDE`, since the sandbox has none. Packages are downloaded once for all pages, and
+/// start no daemons.
 const ENTER_BARE: &str = r#"
 rm -rf "$1"; mkdir -p "$1"/{upper,work,root}
 mount -t overlay overlay -o lowerdir="$2",upperdir="$1"/upper,workdir="$1"/work "$1"/root
