@@ -1,5 +1,5 @@
-//! Binding: a program's source names its fields, the registry numbers them, and this writes the
-//! numbers into the compiled object. Any loader can load the result.
+//! Binding: a program's source names its fields, the registry numbers them, and this module writes
+//! the numbers into the compiled object. Any loader can load the result.
 
 use crate::{
     error::{Error, ErrorKind},
@@ -80,8 +80,7 @@ impl Image {
         fields
     }
 
-    /// [`Registry::id`] of the registry whose records it makes and believes; `None` until it is
-    /// bound.
+    /// [`Registry::id`] of the registry that it is bound to; `None` until it is bound.
     #[must_use]
     pub fn registry(&self) -> Option<u32> {
         let mut layouts = self
@@ -92,13 +91,13 @@ impl Image {
         Layout::registry(bytes).filter(|&id| id != 0)
     }
 
-    /// Gives each field that is in the registry its number there, and the programs the layout of
-    /// the host's records and what proves them. Others, and those of `unbound`, stay unbound: the
-    /// programs neither read nor write them. What no host has, a registry without an id, gets a
-    /// secret that nobody else knows if it has none.
+    /// Gives each field that is in the registry its number there, and the programs the layout and
+    /// the secret of the host's records. Other fields, and those of `unbound`, stay unbound: the
+    /// programs neither read nor write them. For a registry without an id, which no host has, a
+    /// missing secret is made up.
     ///
     /// # Errors
-    /// A field is registered with another size than it has in the programs; both are shown. Or the
+    /// The registry has another size for a field than the programs; the message shows both. Or the
     /// host's secret is not known.
     pub fn bind(&mut self, registry: &Registry, unbound: &[String]) -> Result<(), Error> {
         let fail = |name: &str, why: String| {
@@ -154,7 +153,7 @@ impl Image {
     /// Checks that every field has its number in the registry that it was bound to.
     ///
     /// # Errors
-    /// Those that have none are named, with the registered names that are near.
+    /// Some have none: the message names them, with the nearest registered names.
     pub fn check_bound(&self, registry: &Registry) -> Result<(), Error> {
         let known: Vec<_> = registry
             .fields()
@@ -229,7 +228,8 @@ impl Image {
     }
 }
 
-/// What a program says of a field, and the loader of it: `struct pktmeta_binding`.
+/// A field as a program declares it, with the number that a loader gave it: `struct
+/// pktmeta_binding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Binding {
@@ -253,8 +253,8 @@ impl Binding {
     /// Its first bytes, by which bindings are found in loaded programs.
     pub const MAGIC: [u8; 3] = *b"PMf";
 
-    /// What follows them: `PKTMETA_BINDING_VERSION`. Programs of other versions neither believe the
-    /// records of this one nor make any that it believes.
+    /// The byte that follows them: `PKTMETA_BINDING_VERSION`. Programs of different versions do not
+    /// believe each other's records.
     pub const VERSION: u8 = 2;
 
     const VARIABLE: u8 = 1 << 7;
@@ -302,7 +302,7 @@ impl Binding {
         Tag::from_byte(self.tag)?.tlv()
     }
 
-    /// How its values look to the program, as a phrase.
+    /// The form of its values in the program, as a phrase.
     #[must_use]
     pub fn shape(&self) -> String {
         let up_to = if self.is_variable() { "up to " } else { "" };
@@ -341,13 +341,13 @@ impl Binding {
 /// Prefix of the globals by which the header library names fields.
 const FIELD_PREFIX: &str = "pktmeta_field_";
 
-/// The global that says how records are laid out on this host: `struct pktmeta_layout`.
+/// The global with the layout of this host's records: `struct pktmeta_layout`.
 const LAYOUT: &str = "pktmeta_layout";
 
-/// The global by which programs above TC know the host's records.
+/// The global with the secret by which programs above TC know the host's records.
 const SECRET: &str = "pktmeta_secret";
 
-/// The global that says how programs reach the packet of a `struct __sk_buff`.
+/// The global with the way in which programs reach the packet of a `struct __sk_buff`.
 const SKB_ACCESS: &str = "pktmeta_skb_access";
 
 /// `struct pktmeta_layout`: area, version, two reserved bytes, registry, secret, seal, template.

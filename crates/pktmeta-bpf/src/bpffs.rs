@@ -57,10 +57,9 @@ impl Bpffs {
         Ok(is_bpffs(&found).then_some(root))
     }
 
-    /// Its root; mounts it if it is not there. It stays mounted: others may use it by the time that
-    /// we do not.
+    /// Its root; mounts it if it is not there. It stays mounted, for others may use it too by then.
     pub(crate) fn mounted(&self) -> Result<Dir, Error> {
-        // Again if a `down` unmounts it in between.
+        // Try again if a `down` unmounts it in between.
         for _ in 0..3 {
             if let Some(root) = self.open()? {
                 return Ok(root);
@@ -96,8 +95,8 @@ impl Bpffs {
         })
     }
 
-    /// Keeps other commands from changing anything in it while the result lives. Waits if one
-    /// does, and says so.
+    /// Keeps other commands from changing anything in it while the result lives. If one has the
+    /// lock, the call says so and waits.
     pub(crate) fn lock(&self, root: Dir) -> Result<Locked, Error> {
         let started = Instant::now();
         let mut waits = false;
@@ -137,18 +136,18 @@ impl Bpffs {
     }
 }
 
-/// Says in mountinfo who mounted it.
+/// The source that mountinfo shows for the mount.
 const MOUNT_SOURCE: &str = "pktmeta";
 
-/// The kernel's own is 1777, in which everybody could make names that root would meet.
+/// The kernel's own mode is 1777: everybody could make names there that root would meet.
 const OPTIONS: &std::ffi::CStr = c"mode=0755";
 
 /// How long a command waits for another unless told otherwise.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// The lock's name in the bpffs: a directory, since there are no files in a bpffs, which nobody but
-/// its owner can open. It lies with what it guards, so that commands in other mount namespaces
-/// and containers meet it too.
+/// The lock's name in the bpffs. It is a directory that only its owner can open, since a bpffs has
+/// no files. It lies beside the pins that it guards, so that commands in other mount namespaces and
+/// containers meet it too.
 const LOCK: &str = "pktmeta-lock";
 
 fn is_bpffs(found: &StatFs) -> bool {
@@ -195,7 +194,7 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // While it is held. If it stays, the next command finds it unlocked.
+        // Remove it while it is held. If it stays, the next command finds it unlocked.
         let _ = self.root.remove_dir(LOCK);
     }
 }

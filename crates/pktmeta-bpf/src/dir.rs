@@ -1,4 +1,4 @@
-//! Directories that root may trust: nobody else can put, move or replace a name in them.
+//! Directories that root can trust: nobody else can add, move or replace a name in them.
 //!
 //! A walk goes step by step, by descriptors, and follows no symbolic link of others. Each step
 //! opens one name with `O_NOFOLLOW` and looks at the owner and the mode of what it opened; openat2
@@ -25,12 +25,12 @@ use std::{
 };
 
 /// A directory that belongs to root or to this process' user, and in which nobody else can replace
-/// what these two put there.
+/// the entries of these two.
 #[derive(Debug)]
 pub(crate) struct Dir {
     fd: OwnedFd,
     path: PathBuf,
-    /// Others may put names here, as in `/tmp`: what is found has to be looked at.
+    /// True if others may add names here, as in `/tmp`: then the owner of each entry is checked.
     shared: bool,
 }
 
@@ -100,17 +100,17 @@ impl Dir {
         Ok(Self { fd, path, shared })
     }
 
-    /// What messages call it.
+    /// Its path in messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What messages call an entry of it.
+    /// The path of an entry in messages.
     pub(crate) fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// A path to an entry for libbpf, which takes no descriptors: by the descriptor all the same.
+    /// A path to an entry, by way of the descriptor, for libbpf, which takes no descriptors.
     pub(crate) fn path_by_fd(&self, name: &str) -> PathBuf {
         format!("/proc/self/fd/{}/{name}", self.fd.as_raw_fd()).into()
     }
@@ -273,7 +273,7 @@ impl Dir {
         }
     }
 
-    /// The text that [`Dir::write_text`] left.
+    /// The text that [`Dir::write_text`] wrote.
     pub(crate) fn read_text(&self, name: &str) -> Result<Option<String>, Error> {
         match rustix::fs::readlinkat(&self.fd, name, Vec::new()) {
             Ok(text) => Ok(Some(text.to_string_lossy().into_owned())),
@@ -283,8 +283,8 @@ impl Dir {
         }
     }
 
-    /// Leaves a short text. bpffs has no files; a symbolic link appears with its text or not at
-    /// all, and nobody follows it.
+    /// Writes a short text as the target of a symbolic link, because bpffs has no files. The link
+    /// appears with its whole text or not at all, and nobody follows it.
     pub(crate) fn write_text(&self, name: &str, text: &str) -> Result<(), Error> {
         match rustix::fs::symlinkat(text, &self.fd, name) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -332,7 +332,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The error for what another user made.
+/// The error for an entry that another user made.
 pub(crate) fn untrusted(path: &Path, owner: Owner) -> Error {
     let tried = format!("trust {}", path.shown());
     let why = format!("it belongs to {owner}, who could lead this command elsewhere");

@@ -1,4 +1,4 @@
-//! Both ends of a socket or packet, as `endpoints.bpf.h` has them.
+//! Both ends of a socket or packet: the structure of `endpoints.bpf.h`.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use zerocopy::{FromBytes, Immutable, KnownLayout};

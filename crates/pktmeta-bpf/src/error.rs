@@ -1,4 +1,4 @@
-//! What went wrong, why, and what to do.
+//! Errors of the loader, with their causes and remedies.
 
 use pktmeta_core::printable;
 use std::{
@@ -7,9 +7,9 @@ use std::{
 
 /// A failed operation on the datapath: what was tried, why it failed, and what to do.
 ///
-/// `{}` says what was tried, and why if no other error is the reason; that one is
-/// [`source`](StdError::source). `{:#}` says all of it, with the sources. The remedy is in neither:
-/// it is for whoever shows the error to people.
+/// `{}` says what was tried, and why, unless the cause is another error, which is the
+/// [`source`](StdError::source). `{:#}` includes the sources. Neither includes the remedy: a
+/// program that shows the error to people prints [`Error::remedy`] too.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -28,11 +28,11 @@ enum Why {
     Source(Arc<dyn StdError + Send + Sync>),
 }
 
-/// What sort of failure an [`Error`] is: what a program can decide by.
+/// The sort of a failure, for programs that decide by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// What is asked for contradicts itself, or the fields of this host.
+    /// The request contradicts itself, or the fields of this host.
     Invalid,
     /// Something that was named is not there.
     NotFound,
@@ -40,22 +40,22 @@ pub enum ErrorKind {
     InUse,
     /// This process may not do it.
     NotPermitted,
-    /// The host lacks what it takes.
+    /// The host lacks a feature that it takes.
     Unsupported,
-    /// What is there is damaged, or of another user or version.
+    /// A file or map is damaged, or of another user or version.
     Unusable,
-    /// The kernel refused for another reason, which [`source`](StdError::source) says.
+    /// The kernel refused for another reason, which is the [`source`](StdError::source).
     Refused,
 }
 
 impl Error {
-    /// What sort of failure it is.
+    /// The sort of failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What was being done.
+    /// The action that failed.
     #[must_use]
     pub fn tried(&self) -> &str {
         &self.0.tried
@@ -95,8 +95,8 @@ impl Error {
         }))
     }
 
-    /// `tried` failed because of another error. If that is one of the kernel, it says of what kind
-    /// this is, and what to do.
+    /// `tried` failed because of another error. If that one is the kernel's, its number decides
+    /// kind and remedy.
     pub(crate) fn of(
         tried: impl Into<String>,
         why: impl Into<Box<dyn StdError + Send + Sync>>,
@@ -122,7 +122,7 @@ impl Error {
         self
     }
 
-    /// What to do if nothing is known that fits better.
+    /// Adds a remedy, unless the error has one that fits better.
     pub(crate) fn or_remedy(self, remedy: impl Into<String>) -> Self {
         match self.remedy() {
             Some(_) => self,
@@ -147,24 +147,24 @@ impl Error {
         }))
     }
 
-    /// The same error, told at more length.
+    /// The same error with a longer explanation.
     pub(crate) fn because(mut self, why: impl Into<String>) -> Self {
         self.0.why = Why::Text(why.into());
         self
     }
 
-    /// What the kernel said, if it was the kernel.
+    /// The number of the kernel's error, if that was the cause.
     pub(crate) fn errno(&self) -> Option<i32> {
         self.0.errno
     }
 
-    /// Says at which place of the user's text it was tried.
+    /// Adds the place in the user's text.
     pub(crate) fn at(mut self, place: &str) -> Self {
         self.0.tried = format!("{place}: {}", self.0.tried);
         self
     }
 
-    /// What was being done and why it failed, in a line.
+    /// Action and cause in one line.
     pub(crate) fn line(&self) -> String {
         format!("{self:#}")
     }
@@ -198,7 +198,7 @@ impl StdError for Error {
     }
 }
 
-/// Says what was being done when an error came up.
+/// Adds the action that failed to an error.
 pub(crate) trait Context<T> {
     fn context(self, tried: impl FnOnce() -> String) -> Result<T, Error>;
 }
@@ -209,7 +209,8 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for Result<T, E> {
     }
 }
 
-/// A name of others in a message, a path for one: it can neither break a line nor move the cursor.
+/// Shows a name that others chose, such as a path, so that it cannot break a line or move the
+/// cursor.
 pub(crate) trait Shown {
     /// In one line.
     fn shown(&self) -> String;
@@ -251,7 +252,7 @@ fn kind_of(errno: i32) -> ErrorKind {
     }
 }
 
-/// What to do about an error of the kernel, whatever was tried.
+/// The remedy for an error of the kernel, whatever was tried.
 fn remedy_of(errno: i32) -> Option<&'static str> {
     Some(match errno {
         libc::EPERM | libc::EACCES => {

@@ -1,4 +1,4 @@
-//! What a loader must know of a hook.
+//! Hooks: everything that a loader must know of one.
 
 use crate::{
     error::{Context, Error},
@@ -9,16 +9,16 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use pktmeta_core::registry::Policy;
 use std::fmt;
 
-/// A hook: a BPF object, and all that it takes to load, attach, read, explain and remove it. What
-/// deals with hooks goes through [`crate::hooks::ALL`] and asks these values; nothing else knows of
-/// a hook.
+/// A hook: a BPF object, and all that it takes to load, attach, read, explain and remove it. Code
+/// that deals with hooks goes through [`crate::hooks::ALL`] and asks these values; nothing else
+/// knows of a hook.
 #[non_exhaustive]
 pub struct Hook {
-    /// What the hook is called.
+    /// The name of the hook.
     pub name: &'static str,
-    /// What the user loses without it.
+    /// The loss to the user without it.
     pub purpose: &'static str,
-    /// With what it comes up.
+    /// The thing that it comes up with.
     pub target: Target,
     /// The ELF object.
     pub object: &'static [u8],
@@ -33,9 +33,9 @@ pub struct Hook {
     /// True if it is left out where it has no field to produce: a program costs each packet
     /// something.
     pub only_to_produce: bool,
-    /// The kind of writer that it is: which fields it may set is in their policy.
+    /// The kind of writer that it is. The policy of a field says which writers may set it.
     pub writer: Option<Writer>,
-    /// What it reads of each datagram; `None` if datagrams do not pass it.
+    /// The part of each datagram that it reads; `None` if datagrams do not pass it.
     pub reads: Option<&'static str>,
     /// The map whose only value is the counters, if it counts.
     pub counters_map: Option<&'static str>,
@@ -85,15 +85,15 @@ impl fmt::Debug for Hook {
     }
 }
 
-/// With what a hook comes up.
+/// The thing that a hook comes up with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target {
-    /// With an interface whose packets are labelled.
+    /// An interface whose packets are labelled.
     Interface,
-    /// With a cgroup whose sockets get records.
+    /// A cgroup whose sockets get records.
     Cgroup,
-    /// With a command, for as long as that runs.
+    /// A command, for as long as it runs.
     Command,
 }
 
@@ -105,8 +105,8 @@ pub struct Program {
     pub name: &'static str,
     /// Where it attaches.
     pub attach: Attach,
-    /// The most instructions that the verifier may look at. A test holds it to that, and to a third
-    /// of it, so that a change of its cost is seen.
+    /// The most instructions that the verifier may look at. A test fails above it, and below a
+    /// third of it, so that a change of the cost is seen.
     pub budget: u32,
 }
 
@@ -190,7 +190,7 @@ impl Writer {
 pub struct Counter {
     /// Its name in tables and JSON.
     pub name: &'static str,
-    /// What is counted, and for a loss what to do about it.
+    /// Its meaning; for a loss, with the remedy.
     pub meaning: &'static str,
     /// True if each count is a label that was not set or not delivered.
     pub loss: bool,

@@ -1,4 +1,4 @@
-//! What the kernel says of the links that we pinned: pins are a way to them and no more.
+//! The state of pinned links in the kernel. A pin is only a way to its link.
 
 use crate::{
     dir::Dir,
@@ -11,13 +11,13 @@ use std::os::fd::AsFd;
 /// Whether a link runs its program where it was attached.
 #[derive(Debug)]
 pub(crate) enum Link {
-    /// It does: on this interface (its index now) or in this cgroup (its number).
+    /// The program runs: on this interface (its present index) or in this cgroup (its number).
     Attached { target: u64, program: u32 },
-    /// The kernel has let go of it: the interface or cgroup is gone, or somebody detached it.
+    /// The kernel has detached it: the interface or cgroup is gone, or somebody detached it.
     Detached,
     /// Nothing is pinned under its name, or something else.
     Missing,
-    /// One cannot look.
+    /// This process cannot look.
     Unknown(Error),
 }
 
@@ -46,7 +46,7 @@ impl Link {
     }
 }
 
-/// Whether programs run where they should, as the kernel says.
+/// Whether the kernel runs programs where they should run.
 ///
 /// Exhaustive: a look at links ends in one of three ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +55,12 @@ pub enum Attached {
     Yes,
     /// Some or all are detached, or their pins are gone.
     No,
-    /// One cannot look, for this reason.
+    /// This process cannot look, for this reason.
     Unknown(String),
 }
 
 impl Attached {
-    /// Of several links: certain only if all are.
+    /// The state of several links: known only if all are.
     pub(crate) fn all<'a>(links: impl IntoIterator<Item = &'a Link>) -> Self {
         let mut all = Self::Yes;
         for link in links {

@@ -1,4 +1,4 @@
-//! Loading an object: fields get their numbers, globals their values, maps their places.
+//! Loading an object: fields get their numbers, globals their values, maps their pins.
 
 use crate::{
     bind::Image,
@@ -18,24 +18,24 @@ use std::{
     sync::Mutex,
 };
 
-/// What to set in an object before it is loaded.
+/// Settings of an object before it is loaded.
 ///
 /// Exhaustive, so that callers name the options that matter and take the rest from
 /// [`ObjectOptions::default`]: more may come.
 #[derive(Debug, Default)]
 pub struct ObjectOptions<'a> {
-    /// Where the object's fields get their numbers. Fields that are not in it stay unbound: the
-    /// programs then neither read nor write them.
+    /// The registry that gives the object's fields their numbers. Fields that are not in it stay
+    /// unbound: the programs then neither read nor write them.
     pub registry: Option<&'a Registry>,
     /// Names of fields that stay unbound although they are registered.
     pub unbound: &'a [String],
     /// Values of `const volatile` globals.
     pub globals: Vec<(&'static str, Vec<u8>)>,
-    /// Numbers of entries that differ from those in the source.
+    /// Sizes of maps that differ from those in the source.
     pub max_entries: Vec<(&'static str, u32)>,
     /// Whether XDP programs take packets with fragments.
     pub frags: bool,
-    /// Where maps are pinned, or taken from if they are there already.
+    /// The pins of maps. A map that is pinned already is used again.
     pub pins: Vec<(&'static str, PathBuf)>,
 }
 
@@ -103,8 +103,8 @@ impl Object {
         })
     }
 
-    /// Loads a hook with the globals and sizes of `settings`. Its stores and counters are pinned,
-    /// or taken from, where `pin` says, which gets a pin's name and of what there is one such map.
+    /// Loads a hook with the globals and sizes of `settings`. `pin` returns the path of a store's
+    /// or counter's pin, by its name and scope; a map that is pinned there already is used again.
     pub(crate) fn load_hook(
         hook: &Hook,
         settings: &Settings,
@@ -157,7 +157,7 @@ impl Object {
         libbpf_rs::MapHandle::try_from(&map).context(tried)
     }
 
-    /// What the hook whose object this is has counted, in the order of its counters.
+    /// The counters of the hook whose object this is, in the hook's order.
     ///
     /// # Errors
     /// It is not that hook's object, or the kernel refuses.
@@ -198,10 +198,10 @@ impl Object {
 pub(crate) const ASK_THE_DOCTOR: &str =
     "`pktmeta doctor` says what this host lacks, and what to do";
 
-/// What drivers answer that have no XDP, or not with this interface's MTU, queues or offloads.
+/// The errors of drivers without XDP, or without it for this interface's MTU, queues or offloads.
 const DRIVER_REFUSES: [i32; 4] = [libc::EOPNOTSUPP, libc::EINVAL, libc::ERANGE, libc::ENOMEM];
 
-/// What libbpf printed while an object was loaded: the verifier's reasons are nowhere else.
+/// The lines that libbpf prints while it loads an object: only they have the verifier's reasons.
 struct LibbpfSays {
     lines: Mutex<Vec<String>>,
     loading: Mutex<()>,
@@ -215,8 +215,8 @@ static LIBBPF_SAYS: LibbpfSays = LibbpfSays {
 impl LibbpfSays {
     const LINES: usize = 12;
 
-    /// Runs `load` and collects what libbpf prints meanwhile. One at a time: libbpf has one
-    /// callback for the whole process.
+    /// Runs `load` and collects the lines that libbpf prints meanwhile. Calls take turns, because
+    /// libbpf has one callback for the whole process.
     fn with_lines<T>(&self, load: impl FnOnce() -> T) -> T {
         let guard = self
             .loading

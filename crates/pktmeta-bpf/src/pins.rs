@@ -1,20 +1,20 @@
-//! Where the datapath's links and maps are pinned.
+//! The layout of the datapath's pins.
 //!
 //! ```text
-//! BPFFS/pktmeta/layout                      which layout this is, and whose
-//! BPFFS/pktmeta/maps/...                    shared by all of the following
+//! BPFFS/pktmeta/layout                      the version of the layout, and of pktmeta
+//! BPFFS/pktmeta/maps/...                    maps that all of the following share
 //! BPFFS/pktmeta/cgroups/ID/                 links and maps of one cgroup, its ring among them
 //! BPFFS/pktmeta/interfaces/NETNS-IFINDEX/   links and maps of one interface
-//! BPFFS/pktmeta-aside/...                   the same, of what is being made or taken down
+//! BPFFS/pktmeta-aside/...                   the same, of parts that are being made or taken down
 //! BPFFS/pktmeta-lock/                       held by the command that changes something
 //! BPFFS/pktmeta-registry                    the fields, see registry.rs
-//! BPFFS/pktmeta-names                       what their values are called, see names.rs
-//! BPFFS/pktmeta-secret                      what proves records, for root alone
+//! BPFFS/pktmeta-names                       the names of their values, see names.rs
+//! BPFFS/pktmeta-secret                      the secret that proves records, for root alone
 //! ```
 //!
-//! A cgroup or interface is up while its directory is below `pktmeta`. It comes there, and goes
-//! from there, by one rename; what is aside is not up, whoever put it there, and the next command
-//! that has the lock removes it ([`settle`]). So a command can be killed at any point.
+//! A cgroup or interface is up while its directory is below `pktmeta`, where one rename puts it and
+//! from where one rename takes it. Parts that are aside are not up, and the next command that has
+//! the lock removes them ([`settle`]). So a command can be killed at any point.
 
 use crate::{
     dir::Dir,
@@ -34,17 +34,17 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
-    /// Those of what is up, if there are any.
+    /// The pins of the datapath that is up, if there is one.
     pub(crate) fn of_datapath(root: &Dir) -> Result<Option<Self>, Error> {
         Self::open(root, DATAPATH)
     }
 
-    /// Those of what is up, or will be.
+    /// The pins of the datapath that is up, or will be.
     pub(crate) fn for_datapath(root: &Dir) -> Result<Self, Error> {
         Self::create(root, DATAPATH)
     }
 
-    /// A place for what is being made or taken down.
+    /// A place for parts that are being made or taken down.
     pub(crate) fn aside(root: &Dir) -> Result<Self, Error> {
         Self::create(root, ASIDE)
     }
@@ -79,7 +79,7 @@ impl Pins {
         Ok(Self { dir })
     }
 
-    /// The maps that all share.
+    /// The maps that all parts share.
     pub(crate) fn maps(&self) -> Result<Option<Dir>, Error> {
         self.dir.open(MAPS)
     }
@@ -161,8 +161,8 @@ impl Pins {
         }
     }
 
-    /// Detaches every link and removes every pin, and the directory, but for what is none of ours:
-    /// that is returned. What comes first into contact with a packet goes first.
+    /// Detaches every link, and removes every pin and the directory. Files of others stay and are
+    /// returned. The hook that a packet meets first goes first.
     fn remove(self, root: &Dir, name: &str) -> Result<Vec<PathBuf>, Error> {
         let mut left = Vec::new();
         for (kind, target) in [(INTERFACES, Target::Interface), (CGROUPS, Target::Cgroup)] {
@@ -202,8 +202,8 @@ impl Pins {
     }
 }
 
-/// Finishes what commands that were killed have begun, and clears away what is left of a datapath
-/// that nothing uses any more. The lock is held. What is in the way and none of ours is returned.
+/// Finishes the work of commands that were killed, and removes the rest of a datapath that nothing
+/// uses any more. The lock is held. Files of others that are in the way are returned.
 pub(crate) fn settle(root: &Dir) -> Result<Vec<PathBuf>, Error> {
     let mut left = Vec::new();
     if let Some(aside) = Pins::open(root, ASIDE)? {
@@ -226,7 +226,7 @@ pub(crate) fn is_unsettled(root: &Dir) -> Result<bool, Error> {
     Ok(empty || root.has(ASIDE)?)
 }
 
-/// Which layout this is. A command of another one refuses to touch it.
+/// The version of this layout. A command with another version refuses to touch the pins.
 const VERSION: u32 = 1;
 
 const ASIDE: &str = "pktmeta-aside";
@@ -234,9 +234,9 @@ const LAYOUT: &str = "layout";
 const MAPS: &str = "maps";
 const INTERFACES: &str = "interfaces";
 
-/// An interface: its index, and the inode of the network namespace in which it had it when it was
-/// attached to. It may have moved since, and another one have its place: then that is the second of
-/// this index, and so on.
+/// An interface: its index when it was attached to, and the inode of its network namespace then. If
+/// it has moved since and another interface has its index, that one is the second of this index,
+/// and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct InterfaceId {
     pub(crate) netns: u64,
@@ -293,7 +293,7 @@ fn remove_part(pins: &Dir, target: Target) -> Result<(), Error> {
     own.chain(counters).try_for_each(|name| pins.unlink(name))
 }
 
-/// Removes a directory; if something is in it, that is what is left.
+/// Removes a directory; if it is not empty, adds it to those that are left.
 fn remove_directory(parent: &Dir, name: &str, left: &mut Vec<PathBuf>) -> Result<(), Error> {
     if parent.remove_dir(name)? {
         return Ok(());

@@ -12,11 +12,11 @@ use std::{
     io::{self, Read},
 };
 
-/// What every datapath can do; whether a user may send is found out when he asks.
+/// The features of every datapath. Whether a user may send depends on the user who asks.
 const FEATURES: u32 = abi::FEATURE_RX_TCP | abi::FEATURE_RX_UDP | abi::FEATURE_HISTORY;
 
-/// Writes the ring's header and a random start for each CPU's tickets: what one datapath issued
-/// means nothing to the next.
+/// Writes the ring's header and a random start for each CPU's tickets, so that a ticket of one
+/// datapath means nothing to the next.
 pub(crate) fn start(pins: &Dir, slots: u32, cgroup: u64) -> Result<(), Error> {
     let random = || {
         let mut bytes = [0; 4];

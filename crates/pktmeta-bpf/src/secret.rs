@@ -1,4 +1,4 @@
-//! What proves the records of a registry.
+//! The secret that proves a registry's records.
 
 use crate::{
     error::{Context, Error},
@@ -6,7 +6,7 @@ use crate::{
 };
 use pktmeta_core::seal::Secret;
 
-/// A secret that nobody had.
+/// A new random secret.
 pub(crate) fn new_secret() -> Result<Secret, Error> {
     loop {
         let random = sys::random().context(|| "draw a secret".into())?;

@@ -1,4 +1,4 @@
-//! What `up` decides and programs have to know: their `const volatile` globals.
+//! The settings that `up` gives to programs, as `const volatile` globals.
 
 use crate::datapath::Senders;
 use libbpf_rs::{
@@ -10,16 +10,16 @@ use libbpf_rs::{
     query::{ProgInfoIter, ProgInfoQueryOptions},
 };
 
-/// What programs are told when they are loaded.
+/// The settings of programs when they are loaded.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// How many prefixes have labels; `None` if packets' addresses are not looked up.
     pub(crate) labels: Option<usize>,
-    /// Packets begin with the header of IP, not of Ethernet.
+    /// True if packets begin with the header of IP, not of Ethernet.
     pub(crate) raw_ip: bool,
     /// Slots of the ring, a power of two.
     pub(crate) slots: u32,
-    /// Those of each CPU, a power of two.
+    /// Slots of each CPU, a power of two.
     pub(crate) cpu_slots: u32,
     /// Which users may send records.
     pub(crate) senders: Senders,
@@ -89,8 +89,8 @@ fn users(settings: &Settings) -> &[u32] {
     }
 }
 
-/// Which users a loaded program lets send records, as the kernel has it; `None` if the program does
-/// not ask, is gone, or cannot be looked at.
+/// The users that a loaded program lets send records; `None` if the program does not ask, is gone,
+/// or cannot be looked at.
 pub(crate) fn senders_of(program: u32) -> Option<Senders> {
     let constants = Constants::of(program)?;
     if *constants.get(SENDERS_ALL.name)?.first()? != 0 {
@@ -105,7 +105,7 @@ pub(crate) fn senders_of(program: u32) -> Option<Senders> {
 
 /// The constants of a loaded program.
 struct Constants {
-    /// Of each, its name and where it stands.
+    /// The name and place of each.
     places: Vec<(String, std::ops::Range<usize>)>,
     bytes: Vec<u8>,
 }

@@ -10,20 +10,20 @@ use object::{
 /// `PKTMETA_SKB_*`. An object has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SkbAccess {
-    /// By `data_meta`, which TC programs have alone.
+    /// By `data_meta`, which only TC programs have.
     Direct = 1,
     /// By the kernel's own `struct sk_buff`, which programs at TC and at hooks above may read.
     Cast = 2,
-    /// By what a flow dissector has instead.
+    /// By the context of a flow dissector.
     Dissector = 3,
 }
 
 impl SkbAccess {
-    /// That of an object; `name` is what messages call it.
+    /// The access of an object's programs; `name` is the object's name in messages.
     ///
     /// # Errors
-    /// It has programs that no one way is right for, or that would change a packet's record where
-    /// it can be read only.
+    /// No one way is right for all of its programs, or one would change a packet's record where it
+    /// can only be read.
     pub(crate) fn of(name: &str, file: &ElfFile64<'_, Endianness>) -> Result<Self, Error> {
         let mut hooks = [None, None, None];
         for section in file.sections() {
@@ -71,7 +71,7 @@ impl SkbAccess {
         }
     }
 
-    /// What programs in a section have, if it is one of libbpf's for programs with a `struct
+    /// The access of programs in a section, if it is one of libbpf's for programs with a `struct
     /// __sk_buff` (`section_defs` of libbpf.c).
     fn of_section(name: &str) -> Option<Self> {
         let name = name.strip_prefix('?').unwrap_or(name);
@@ -88,14 +88,13 @@ impl SkbAccess {
         }
     }
 
-    /// As the programs' constant.
+    /// The value of the programs' constant.
     pub(crate) fn to_bytes(self) -> [u8; 4] {
         (self as u32).to_le_bytes()
     }
 }
 
-/// What the header library writes to a packet's record with where the context is a `struct
-/// __sk_buff`.
+/// The functions of the header library that write to the record of a `struct __sk_buff`.
 const WRITERS: [&str; 3] = [
     "pktmeta_skb_make",
     "pktmeta_skb_remove",

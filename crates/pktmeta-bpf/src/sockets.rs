@@ -53,10 +53,10 @@ pub struct SocketStatus {
     pub opening: Option<Record>,
     /// TCP: the latest record that arrived.
     pub latest: Option<Record>,
-    /// UDP: where its datagrams carry tickets; `None` if it did not ask for any.
+    /// UDP: the carrier of its datagrams' tickets; `None` if it did not ask for any.
     pub carrier: Option<Carrier>,
-    /// The record of what it sends, but for datagrams with one of their own; of a listener, of what
-    /// the connections send that it accepts.
+    /// The record of everything that it sends, but for datagrams with one of their own; of a
+    /// listener, the record that accepted connections start with.
     pub sent: Option<Record>,
 }
 
@@ -102,15 +102,15 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Where datagrams carry their tickets.
+/// The property of datagrams that carries their tickets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Carrier {
-    /// In the mark.
+    /// The mark.
     Mark,
-    /// In the priority.
+    /// The priority.
     Priority,
-    /// In the time of arrival.
+    /// The time of arrival.
     Timestamp,
 }
 
@@ -141,7 +141,7 @@ impl fmt::Display for Carrier {
 pub enum SocketScope {
     /// Those for which the datapath keeps something, in every network namespace.
     Stored,
-    /// These, and all others that a process has open which the caller's pid namespace shows.
+    /// Those, and all others that a process in the caller's pid namespace has open.
     All,
 }
 
@@ -186,7 +186,7 @@ impl Datapath {
 /// The socket storage that is shown.
 const SHOWN: [Store; 3] = [stores::CONNECTIONS, stores::TICKETS, stores::SENT];
 
-/// What the iterators have shown so far.
+/// The sockets that the iterators have shown so far.
 struct List {
     sockets: HashMap<u64, SocketStatus>,
     cgroups: HashMap<u64, PathBuf>,
@@ -295,7 +295,7 @@ impl Row {
     }
 }
 
-/// What an iterator wrote of a socket.
+/// The bytes that an iterator wrote for a socket.
 struct Shown<'a> {
     row: Row,
     opening: &'a [u8],
@@ -304,7 +304,7 @@ struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// Takes the next from what is left; `None` if that is not all of one.
+    /// Takes the next one from `rest`; `None` if that is not a whole one.
     fn next(rest: &mut &'a [u8]) -> Option<Self> {
         let (row, behind) = Row::read_from_prefix(rest).ok()?;
         *rest = behind;

@@ -1,4 +1,5 @@
-//! The maps that hold something beside packets: `bpf/stores/`, and those of the XDP program.
+//! Stores, the maps that hold records and labels beside packets: those of `bpf/stores/`, and those
+//! of the XDP program.
 
 use crate::settings::Settings;
 use pktmeta_core::pins;
@@ -6,23 +7,23 @@ use pktmeta_core::pins;
 /// A map that several programs share, or that outlives the command that made it.
 #[derive(Clone, Copy)]
 pub(crate) struct Store {
-    /// What the programs call it.
+    /// Its name in the programs.
     pub(crate) map: &'static str,
     /// The name of its pin.
     pub(crate) pin: &'static str,
     pub(crate) scope: Scope,
-    /// How many entries it has, where the source does not say.
+    /// Its number of entries, where the source does not say.
     pub(crate) entries: Option<fn(&Settings) -> u32>,
 }
 
-/// Of what there is one such map.
+/// The thing that has one such map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Of an interface, or of a cgroup.
+    /// An interface or a cgroup.
     Part,
-    /// Of all sockets: a socket is the same for every cgroup.
+    /// All sockets: a socket is the same for every cgroup.
     Sockets,
-    /// Of the bpffs; it stays when the datapath goes.
+    /// The bpffs. The map stays when the datapath goes.
     Host,
 }
 
@@ -67,7 +68,7 @@ pub(crate) const NUMBERS: Store = Store::new("pktmeta_numbers", "xdp_numbers", S
 
 pub(crate) const REGISTRY: Store = Store::new("pktmeta_registry", pins::REGISTRY, Scope::Host);
 
-/// All there are.
+/// All stores.
 const ALL: [Store; 14] = [
     CONNECTIONS,
     HISTORIES,
@@ -85,26 +86,26 @@ const ALL: [Store; 14] = [
     REGISTRY,
 ];
 
-/// Those of a scope.
+/// The stores of a scope.
 pub(crate) fn of(scope: Scope) -> impl Iterator<Item = Store> {
     ALL.into_iter().filter(move |store| store.scope == scope)
 }
 
-/// The one that programs call `map`.
+/// The store that programs call `map`.
 #[cfg(test)]
 pub(crate) fn of_map(map: &str) -> Option<Store> {
     ALL.into_iter().find(|store| store.map == map)
 }
 
-/// As many as may come, for the kernel allocates entries one by one; 1, the least that a map can
-/// have, says that the program looks no address up.
+/// Room for prefixes that may come: the kernel allocates entries one by one. A single entry, the
+/// least that a map can have, tells the program to look no address up.
 fn label_entries(settings: &Settings) -> u32 {
     const MOST: usize = 65536;
     let entries = settings.labels.map_or(1, |labels| labels.max(MOST));
-    entries as u32 // each takes memory: there are no such many
+    entries as u32 // each takes memory: there cannot be so many
 }
 
-/// Eight bytes a CPU each, allocated at once: with room for as many again.
+/// Each entry takes eight bytes a CPU, allocated at once: there is room for as many again.
 fn label_hit_entries(settings: &Settings) -> u32 {
     const LEAST: usize = 1024;
     let entries = settings.labels.map_or(1, |labels| LEAST.max(2 * labels));

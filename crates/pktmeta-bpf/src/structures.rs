@@ -1,4 +1,4 @@
-//! Structures that C and Rust share: a compiler of C says whether both have them alike.
+//! Structures that C and Rust share: the C compiler compares both layouts.
 
 use pktmeta_build::Compiler;
 use std::{fmt::Write as _, fs};

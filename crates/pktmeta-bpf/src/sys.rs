@@ -29,7 +29,7 @@ pub(crate) fn link_create(
     })
 }
 
-/// What an iterator program writes, over the map if there is one: a new reading of it.
+/// Starts an iterator program, over the map if one is given, and returns the file that it writes.
 pub(crate) fn iterate(program: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> io::Result<File> {
     let mut info = libbpf_sys::bpf_iter_link_info::default();
     let mut options = libbpf_sys::bpf_link_create_opts {
@@ -121,7 +121,7 @@ pub(crate) fn effective_programs(
     Ok(ids)
 }
 
-/// The link by which a program is attached to an interface, if it is by one and we may look.
+/// The link that attaches a program to an interface, if there is one and this process may look.
 pub(crate) fn link_of_program(program: u32, ifindex: u32) -> Option<u32> {
     let mut id = 0;
     // SAFETY: takes a number and writes the next one.
@@ -138,7 +138,7 @@ pub(crate) fn link_of_program(program: u32, ifindex: u32) -> Option<u32> {
     None
 }
 
-/// What the kernel says of a link.
+/// The kernel's description of a link.
 pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<libbpf_sys::bpf_link_info> {
     let mut info = libbpf_sys::bpf_link_info::default();
     let size = size_of_val(&info) as u32;
@@ -147,8 +147,8 @@ pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<libbpf_sys::bpf_link
     Ok(info)
 }
 
-/// What an XDP, TCX or cgroup link is attached to: an interface's index or a cgroup's number; 0
-/// once the kernel has let go of it. `None` for a link of another kind.
+/// The target of an XDP, TCX or cgroup link: an interface's index or a cgroup's number; 0 once the
+/// kernel has detached it. `None` for a link of another kind.
 pub(crate) fn link_target(info: &libbpf_sys::bpf_link_info) -> Option<u64> {
     match info.type_ {
         libbpf_sys::BPF_LINK_TYPE_XDP | libbpf_sys::BPF_LINK_TYPE_TCX => {

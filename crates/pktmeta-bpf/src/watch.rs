@@ -1,4 +1,4 @@
-//! What arrives at the sockets of a cgroup, as it arrives.
+//! Watching connections and datagrams arrive at the sockets of a cgroup.
 
 use crate::{
     endpoints::Endpoints,
@@ -76,7 +76,7 @@ impl Watch {
         })
     }
 
-    /// What has arrived since the last call, in order; some of it if it is much.
+    /// The events since the last call, in order. If they are many, the first of them.
     ///
     /// # Errors
     /// The kernel's.
@@ -129,7 +129,7 @@ impl AsFd for Watch {
 pub struct Event {
     /// When, on `CLOCK_MONOTONIC`.
     pub time: Duration,
-    /// What it was.
+    /// Its kind.
     pub kind: EventKind,
     /// This host's end.
     pub local: SocketAddr,

@@ -23,7 +23,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// What messages call it: the path in one line, or what there is instead.
+    /// Its name in messages: the path in one line, or the reason why there is none.
     #[must_use]
     pub fn label(&self) -> String {
         match &self.cgroup {
@@ -34,7 +34,7 @@ impl Delivery {
     }
 }
 
-/// A delivery that has pins, and what the kernel says of its links.
+/// A delivery that has pins, with the state of its links in the kernel.
 pub(super) struct PinnedDelivery {
     pub(super) delivery: Delivery,
     pub(super) pins: Dir,
@@ -42,7 +42,7 @@ pub(super) struct PinnedDelivery {
 }
 
 impl PinnedDelivery {
-    /// All of a datapath.
+    /// All deliveries of a datapath.
     pub(super) fn all(pins: &Pins) -> Result<Vec<Self>, Error> {
         let cgroups = Cgroups::all();
         let mut all = Vec::new();
@@ -64,14 +64,15 @@ impl PinnedDelivery {
         Ok(all)
     }
 
-    /// True if the kernel has let go of the cgroup: nothing is delivered any more. A cgroup whose
-    /// directory was removed lives on while it has sockets.
+    /// True if the kernel has freed the cgroup, so that nothing is delivered any more. A cgroup
+    /// whose directory was removed lives on while it has sockets.
     pub(super) fn has_ended(&self) -> bool {
         let detached = |link: &Link| matches!(link, Link::Detached);
         self.links.iter().all(detached)
     }
 
-    /// Checks that records are delivered there: that what is pinned is also attached, and open.
+    /// Checks that records are delivered there: that the pinned links are attached and the ring is
+    /// open.
     pub(super) fn check_whole(&self) -> Result<(), Error> {
         let tried = || format!("use the delivery to {}", self.delivery.label());
         let damaged = |why: String| {

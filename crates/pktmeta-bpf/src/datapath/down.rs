@@ -1,4 +1,4 @@
-//! `down`: parts leave the datapath, and what is aside is removed.
+//! `down`: parts leave the datapath, and everything that is aside is removed.
 
 use super::{
     delivery::PinnedDelivery,
@@ -17,15 +17,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What `down` is to take down.
+/// The part of a datapath that `down` takes down.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Part<'a> {
-    /// All there is.
+    /// All of it.
     Everything,
-    /// What labels the packets of an interface, in the network namespace of the calling thread.
+    /// The programs that label packets of an interface in the calling thread's network namespace.
     Interface(&'a OsStr),
-    /// What delivers to the sockets of a cgroup.
+    /// The programs that deliver to the sockets of a cgroup.
     Cgroup(&'a Path),
 }
 
@@ -47,16 +47,15 @@ impl Part<'_> {
     }
 }
 
-/// What `down` removed.
+/// The parts that `down` removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Down {
-    /// What messages call interfaces and cgroups: their names, or what is known of those that are
-    /// gone.
+    /// The names of interfaces and cgroups in messages; of those that are gone, a description.
     pub parts: Vec<String>,
     /// True if nothing of the datapath is left.
     pub everything: bool,
-    /// What others put where pktmeta's pins are: it is still there.
+    /// Files of others among pktmeta's pins, which are still there.
     pub left: Vec<PathBuf>,
 }
 
@@ -82,8 +81,8 @@ pub(super) fn down(bpffs: &Bpffs, registry: &HostRegistry, part: Part<'_>) -> Re
     Ok(down)
 }
 
-/// Each part leaves the datapath by one rename, packets' writers before their readers; what is
-/// aside then is removed, by the next command if this one is killed.
+/// Moves each part aside by one rename, writers of records before their readers, and then removes
+/// the parts that are aside. If this command is killed, the next one removes them.
 fn take_down(locked: &Locked, registry: &HostRegistry, part: Part<'_>) -> Result<Down, Error> {
     let root = locked.root();
     let mut left = settle(locked, registry)?;
@@ -140,8 +139,8 @@ fn take_down(locked: &Locked, registry: &HostRegistry, part: Part<'_>) -> Result
     })
 }
 
-/// Finishes what killed commands have begun. Without a datapath no field stays that was not
-/// registered to stay. What is in the way and none of ours is returned.
+/// Finishes the work of commands that were killed. Without a datapath, only fields that were
+/// registered to stay do so. Returns files of others that are in the way.
 pub(super) fn settle(locked: &Locked, registry: &HostRegistry) -> Result<Vec<PathBuf>, Error> {
     let left = pins::settle(locked.root())?;
     let up = match Pins::of_datapath(locked.root())? {

@@ -1,4 +1,4 @@
-//! A hook as it is: attached or not, and what it counted.
+//! The state of a hook: whether it is attached, and its counters.
 
 use crate::{
     dir::Dir,
@@ -9,7 +9,7 @@ use crate::{
 };
 use std::os::fd::AsFd;
 
-/// A hook as it is.
+/// The state of a hook.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HookStatus {
@@ -17,7 +17,7 @@ pub struct HookStatus {
     pub hook: &'static Hook,
     /// Whether its programs run where they should.
     pub attached: Attached,
-    /// The programs that run there, as far as one may look: that takes `CAP_SYS_ADMIN`.
+    /// The programs that run there; none without `CAP_SYS_ADMIN`, which looking takes.
     pub programs: Vec<ProgramStats>,
     /// Its counters, in the hook's order.
     pub counters: Vec<u64>,
@@ -54,7 +54,7 @@ impl HookStatus {
     }
 }
 
-/// What a hook counted; nothing if it is not there.
+/// The counters of a hook; none if it is not there.
 pub(super) fn read_counters(hook: &Hook, pins: &Dir) -> Result<Vec<u64>, Error> {
     match hook.counters_map {
         Some(map) if pins.has(map)? => hook.read_counters(&pins.open_map(map)?),

@@ -1,7 +1,7 @@
-//! An interface whose packets are labelled: found, and recognised again wherever it has gone.
+//! Finding an interface whose packets are labelled, wherever it has moved.
 //!
-//! An interface is recognised by the program that the kernel runs on it: no other has that id. Its
-//! name, index and network namespace may all have changed since, and another one have them now.
+//! The id of the program that the kernel runs on an interface identifies it. Its name, index and
+//! network namespace may all have changed since, and another interface may have them now.
 
 use super::hook_status::HookStatus;
 use crate::{
@@ -26,17 +26,17 @@ use std::{
 pub struct InterfaceStatus {
     /// Its name, if the network namespace that it is in can be seen.
     pub name: Found<OsString>,
-    /// Its index; the one that it had, if it is detached.
+    /// Its index; its last index, if it is detached.
     pub ifindex: u32,
-    /// Inode of its network namespace; of the one that it was in when `up` ran, if it is detached
-    /// or cannot be seen; `None` if it has left that for one that cannot be seen.
+    /// Inode of its network namespace. If it is detached or cannot be seen, that of the namespace
+    /// in which `up` ran; `None` if it has left that one for one that cannot be seen.
     pub netns: Option<u64>,
     /// Whether the kernel runs the XDP program on it.
     pub attached: Attached,
     /// Where the XDP program runs, if the interface can be seen.
     pub mode: Option<XdpMode>,
-    /// The built-in fields that its programs write; `None` if one may not look, which takes
-    /// `CAP_SYS_ADMIN`.
+    /// The built-in fields that its programs write; `None` without `CAP_SYS_ADMIN`, which looking
+    /// takes.
     pub produces: Option<Vec<FieldInfo>>,
     /// Its hooks.
     pub hooks: Vec<HookStatus>,
@@ -47,7 +47,7 @@ pub struct InterfaceStatus {
 }
 
 impl InterfaceStatus {
-    /// What messages call it: its name in one line, or what there is instead.
+    /// Its name in messages: the name in one line, or its index and namespace.
     #[must_use]
     pub fn label(&self) -> String {
         let place = match self.netns {
@@ -65,7 +65,7 @@ impl InterfaceStatus {
     }
 }
 
-/// An interface that has pins, and what the kernel says of its XDP link.
+/// An interface that has pins, with the state of its XDP link in the kernel.
 pub(super) struct PinnedInterface {
     pub(super) id: InterfaceId,
     pub(super) pins: Dir,
@@ -73,7 +73,7 @@ pub(super) struct PinnedInterface {
 }
 
 impl PinnedInterface {
-    /// All of a datapath.
+    /// All interfaces of a datapath.
     pub(super) fn all(pins: &Pins) -> Result<Vec<Self>, Error> {
         let mut all = Vec::new();
         for id in pins.interface_ids()? {
@@ -108,7 +108,7 @@ impl PinnedInterface {
         matches!(self.xdp, Link::Detached | Link::Missing)
     }
 
-    /// What is known of it, but for its hooks, labels and what it produces.
+    /// Its state, but for hooks, labels and the fields that it produces.
     pub(super) fn status(&self) -> Result<InterfaceStatus, Error> {
         let here = host::network_namespace()?;
         let InterfaceId { netns, ifindex, .. } = self.id;

@@ -1,4 +1,4 @@
-//! Labels of interfaces that are up: listed, and changed under traffic.
+//! Listing the labels of interfaces that are up, and changing them under traffic.
 
 use super::{
     down::settle,
@@ -21,17 +21,17 @@ use std::ffi::OsStr;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InterfaceLabels {
-    /// What messages call the interface.
+    /// The interface's name in messages.
     pub interface: String,
     /// Its labels, in the order of prefixes, without those that prefixes inherit.
     pub labels: Vec<Label>,
 }
 
-/// What changed on an interface.
+/// The changes of labels on an interface.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InterfaceChanged {
-    /// What messages call the interface.
+    /// The interface's name in messages.
     pub interface: String,
     /// How many prefixes changed.
     pub changed: Changed,
@@ -71,7 +71,7 @@ pub(super) fn change(
     let root = locked.root();
     let dictionary = registry.dictionary_in(root)?;
     let mut planned = Vec::new();
-    // All is planned before anything is changed: what is wrong for one interface changes none.
+    // Plan all before anything changes: a fault on one interface then changes none.
     for pinned in interfaces(root, only)? {
         let name = pinned.status()?.label();
         check_room(&name, &pinned, &dictionary)?;
@@ -116,12 +116,12 @@ fn not_up(only: Option<&OsStr>) -> Error {
     .with_remedy("`pktmeta status` lists where it is; `pktmeta up --iface` starts it")
 }
 
-/// A program reserves the area that the fields took when it was loaded: with others since, a label
-/// may have no room, and the packet would have none.
+/// A program reserves as much area as the fields took when it was loaded. If more were registered
+/// since, a label may have no room, and packets would lack it.
 fn check_room(name: &str, pinned: &PinnedInterface, dictionary: &Dictionary) -> Result<(), Error> {
     let registry = dictionary.registry();
     let Some(program) = pinned.program() else {
-        return Ok(()); // it labels nothing, whatever the map says
+        return Ok(()); // it labels nothing, whatever is in the map
     };
     let (has, needs) = (area_of(program, registry.id())?, registry.layout().area);
     match has.is_none_or(|has| has >= needs) {

@@ -1,21 +1,21 @@
-//! The header that packets of an interface begin with when XDP sees them.
+//! The first header of an interface's packets at XDP.
 
 use crate::{
     error::{Context, Error, ErrorKind},
     sys,
 };
 
-/// What the packets of an interface begin with when XDP sees them.
+/// The first header of an interface's packets at XDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkType {
-    /// The header of Ethernet.
+    /// Ethernet.
     Ethernet,
-    /// That of IP.
+    /// IP.
     Ip,
 }
 
 impl LinkType {
-    /// That of an interface in the network namespace of the calling thread.
+    /// The first header on an interface in the calling thread's network namespace.
     pub(crate) fn of(interface: &str, ifindex: u32) -> Result<Self, Error> {
         let tried = || format!("label the packets of {interface} by their source address");
         let number = sys::interface_type(ifindex).context(tried)?;
@@ -31,7 +31,7 @@ impl LinkType {
     /// in their drivers, and put their MAC header where the inner IP header is:
     /// `skb_reset_mac_header` in `tun_get_user`, `wg_reset_packet`, `ppp_receive_nonmp_frame`,
     /// `ipip_tunnel_rcv`, `ipip6_rcv` and `__ip6_tnl_rcv`. GRE without a fixed peer leaves it at
-    /// the outer IP header (`__ipgre_rcv`), and its link type does not say which it is.
+    /// the outer IP header (`__ipgre_rcv`); its link type is that of GRE with a peer.
     fn from_arphrd(number: u16) -> Option<Self> {
         // Missing in libc: linux/if_arp.h.
         const ARPHRD_RAWIP: u16 = 519;

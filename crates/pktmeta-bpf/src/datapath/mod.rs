@@ -57,7 +57,7 @@ impl Datapath {
     /// What it attaches stays when the caller ends. Kernel 6.6 (TCX).
     ///
     /// # Errors
-    /// Something is missing, taken or refused. Nothing stays behind then.
+    /// Something is missing, taken or refused. Then nothing stays behind.
     pub fn up(&self, options: &UpOptions) -> Result<Up, Error> {
         up::up(&self.bpffs, &self.registry(), options)
     }
@@ -72,10 +72,10 @@ impl Datapath {
         down::down(&self.bpffs, &self.registry(), part)
     }
 
-    /// What is attached where, as the kernel says, and what it counted.
+    /// The programs that are attached, where the kernel runs them, and their counters.
     ///
     /// # Errors
-    /// One cannot look.
+    /// This process may not look.
     pub fn status(&self) -> Result<Status, Error> {
         status::status(&self.bpffs, &self.registry())
     }
@@ -83,17 +83,17 @@ impl Datapath {
     /// The labels of an interface in the network namespace of the calling thread, or of all.
     ///
     /// # Errors
-    /// No packets are labelled there, or one cannot look.
+    /// No packets are labelled there, or this process may not look.
     pub fn labels(&self, interface: Option<&OsStr>) -> Result<Vec<InterfaceLabels>, Error> {
         labels::list(&self.bpffs, &self.registry(), interface)
     }
 
     /// Changes the labels of an interface, or of all, while packets are labelled: each packet gets
-    /// those of before or those of after.
+    /// the old labels or the new ones.
     ///
     /// # Errors
-    /// A label is wrong, or there is no room for it; then nothing has changed. The kernel refuses:
-    /// then a part may have.
+    /// A label is wrong, or there is no room for it: then nothing has changed. The kernel refuses a
+    /// change: then some labels may have changed.
     pub fn change_labels(
         &self,
         interface: Option<&OsStr>,
@@ -108,7 +108,7 @@ impl Datapath {
         HostRegistry::of(self.bpffs.clone())
     }
 
-    /// The pins of what is up, if something is.
+    /// The pins of a datapath that is up.
     pub(crate) fn pins(&self) -> Result<Option<Pins>, Error> {
         match self.bpffs.open()? {
             Some(root) => Pins::of_datapath(&root),

@@ -1,4 +1,4 @@
-//! What to bring up.
+//! Options of `up`.
 
 use crate::{
     error::{Context, Error, ErrorKind},
@@ -7,7 +7,7 @@ use crate::{
 use pktmeta_core::{builtin, schema::Schema};
 use std::{ffi::OsString, path::PathBuf};
 
-/// What to attach, and where.
+/// The programs to attach, and where.
 ///
 /// Exhaustive, so that callers name the options that matter and take the rest from
 /// [`UpOptions::default`]: more may come.
@@ -16,7 +16,8 @@ pub struct UpOptions {
     /// The interfaces, in the network namespace of the calling thread, by any of their names; none
     /// only to deliver to another cgroup.
     pub interfaces: Vec<OsString>,
-    /// The cgroup whose sockets get records; if `None`, those that get them already, else the root.
+    /// The cgroup whose sockets get records; if `None`, the cgroups that get them already, else the
+    /// root.
     pub cgroup: Option<PathBuf>,
     /// Which users of that cgroup may label what they send.
     pub send: Senders,
@@ -34,7 +35,7 @@ pub struct UpOptions {
 }
 
 impl UpOptions {
-    /// Everything by default on `interface`.
+    /// The default of every option, on `interface`.
     #[must_use]
     pub fn new(interface: impl Into<OsString>) -> Self {
         Self {
@@ -43,12 +44,12 @@ impl UpOptions {
         }
     }
 
-    /// Built-in fields unless told otherwise: those that cost next to nothing, and that do not keep
-    /// GRO from merging packets.
+    /// The built-in fields by default: those that cost next to nothing, and that do not keep GRO
+    /// from merging packets.
     pub const PRODUCE: [&str; 2] = [builtin::RX_IFINDEX.name(), builtin::RX_QUEUE.name()];
 
-    /// Slots unless told otherwise: 4 MiB, some sixty times what a socket with the default receive
-    /// buffer can have waiting.
+    /// Slots by default: 4 MiB, some sixty times the datagrams that can wait in a socket with the
+    /// default receive buffer.
     pub const SLOTS: u32 = 16384;
 
     /// Fewest and most slots.

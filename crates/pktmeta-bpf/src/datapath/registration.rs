@@ -43,7 +43,7 @@ impl Registration {
         })
     }
 
-    /// The fields afterwards, and what their values are called.
+    /// The fields afterwards, with the names of their values.
     pub(super) fn dictionary(&self) -> Dictionary {
         self.names_after.of(self.after.clone())
     }

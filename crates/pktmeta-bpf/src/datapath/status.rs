@@ -1,4 +1,4 @@
-//! The datapath as it is.
+//! The state of the datapath.
 
 use super::{
     delivery::{Delivery, PinnedDelivery},
@@ -18,7 +18,7 @@ use crate::{
 };
 use pktmeta_core::{FieldInfo, schema::Dictionary};
 
-/// The datapath as it is.
+/// The state of the datapath.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
@@ -28,7 +28,7 @@ pub struct Status {
     pub deliveries: Vec<DeliveryStatus>,
     /// The registered fields.
     pub fields: Vec<FieldInfo>,
-    /// True if a command was killed before it had finished: the next `up` or `down` does that.
+    /// True if a command was killed before it had finished. The next `up` or `down` finishes it.
     pub unfinished: bool,
 }
 
@@ -67,10 +67,9 @@ pub struct DeliveryStatus {
     pub hooks: Vec<HookStatus>,
     /// Slots of its ring.
     pub slots: u32,
-    /// Those of each CPU: what arrives on one uses no other's.
+    /// Slots of each CPU: datagrams that arrive on a CPU use no other's.
     pub cpu_slots: u32,
-    /// Which users may label what they send; `None` if one may not look, which takes
-    /// `CAP_SYS_ADMIN`.
+    /// Which users may label what they send; `None` without `CAP_SYS_ADMIN`, which looking takes.
     pub send: Option<Senders>,
 }
 
@@ -119,7 +118,7 @@ fn interface_status(
     }
     let programs = status.hooks.iter().flat_map(|hook| &hook.programs);
     let programs: Vec<_> = programs.map(|program| program.id).collect();
-    // Who may not look sees no program either.
+    // A process that may not look sees no program either.
     if !programs.is_empty()
         && let Ok(fields) = fields_of(&programs, dictionary.registry())
     {

@@ -1,4 +1,4 @@
-//! What was looked for, and what was found.
+//! A check of the host, and its finding.
 
 use crate::error::Error;
 
@@ -6,26 +6,26 @@ use crate::error::Error;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Check {
-    /// What was looked for.
+    /// The name of the property.
     pub name: String,
     /// Whether it is there.
     pub finding: Finding,
 }
 
-/// What a check found.
+/// The finding of a check.
 ///
 /// Exhaustive: something is there or it is not.
 #[derive(Clone, Debug)]
 pub enum Finding {
-    /// It is there; some detail.
+    /// The property is there, with a detail.
     Present(String),
-    /// It is not.
+    /// It is missing.
     Missing {
         /// False if the datapath works without it, in a lesser way.
         needed: bool,
-        /// What was tried and what came of it.
+        /// The attempt and its result.
         why: String,
-        /// What does not work without it.
+        /// The features that do not work without it.
         consequence: String,
         /// What to do.
         remedy: String,
@@ -33,7 +33,7 @@ pub enum Finding {
 }
 
 impl Check {
-    /// Of what the datapath cannot do without.
+    /// A check of a property that the datapath cannot do without.
     pub(super) fn needed(name: &str, tried: Result<String, Error>, consequence: &str) -> Self {
         let finding = match tried {
             Ok(detail) => Finding::Present(detail),
@@ -60,5 +60,5 @@ impl Check {
 /// The consequence if nothing can be done without it.
 pub(super) const ALL: &str = "nothing of pktmeta works";
 
-/// Where the kernel refuses a program, and nothing else is known to be missing.
+/// The remedy where the kernel refuses a program, and nothing else is known to be missing.
 const OLD_KERNEL: &str = "boot Linux 6.12 or later; if this is one, report what `pktmeta up` says";

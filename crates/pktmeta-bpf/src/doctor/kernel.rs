@@ -1,4 +1,4 @@
-//! What the kernel has, as its types and its socket options say.
+//! Checks of the kernel, by its types and its socket options.
 
 use super::check::{ALL, Check, Finding};
 use libbpf_rs::btf::{
@@ -10,9 +10,9 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
-/// Says that the kernel is older than all that this version can use, if it is.
+/// A check that fails if the kernel is older than any that this version can use.
 pub(super) fn old_kernel() -> Option<Check> {
-    let btf = Btf::from_vmlinux().ok()?; // that it is missing is said already
+    let btf = Btf::from_vmlinux().ok()?; // another check reports that it is missing
     let missing = missing_in(|name| {
         btf.type_by_name::<Func<'_>>(name).is_some()
             || btf.type_by_name::<Struct<'_>>(name).is_some()
@@ -29,8 +29,8 @@ pub(super) fn old_kernel() -> Option<Check> {
     })
 }
 
-/// What a kernel lacks, given the functions and structures that it has: programs of cgroups read
-/// packets with the one, and TC takes links with the other.
+/// The function or structure that a kernel lacks, given those that it has. Programs of cgroups read
+/// packets with the first; TC takes links with the second.
 fn missing_in(has: impl Fn(&str) -> bool) -> Option<&'static str> {
     let needed = [
         ("bpf_cast_to_kern_ctx", "bpf_cast_to_kern_ctx (of 6.2)"),

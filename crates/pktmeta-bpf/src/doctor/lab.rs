@@ -1,4 +1,4 @@
-//! Hooks attached for a moment, to what nobody else uses.
+//! Attaching hooks for a moment, to an interface and a cgroup that nobody else uses.
 
 use crate::{
     datapath::{Senders, UpOptions, builtin_fields},
@@ -41,7 +41,7 @@ impl Lab {
         }
     }
 
-    /// Loads and attaches a hook's programs; says what it took.
+    /// Loads and attaches a hook's programs, and reports their cost.
     pub(super) fn try_hook(&self, hook: &'static Hook) -> Result<String, Error> {
         let object = load(hook)?;
         let mut instructions = 0;

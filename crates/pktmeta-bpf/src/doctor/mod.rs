@@ -1,5 +1,5 @@
-//! What this host has of what the datapath needs, found by trying: vendors backport, so kernel
-//! versions say little.
+//! Finds, by trying, whether this host has everything that the datapath needs. Kernel versions say
+//! little, because vendors backport.
 
 mod check;
 mod kernel;
@@ -44,7 +44,7 @@ pub fn examine(bpffs: &Path) -> Vec<Check> {
         ),
     ];
     if let Some(old) = old_kernel() {
-        // The verifier says the same of each hook, at length and in other words.
+        // The verifier refuses each hook for the same reason, in longer words.
         checks.insert(0, old);
         return checks;
     }
@@ -75,7 +75,7 @@ pub fn examine(bpffs: &Path) -> Vec<Check> {
          (SO_TIMESTAMPNS)",
         "boot Linux 6.14 or later",
     ));
-    // What is up is looked at where one may; that nothing can be told is said by `pktmeta status`.
+    // A status that cannot be read is left out: `pktmeta status` reports that error.
     let datapath = Datapath::new(bpffs);
     let status = datapath.status().ok();
     checks.extend(reach::checks(&datapath, status.as_ref()));

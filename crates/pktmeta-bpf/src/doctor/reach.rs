@@ -1,4 +1,4 @@
-//! What runs on this host and gets no records, whatever the kernel has: `docs/guide/reach.md`.
+//! Finds programs of this host that get no records on any kernel: `docs/guide/reach.md`.
 
 use super::check::{Check, Finding};
 use crate::{
@@ -91,7 +91,7 @@ fn is_32_bit(program: &Path) -> bool {
     read.is_ok() && header.starts_with(b"\x7fELF") && header[4] == ELFCLASS32
 }
 
-/// Those of them, as many as fit a line.
+/// The labels of some of the programs, as many as fit a line.
 fn labels(programs: &[Program], which: impl Fn(&Program) -> bool) -> Option<String> {
     let which = programs.iter().filter(|program| which(program));
     short_list(which.map(|program| program.label.clone()).collect())
@@ -229,7 +229,7 @@ fn strangers(sockets: &[SocketStatus], delivered: &[PathBuf]) -> Vec<String> {
     strangers
 }
 
-/// Nothing that the datapath needs.
+/// A check of a property that the datapath does not need.
 fn check(name: &str, found: Option<(String, &str, &str)>, present: &str) -> Check {
     Check {
         name: format!("reach: {name}"),
@@ -245,7 +245,7 @@ fn check(name: &str, found: Option<(String, &str, &str)>, present: &str) -> Chec
     }
 }
 
-/// What fits a line; `None` if there is nothing.
+/// As many names as fit a line; `None` if there are none.
 fn short_list(mut names: Vec<String>) -> Option<String> {
     const SHOWN: usize = 5;
     let more = names.len().checked_sub(SHOWN).filter(|more| *more > 0);

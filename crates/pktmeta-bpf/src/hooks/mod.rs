@@ -1,4 +1,4 @@
-//! The hooks: a folder each, with its BPF program and what its loader must know of it.
+//! The hooks: a folder each, with its BPF program and its [`Hook`].
 
 pub mod cgroup_skb_ingress;
 pub mod getsockopt;
@@ -11,7 +11,7 @@ pub mod xdp;
 
 use crate::hook::{Hook, Target};
 
-/// All hooks, in the order in which a packet meets them, and calls of applications after that.
+/// All hooks: first those that a packet meets, in order, then those of applications' calls.
 pub const ALL: &[&Hook] = &[
     &xdp::HOOK,
     &tc_ingress::HOOK,

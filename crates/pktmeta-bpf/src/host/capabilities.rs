@@ -1,4 +1,4 @@
-//! What this process may do, and what the kernel says of its types.
+//! Checks of this process' capabilities, and of the kernel's type information.
 
 use crate::error::{Context, Error, ErrorKind};
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 /// The capabilities that attaching takes, by bit.
 const CAPABILITIES: [(u32, &str); 3] =
     [(12, "CAP_NET_ADMIN"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
-/// It stands in for CAP_PERFMON and CAP_BPF.
+/// It includes CAP_PERFMON and CAP_BPF.
 const CAP_SYS_ADMIN: u32 = 21;
 
 /// Checks that this process may load and attach BPF programs.
@@ -34,7 +34,7 @@ pub fn check_capabilities() -> Result<(), Error> {
     .with_remedy("run it as root, or give it these capabilities"))
 }
 
-/// Checks that the kernel describes its types, from which programs learn where fields are.
+/// Checks that the kernel describes its types, from which programs learn the offsets of members.
 ///
 /// # Errors
 /// It does not.

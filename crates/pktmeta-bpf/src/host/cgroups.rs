@@ -159,7 +159,7 @@ impl Cgroups {
                 Ok(())
             };
             match { read }() {
-                // One that was removed meanwhile.
+                // It was removed meanwhile.
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
                     let why = format!("look into {}: {error}", directory.shown());

@@ -1,21 +1,21 @@
-//! What is there, is gone, or cannot be looked at.
+//! The result of looking for something.
 
-/// Whether something is there, as far as this process can see. That it cannot look does not mean
-/// that nothing is there.
+/// Whether something is there, as far as this process can see. A process that cannot look does not
+/// know that nothing is there.
 ///
 /// Exhaustive: a look ends in one of three ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found<T> {
-    /// It is.
+    /// It is there.
     There(T),
-    /// It is not.
+    /// It is not there.
     Gone,
-    /// One cannot look, for this reason.
+    /// This process cannot look, for this reason.
     Unknown(String),
 }
 
 impl<T> Found<T> {
-    /// What is there.
+    /// The thing, if it is there.
     pub fn there(&self) -> Option<&T> {
         match self {
             Self::There(it) => Some(it),

@@ -1,4 +1,4 @@
-//! What the host must have: capabilities, BTF, bpffs, cgroup v2.
+//! The host's capabilities, BTF, bpffs and cgroup v2.
 
 mod capabilities;
 mod cgroups;

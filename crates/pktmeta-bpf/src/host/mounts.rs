@@ -1,4 +1,4 @@
-//! Mounts: bpffs and what else is mounted.
+//! Mounts, bpffs among them.
 
 use super::directory;
 use crate::error::{Error, ErrorKind, Shown};
@@ -19,8 +19,8 @@ pub fn is_bpffs(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|found| found.f_type == BPF_FS_MAGIC)
 }
 
-/// Checks that what this process mounts outlives it: that somebody else lives in its mount
-/// namespace. `ip netns exec` makes one for the command that it runs.
+/// Checks that mounts of this process outlive it: that another process lives in its mount
+/// namespace. `ip netns exec` makes a namespace for the one command that it runs.
 pub(crate) fn check_mounts_last(path: &Path) -> Result<(), Error> {
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
     let own = namespace("self");
@@ -30,7 +30,7 @@ pub(crate) fn check_mounts_last(path: &Path) -> Result<(), Error> {
         let is_process = pid.bytes().all(|byte| byte.is_ascii_digit());
         is_process && pid != own_pid && namespace(&pid) == own
     });
-    // Who started it, if one can look, lives elsewhere then.
+    // The parent then lives in another namespace, if its namespace can be seen.
     let parent = std::os::unix::process::parent_id().to_string();
     if lives_on || own.is_none() || namespace(&parent).is_none() {
         return Ok(());

@@ -1,8 +1,8 @@
 //! Changes of labels while packets are labelled.
 //!
-//! A packet looks one prefix up, whose entry has all its labels. So it gets the labels of before or
-//! those of after, if entries change in the right order: no address may meanwhile fall to a prefix
-//! that is neither the one it had nor the one that it will have.
+//! A packet looks up one prefix, whose entry has all its labels. So it gets the old labels or the
+//! new ones, if entries change in the right order: no address may meanwhile fall to a prefix that
+//! is neither its old one nor its new one.
 
 use super::{
     label::Label,
@@ -18,19 +18,19 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use pktmeta_core::schema::Dictionary;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is to become of labels.
+/// A change of labels.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Change {
-    /// These too; they take the place of a prefix's value for the same field.
+    /// Adds these. They replace a prefix's value for the same field.
     Add(Vec<Label>),
-    /// All but these.
+    /// Removes these.
     Remove(Vec<Removal>),
-    /// These and no others.
+    /// Replaces all labels by these.
     Replace(Vec<Label>),
 }
 
-/// Labels that are to go: `PREFIX`, or of that one field, `PREFIX=FIELD`.
+/// Labels to be removed: all of a `PREFIX`, or the one of `PREFIX=FIELD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
     prefix: Prefix,
@@ -53,21 +53,21 @@ impl std::str::FromStr for Removal {
     }
 }
 
-/// How many prefixes a change was about.
+/// How many prefixes a change concerned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Changed {
-    /// That had no labels before.
+    /// Prefixes that had no labels before.
     pub added: usize,
-    /// Whose labels are others now, also those of shorter prefixes around them.
+    /// Prefixes with other labels than before, their own or those of shorter prefixes around them.
     pub changed: usize,
-    /// That have none any more.
+    /// Prefixes that have no labels any more.
     pub removed: usize,
-    /// That have labels now.
+    /// Prefixes that have labels now.
     pub prefixes: usize,
 }
 
-/// A change of one program's labels, which nothing but the kernel can refuse any more.
+/// A checked change of one program's labels: only the kernel can still refuse it.
 pub(crate) struct Planned {
     labels: MapHandle,
     hits: MapHandle,
@@ -116,7 +116,7 @@ impl Planned {
         })
     }
 
-    /// Makes it so.
+    /// Writes the change into the maps.
     pub(crate) fn apply(&self) -> Result<Changed, Error> {
         let tried = || "change the labels".to_owned();
         let mut changed = Changed {
@@ -126,7 +126,7 @@ impl Planned {
         for step in steps(&self.before, &self.after) {
             match step {
                 Step::Add(entry) => {
-                    // Another prefix may have had the number.
+                    // The number may have been another prefix's.
                     self.forget_hits(entry.number()).context(tried)?;
                     self.set(entry).context(tried)?;
                     changed.added += 1;
@@ -212,7 +212,7 @@ impl Removal {
     }
 }
 
-/// The numbers of prefixes, under which their hits are counted: a prefix that stays keeps its own.
+/// The numbers under which the hits of prefixes are counted. A prefix that stays keeps its number.
 struct Numbers {
     had: BTreeMap<Prefix, u32>,
     taken: BTreeSet<u32>,
@@ -250,15 +250,16 @@ enum Step<'a> {
 }
 
 /// The changes that lead from one table to another, in an order in which every address has at each
-/// moment the labels of the one or of the other.
+/// moment its labels in the one or in the other.
 ///
-/// First what is set, longer prefixes first: the addresses of one that is set late still have what
-/// they had. Then what goes, shorter prefixes first: the addresses of one that goes late still have
-/// its labels, and when it goes fall to a prefix that stays.
+/// New and changed entries are written first, longer prefixes before shorter ones: until an entry
+/// is written, its addresses keep their old labels. Then old entries are removed, shorter prefixes
+/// before longer ones: until an entry is removed, its addresses have its labels, and then they fall
+/// to a prefix that stays.
 fn steps<'a>(before: &'a [Entry], after: &'a [Entry]) -> Vec<Step<'a>> {
     let had: BTreeMap<_, _> = before.iter().map(|it| (it.prefix, it)).collect();
     let has: BTreeSet<_> = after.iter().map(|it| it.prefix).collect();
-    // In their order, a prefix comes before those in it.
+    // In this order, a prefix comes before the prefixes in it.
     let set = after
         .iter()
         .rev()
@@ -289,7 +290,8 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    /// What a packet from an address gets: its entry's labels without what only the loader reads.
+    /// The labels of a packet from an address, without the bytes of its entry that only the loader
+    /// reads.
     fn found(table: &BTreeMap<Prefix, Entry>, address: &Prefix) -> Option<Vec<u8>> {
         let around = table
             .values()
@@ -396,7 +398,7 @@ mod tests {
             .of(given.clone(), &dictionary)
             .unwrap();
         assert_eq!(texts(&left), ["10.0.0.0/8=tenant:1"]);
-        // That of another prefix is no label of this one.
+        // A label of another prefix cannot be removed from this one.
         for none in ["10.0.0.0/8=zone", "10.2.0.0/16", "10.1.0.0/16=nothing"] {
             let error = remove(none)
                 .of(given.clone(), &dictionary)

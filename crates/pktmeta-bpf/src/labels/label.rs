@@ -20,7 +20,7 @@ pub struct Label {
 
 impl Label {
     /// Reads the labels of a file, one a line; `file` is its name in messages. Empty lines and
-    /// those that begin with `#` say nothing.
+    /// lines that begin with `#` are skipped.
     ///
     /// # Errors
     /// A line is no label.

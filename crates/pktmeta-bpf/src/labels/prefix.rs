@@ -5,12 +5,12 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// A prefix of the addresses of one version of IP. In their order, a prefix comes right before
-/// those that are in it.
+/// A prefix of the addresses of one version of IP. In their order, a prefix comes right before the
+/// prefixes in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Prefix {
     version: Version,
-    /// Its first bit is the highest, of both versions.
+    /// The address, with its first bit the highest, in both versions of IP.
     address: u128,
     length: u8,
 }
@@ -89,7 +89,7 @@ impl Prefix {
         })
     }
 
-    /// Of the key, in front of the address.
+    /// Bits of the key for the version, in front of the address.
     const VERSION_BITS: u32 = u32::BITS;
 
     fn mask(length: u8) -> u128 {

@@ -21,13 +21,13 @@ use std::collections::BTreeMap;
 pub struct LabelStatus {
     /// The prefix, such as `192.0.2.0/24`.
     pub prefix: String,
-    /// What packets from it get, also by shorter prefixes around it.
+    /// The labels of packets from it, with those of shorter prefixes around it.
     pub values: Vec<Known>,
-    /// Packets that got this, and so had no longer prefix.
+    /// Packets that got these labels, because no longer prefix has them.
     pub packets: u64,
 }
 
-/// Puts labels into a loaded program's map, which has none.
+/// Writes labels into a loaded program's empty map.
 pub(crate) fn store(object: &Object, entries: &[Entry]) -> Result<(), Error> {
     let tried = || "store the labels".to_owned();
     if entries.is_empty() {
@@ -72,7 +72,7 @@ fn read_hits(hits: &MapHandle, number: u32) -> Option<u64> {
     Some(counts.map(|count| u64::from_ne_bytes(*count)).sum())
 }
 
-/// A prefix and what packets from it get, as the map has it.
+/// An entry of the map: a prefix, and the labels of packets from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(super) prefix: Prefix,
@@ -80,7 +80,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Where its hits are counted.
+    /// The number under which its hits are counted.
     pub(super) fn number(&self) -> u32 {
         let bytes = self.value[NUMBER_AT..].first_chunk();
         bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
@@ -115,7 +115,7 @@ impl Given {
         Ok(Self(given))
     }
 
-    /// What entries of the map were made from.
+    /// The labels that entries of the map were made from.
     pub(super) fn from_entries(entries: &[Entry]) -> Self {
         let given = entries.iter().map(|entry| {
             let own = stored(&entry.value).filter(|label| !label.inherited);
@@ -125,7 +125,7 @@ impl Given {
         Self(given.collect())
     }
 
-    /// As people write them, in the order of prefixes.
+    /// The labels as people write them, in the order of prefixes.
     pub(super) fn labels(&self, dictionary: &Dictionary) -> Vec<Label> {
         let labels = self.0.iter().flat_map(|(&prefix, values)| {
             values.iter().filter_map(move |(&tlv, value)| {
@@ -210,7 +210,7 @@ pub(super) fn read_entries(labels: &MapHandle) -> Vec<Entry> {
     entries
 }
 
-/// The fields that an entry's value sets.
+/// The fields that an entry sets.
 pub(crate) fn fields_of(value: &[u8]) -> Vec<TlvType> {
     stored(value).map(|label| label.tlv).collect()
 }
@@ -218,7 +218,7 @@ pub(crate) fn fields_of(value: &[u8]) -> Vec<TlvType> {
 /// One of the labels of an entry: `struct pktmeta_label`.
 struct Stored<'a> {
     tlv: TlvType,
-    /// It is that of a shorter prefix.
+    /// True if it is the label of a shorter prefix.
     inherited: bool,
     value: &'a [u8],
 }

@@ -1,4 +1,4 @@
-//! The registry of the host: what owners do with it.
+//! The registry of the host: registering, binding and removing fields.
 
 use super::{
     names::Names,
@@ -56,7 +56,7 @@ impl HostRegistry {
         Self::of(self.bpffs.waiting(wait))
     }
 
-    /// Where it is pinned.
+    /// The path of its pin.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.bpffs.path().join(PIN)
@@ -65,7 +65,7 @@ impl HostRegistry {
     /// True if somebody has registered a field, and it did not go with the last one.
     ///
     /// # Errors
-    /// One cannot look.
+    /// This process may not look.
     pub fn exists(&self) -> Result<bool, Error> {
         match self.bpffs.open()? {
             Some(root) => root.has(PIN),
@@ -73,8 +73,8 @@ impl HostRegistry {
         }
     }
 
-    /// The fields, their numbers, and the secret for who may know it. None if nobody has registered
-    /// any: what becomes the registry when somebody does.
+    /// The fields, their numbers, and the secret if this process may know it. Before anybody has
+    /// registered a field, the empty registry that would become the host's.
     ///
     /// # Errors
     /// The pin cannot be read.
@@ -102,8 +102,8 @@ impl HostRegistry {
         Ok(names.of(registry))
     }
 
-    /// Which registry it is, and whether its fields and names are those that they were: what who
-    /// keeps them compares after each use of them. `None` if there is none.
+    /// The state of the registry: a program that keeps fields and names compares it after each use
+    /// of them. `None` if there is no registry.
     ///
     /// # Errors
     /// The pin cannot be read.
@@ -231,8 +231,8 @@ impl HostRegistry {
         Ok(removed)
     }
 
-    /// Who uses which number: every loaded BPF program that is bound to it, whoever loaded it, and
-    /// the labels of `pktmeta up`.
+    /// The users of each number: every loaded BPF program that is bound to it, whoever loaded it,
+    /// and the labels of `pktmeta up`.
     ///
     /// # Errors
     /// The kernel does not let us look at its programs.
@@ -247,9 +247,9 @@ impl HostRegistry {
         users::all(&root, &table::read(&root)?)
     }
 
-    /// Loaded programs that are bound to another registry: one of another bpffs or, if the program
-    /// was bound before the last boot, one that is gone. The kernel cannot tell which. Or by
-    /// another version. Neither makes records that prove themselves here.
+    /// Loaded programs that another version bound, or that are bound to another registry: that of
+    /// another bpffs, or one that is gone since the last boot. The kernel cannot tell which. None
+    /// of them makes records that prove themselves here.
     ///
     /// # Errors
     /// The kernel does not let us look at its programs.
@@ -257,8 +257,8 @@ impl HostRegistry {
         users::strays(self.read()?.id())
     }
 
-    /// The users that matter, if they are more than the kernel has not cleared away yet: it frees
-    /// programs some time after they were unloaded.
+    /// The users that matter, without programs that the kernel is still freeing: it does so some
+    /// time after they were unloaded.
     fn lasting_users(&self, matters: impl Fn(&User) -> bool) -> Result<Vec<User>, Error> {
         let started = Instant::now();
         loop {
@@ -271,7 +271,7 @@ impl HostRegistry {
         }
     }
 
-    /// Removes what no owner registered to stay. The lock is held, the datapath is gone.
+    /// Removes the fields that no owner registered to stay. The lock is held, the datapath is gone.
     pub(crate) fn forget_unkept(&self, root: &Dir) -> Result<(), Error> {
         if !root.has(PIN)? {
             // One that was not made, or not removed, to its end.
@@ -289,8 +289,8 @@ impl HostRegistry {
         self.remove_if_unused(root, &after)
     }
 
-    /// A registry without fields goes, and with it the memory of which numbers had which meaning:
-    /// only when nothing is left that could produce, hold or read a record with them.
+    /// Removes a registry without fields, and with it the meaning of retired numbers: only when
+    /// nothing is left that could produce, hold or read a record with them.
     fn remove_if_unused(&self, root: &Dir, registry: &Registry) -> Result<(), Error> {
         let up = match Pins::of_datapath(root)? {
             Some(pins) => !pins.has_no_parts()?,

@@ -1,4 +1,4 @@
-//! The registry of the host: which field has which number, who uses it, and its removal.
+//! The registry of the host: the numbers of fields, their users, and their removal.
 
 mod host;
 pub(crate) mod names;

@@ -1,6 +1,7 @@
-//! What the values of the host's fields are called: an array map of one entry, pinned beside the
-//! registry, with the registry's id and schemas in TOML. It is never written again, but replaced:
-//! who reads finds the names of one version. Numbers of another registry have no names.
+//! The names of the values of the host's fields: an array map of one entry, pinned beside the
+//! registry, with the registry's id and schemas in TOML. The map is never written again, but
+//! replaced, so that a reader finds the names of one version. Numbers of another registry have no
+//! names.
 
 use crate::{
     dir::Dir,
@@ -20,7 +21,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Those of the registry with this id; none if there are none.
+    /// The names of the registry with this id, if there are any.
     pub(crate) fn read(root: &Dir, registry: u32) -> Result<Self, Error> {
         let text = match root.has(pins::NAMES)? {
             true => read(root, registry)?,
@@ -60,7 +61,7 @@ impl Names {
         })
     }
 
-    /// Puts them in the place of what is there. The lock is held.
+    /// Replaces the names that are there. The lock is held.
     pub(crate) fn write(&self, root: &Dir) -> Result<(), Error> {
         let there = Self::read(root, self.registry)?;
         if self.text == there.text {
@@ -91,7 +92,7 @@ impl Names {
 /// Most bytes of all names.
 const MAX: usize = 1 << 20;
 
-/// Where they are pinned until they take the place of those before.
+/// The pin of new names until they replace the old ones.
 const NEXT: &str = "pktmeta-names-next";
 
 /// The kernel's number for their map: names that were written anew have another.
@@ -109,7 +110,7 @@ pub(crate) fn forget(root: &Dir) -> Result<(), Error> {
     root.unlink(pins::NAMES)
 }
 
-/// Nothing of another registry or in another form: what is not known has no name.
+/// Reads the names, if they are of this registry and in a form that is known.
 fn read(root: &Dir, registry: u32) -> Result<Option<String>, Error> {
     let map = match root.open_map(pins::NAMES) {
         Ok(map) => map,

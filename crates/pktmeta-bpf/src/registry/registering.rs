@@ -7,13 +7,13 @@ use pktmeta_core::{FieldInfo, Registry, registry::Wanted, seal};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Registered {
-    /// What it is now.
+    /// The field now.
     pub field: FieldInfo,
-    /// What it was, if it was there.
+    /// The field before, if it was there.
     pub before: Option<FieldInfo>,
 }
 
-/// Gives fields their numbers, and sees to it that a record with all fields of the host fits.
+/// Gives fields their numbers, and checks that a record with all fields of the host fits.
 pub(crate) fn register(
     registry: &mut Registry,
     wanted: impl IntoIterator<Item = Wanted>,

@@ -1,9 +1,9 @@
-//! Which fields a removal is of.
+//! The fields that a removal removes.
 
 use crate::error::{Error, ErrorKind};
 use pktmeta_core::{FieldInfo, Registry, schema::nearest};
 
-/// Which fields to remove.
+/// The fields to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Removal {

@@ -1,7 +1,7 @@
 //! The maps of the registry, pinned in bpffs: an array with a field's entry at its number. Entry 0,
 //! which is no field's, begins with a hash of all fields and ends with the registry's id. Its
-//! secret has a map of its own: whoever may read the fields need not be able to forge records. So
-//! have the names of values, see names.rs.
+//! secret has a map of its own, because a process that reads the fields must not be able to forge
+//! records. The names of values have one too, see names.rs.
 
 use super::names;
 use crate::{
@@ -25,8 +25,8 @@ pub(crate) fn new() -> Result<Registry, Error> {
     Ok(Registry::new().with_id(new_id()).with_secret(new_secret()?))
 }
 
-/// The fields, their numbers, and the secret for who may know it. None if nobody has registered
-/// any: what becomes the registry when somebody does.
+/// The fields, their numbers, and the secret if this process may know it. Before anybody has
+/// registered a field, the empty registry that would become the host's.
 pub(crate) fn read(root: &Dir) -> Result<Registry, Error> {
     if !root.has(PIN)? {
         return new();
@@ -49,7 +49,7 @@ pub(crate) fn read(root: &Dir) -> Result<Registry, Error> {
     })
 }
 
-/// Which registry is there, and whether its fields and names are those that they were.
+/// The state of the registry that is there.
 pub(crate) fn state(root: &Dir) -> Result<Option<RegistryState>, Error> {
     if !root.has(PIN)? {
         return Ok(None);
@@ -83,7 +83,7 @@ pub struct RegistryState {
 }
 
 impl RegistryState {
-    /// True if numbers mean in one what they mean in the other, if it has them.
+    /// True if a number that both have means the same in both.
     #[must_use]
     pub fn is_same_registry(&self, other: &Self) -> bool {
         self.id == other.id
@@ -148,11 +148,11 @@ pub(crate) fn store(root: &Dir, before: &Registry, after: &Registry) -> Result<(
                 .context(|| "write the registry".into())?;
         }
     }
-    // Last: who sees the new hash can read the new fields.
+    // The hash comes last: a reader who sees it can read the new fields.
     write_about(&map, after)
 }
 
-/// None for who may not read it, and of a registry that another version made.
+/// `None` if this process may not read it, or another version made the registry.
 fn read_secret(root: &Dir) -> Result<Option<Secret>, Error> {
     if !root.has(pins::SECRET)? {
         return Ok(None);
@@ -202,8 +202,8 @@ fn write_about(map: &MapHandle, registry: &Registry) -> Result<(), Error> {
         .context(|| "write the registry".into())
 }
 
-/// Different from those of all registries that ever were, as good as certainly: objects that were
-/// bound on disk outlive a registry, and a boot.
+/// A random id, almost certainly unlike those of all registries before: objects that were bound on
+/// disk outlive a registry, and a boot.
 fn new_id() -> u32 {
     // The keys of a hasher are random.
     RandomState::new().hash_one(()) as u32 | 1

@@ -1,4 +1,4 @@
-//! Who uses a field: loaded programs that are bound to it, found whoever loaded them, and labels.
+//! The users of fields: loaded programs that are bound to them, whoever loaded them, and labels.
 
 use crate::{
     bind::Binding,
@@ -15,13 +15,13 @@ use libbpf_rs::{
 use pktmeta_core::{FieldInfo, Registry, TlvType};
 use std::{collections::BTreeMap, fmt, io};
 
-/// What uses a field.
+/// A user of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct User {
     /// The field's number. It may be a retired one.
     pub number: TlvType,
-    /// Who it is.
+    /// The user.
     pub what: Use,
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for Use {
     }
 }
 
-/// Who uses which number of a registry.
+/// The users of a registry's numbers.
 pub(crate) fn all(root: &Dir, registry: &Registry) -> Result<Vec<User>, Error> {
     let mut users = bound_programs()?;
     users.retain(|user| user.registry == Some(registry.id()));
@@ -122,7 +122,7 @@ fn bound_programs() -> Result<Vec<Bound>, Error> {
     Ok(users)
 }
 
-/// No program has number 0, and who may not ask is told so first.
+/// Asks for program 0, which does not exist: a process that may not look gets `EPERM` instead.
 fn may_look() -> Result<(), Error> {
     match sys::program_by_id(0) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -171,7 +171,7 @@ pub(crate) fn area_of(program: u32, registry: u32) -> Result<Option<usize>, Erro
     Ok(areas.max())
 }
 
-/// What programs with these constants name; nothing if the map is something else.
+/// The fields that programs with these constants name; none if the map is something else.
 fn bindings(map: u32) -> Vec<Binding> {
     let bytes = constants(map).unwrap_or_default();
     let places = bytes.windows(Binding::SIZE).step_by(align_of::<u32>());

@@ -1,4 +1,4 @@
-//! To which cgroup `up` delivers, and the attaching of its hooks.
+//! The cgroup that `up` delivers to, and the attaching of its hooks.
 
 use super::pin_dirs::PinDirs;
 use crate::{
@@ -28,17 +28,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where an `up` is to deliver.
+/// Where an `up` delivers.
 pub(super) enum Plan {
-    /// Where it is delivered already.
+    /// To the cgroups that are delivered to already.
     Join(Vec<Delivery>),
-    /// To this cgroup too.
+    /// To this cgroup as well.
     Add(Cgroup, Vec<Delivery>),
 }
 
 impl Plan {
-    /// What `options` ask for, given what the datapath does already. Deliveries that have ended are
-    /// put aside.
+    /// The plan that follows from the options and from the deliveries that exist. Deliveries that
+    /// have ended are put aside.
     pub(super) fn new(pins: &Pins, aside: &Pins, options: &UpOptions) -> Result<Self, Error> {
         let all = PinnedDelivery::all(pins)?;
         let deliveries = |all: &[PinnedDelivery]| -> Vec<_> {
@@ -104,7 +104,7 @@ impl Cgroup {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let file = host::open_cgroup(path)?;
         let id = host::cgroup_id(&file)?;
-        // As its path below the root, whatever it was called by.
+        // Show the path below the root, whatever name it was given by.
         let path = match Cgroups::all().find(id) {
             Found::There(path) => path,
             _ => path.into(),
@@ -116,9 +116,9 @@ impl Cgroup {
         self.id
     }
 
-    /// Programs of a cgroup run for the sockets of those below it too: one ticket would take the
-    /// place of another. The kernel says which programs run here; cgroups above may be out of
-    /// sight.
+    /// Programs of a cgroup also run for the sockets of cgroups below it, so that one ticket would
+    /// take the place of another. The kernel tells which programs run here, even those of cgroups
+    /// above that are out of sight.
     fn check_apart(&self, deliveries: &[PinnedDelivery]) -> Result<(), Error> {
         let tried = || format!("deliver to {}", self.path.shown());
         let attach = Attach::CgroupIngress.kernel();
@@ -180,7 +180,7 @@ impl Cgroup {
         Ok(())
     }
 
-    /// The owner of a cgroup's directory may look after what is in it: he may map its ring.
+    /// The owner of a cgroup's directory manages the cgroup, and so may map its ring.
     fn give_ring(&self, pins: &Dir) -> Result<(), Error> {
         let ring = pins.path_of(stores::RING.pin);
         let tried = || format!("give {} to the owner of its cgroup", ring.shown());

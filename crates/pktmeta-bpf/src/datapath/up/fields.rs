@@ -1,9 +1,9 @@
-//! The fields of an `up`, which are taken back if it fails.
+//! The fields that an `up` registers, and removes again if it fails.
 
 use crate::{datapath::registration::Registration, dir::Dir, error::Error, registry::table};
 
-/// The fields, known to readers before the first record arrives; dropped before they are kept, they
-/// are as they were.
+/// The fields, which readers know before the first record arrives. If this is dropped before the
+/// fields are kept, they are restored.
 pub(super) struct Fields<'a> {
     root: &'a Dir,
     undo: Option<Undo<'a>>,
@@ -24,7 +24,7 @@ impl<'a> Fields<'a> {
             root,
             undo: Some(undo),
         };
-        // First: a number is never shown by the name that an older schema gave it.
+        // Names come first, so that no number is shown by the name that an older schema gave it.
         registration.names_after.write(root)?;
         let Registration { before, after, .. } = registration;
         table::store(root, before, after)?;

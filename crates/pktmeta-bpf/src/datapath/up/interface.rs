@@ -24,8 +24,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// An interface that nobody has an XDP program on, and a name for its pins. Pins that had that name
-/// and whose interface is gone are put aside.
+/// An interface without an XDP program, and a name for its pins. Old pins of that name whose
+/// interface is gone are put aside.
 pub(super) fn free(pins: &Pins, aside: &Pins, name: &OsStr) -> Result<InterfaceId, Error> {
     let ifindex = find(name)?;
     let name = name.shown();
@@ -48,7 +48,7 @@ pub(super) fn free(pins: &Pins, aside: &Pins, name: &OsStr) -> Result<InterfaceI
             continue;
         }
         id.nth = id.nth.max(other.id.nth + 1);
-        // One that has not ended is somewhere else by now.
+        // If it has not ended, its interface is somewhere else by now.
         if other.has_ended() {
             pins.move_interface(other.id, aside)?;
         }
@@ -66,8 +66,8 @@ fn already_up(name: &str) -> Error {
         "see `pktmeta status`; to change something, `pktmeta down --iface {name}` first"
     ))
 }
-/// Attaches an interface's hooks, XDP last: nothing is labelled before all can deal with it. True
-/// if a packet has been labelled.
+/// Attaches an interface's hooks, XDP last: no packet is labelled before all hooks can read it.
+/// True if a packet has been labelled.
 pub(super) fn label(
     dirs: &PinDirs<'_>,
     name: &str,

@@ -1,4 +1,4 @@
-//! `up`: everything is made aside, and put in place when all of it works.
+//! `up` makes everything aside, and puts it in place once all of it works.
 
 mod cgroup;
 mod fields;
@@ -23,7 +23,7 @@ use fields::Fields;
 use pin_dirs::PinDirs;
 use pktmeta_core::{FieldInfo, builtin};
 
-/// What `up` did.
+/// The result of an `up`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Up {
@@ -40,11 +40,11 @@ pub struct Up {
 pub(super) fn up(bpffs: &Bpffs, registry: &HostRegistry, options: &UpOptions) -> Result<Up, Error> {
     host::check_capabilities()?;
     host::check_btf()?;
-    // First: where nothing can be mounted, as under `ip netns exec`, cgroups are missing too.
+    // Mount first: where that is impossible, as under `ip netns exec`, cgroups are missing too.
     let root = bpffs.mounted()?;
     check(options)?;
     let locked = bpffs.lock(root)?;
-    // Before anything is looked at: what a killed command left may be attached.
+    // Settle before looking: programs that a killed command left may be attached.
     settle(&locked, registry)?;
     let up = attach(&locked, registry, options);
     match (up, settle(&locked, registry)) {
@@ -109,7 +109,7 @@ fn attach(locked: &Locked, registry: &HostRegistry, options: &UpOptions) -> Resu
         };
         seen_labelled.push(interface::label(&dirs, name, id, options, &registration)?);
     }
-    // Readers first: who reads finds nothing as long as nobody writes.
+    // Attach readers first: they find nothing as long as nobody writes.
     if let Plan::Add(cgroup, _) = &plan {
         aside.move_cgroup(cgroup.id(), &pins)?;
     }
@@ -125,7 +125,7 @@ fn attach(locked: &Locked, registry: &HostRegistry, options: &UpOptions) -> Resu
     })
 }
 
-/// What can be known to be wrong before anything is done.
+/// Finds the mistakes that show before anything is done.
 fn check(options: &UpOptions) -> Result<(), Error> {
     if options.interfaces.is_empty() && options.cgroup.is_none() {
         return Err(Error::new(

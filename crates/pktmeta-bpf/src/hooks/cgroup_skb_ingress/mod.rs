@@ -1,4 +1,4 @@
-//! cgroup_skb ingress: puts each packet's record where the application can get at it.
+//! cgroup_skb ingress: stores each packet's record for the application.
 
 use crate::{
     hook::{Attach, Counter, Hook, Program, Target, object},

@@ -1,4 +1,4 @@
-//! setsockopt: what applications want to know of packets, and what they say of those they send.
+//! setsockopt: takes the records that applications send, and their wishes for received ones.
 
 use crate::{
     hook::{Attach, Counter, Hook, Program, Target, Writer, object},

@@ -1,4 +1,4 @@
-//! cgroup_skb ingress and sockops: tells of each connection and datagram as it arrives.
+//! cgroup_skb ingress and sockops: report each connection and datagram as it arrives.
 
 use crate::hook::{Attach, Counter, Hook, Program, Target, object};
 
