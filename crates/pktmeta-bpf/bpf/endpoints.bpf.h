@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/*
- * Both ends of a socket or packet, IPv4 addresses as ::ffff:a.b.c.d. The Rust side is endpoints.rs.
- */
+/* The two ends of a socket or packet. endpoints.rs has the same structure in Rust. */
 #ifndef PKTMETA_ENDPOINTS_BPF_H
 #define PKTMETA_ENDPOINTS_BPF_H
 
@@ -9,12 +7,10 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include "socket_kind.bpf.h"
-#include "transport.bpf.h"
+#include "defs.bpf.h"
 
-#define ETH_P_IP 0x0800
-
-struct endpoints {
+/* IPv4 addresses are mapped ones: ::ffff:a.b.c.d. */
+struct pktmeta_endpoints {
 	__be32 local_address[4];
 	__be32 remote_address[4];
 	__be16 local_port;
@@ -45,6 +41,7 @@ struct sock___endpoints {
 
 #pragma clang attribute pop
 
+/* Sets an address to the one that stands for an IPv4 address (RFC 4291, 2.5.5.2). */
 static __always_inline void set_ipv4(__be32 *address, __be32 ipv4)
 {
 	address[0] = 0;
@@ -53,8 +50,8 @@ static __always_inline void set_ipv4(__be32 *address, __be32 ipv4)
 	address[3] = ipv4;
 }
 
-/* Of a socket; the remote end is zero if it has none. */
-static __always_inline void socket_endpoints(struct endpoints *ends, void *sk)
+/* The ends of a socket. The remote end is zero if the socket has no peer. */
+static __always_inline void socket_endpoints(struct pktmeta_endpoints *ends, void *sk)
 {
 	struct sock_common___endpoints *common = &((struct sock___endpoints *)sk)->__sk_common;
 
@@ -64,33 +61,38 @@ static __always_inline void socket_endpoints(struct endpoints *ends, void *sk)
 		set_ipv4(ends->local_address, common->skc_rcv_saddr);
 		set_ipv4(ends->remote_address, common->skc_daddr);
 	} else {
-		bpf_probe_read_kernel(ends->local_address, 16, &common->skc_v6_rcv_saddr);
-		bpf_probe_read_kernel(ends->remote_address, 16, &common->skc_v6_daddr);
+		bpf_probe_read_kernel(ends->local_address, sizeof(ends->local_address),
+				      &common->skc_v6_rcv_saddr);
+		bpf_probe_read_kernel(ends->remote_address, sizeof(ends->remote_address),
+				      &common->skc_v6_daddr);
 	}
 }
 
-/* Of a packet that arrives, whose ports are known: 0 if its addresses could be read. */
-static __always_inline int packet_endpoints(struct endpoints *ends, struct __sk_buff *skb,
-					    const struct ports *ports)
+/*
+ * The ends of a packet that arrives: its source is the remote one. Returns 0, or -1 if the packet's
+ * addresses cannot be read.
+ */
+static __always_inline int packet_endpoints(struct pktmeta_endpoints *ends, struct __sk_buff *skb,
+					    const struct pktmeta_ports *ports)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 
-	ends->local_port = ports->local;
-	ends->remote_port = ports->remote;
+	ends->local_port = ports->destination;
+	ends->remote_port = ports->source;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		__be32 *addresses = data + 12;
+		struct pktmeta_ipv4_header *ip = data;
 
-		if ((void *)(addresses + 2) > end)
+		if ((void *)(ip + 1) > end)
 			return -1;
-		set_ipv4(ends->remote_address, addresses[0]);
-		set_ipv4(ends->local_address, addresses[1]);
+		set_ipv4(ends->remote_address, ip->source);
+		set_ipv4(ends->local_address, ip->destination);
 	} else {
-		__be32 *addresses = data + 8;
+		struct pktmeta_ipv6_header *ip = data;
 
-		if ((void *)(addresses + 8) > end)
+		if ((void *)(ip + 1) > end)
 			return -1;
-		__builtin_memcpy(ends->remote_address, addresses, 16);
-		__builtin_memcpy(ends->local_address, addresses + 4, 16);
+		__builtin_memcpy(ends->remote_address, ip->source, sizeof(ip->source));
+		__builtin_memcpy(ends->local_address, ip->destination, sizeof(ip->destination));
 	}
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* Who may say something of what his sockets send. */
+/* The users that may set records for what their sockets send. */
 #ifndef PKTMETA_SENDERS_BPF_H
 #define PKTMETA_SENDERS_BPF_H
 
@@ -22,14 +22,14 @@ struct task_struct___pktmeta {
 
 #pragma clang attribute pop
 
-/* Set by the loader: everybody, or these users only. Numbers of the initial user namespace. */
+/* The loader sets these: all users may, or those listed, by their ids in the initial namespace. */
 const volatile __u8 senders_all = 1;
 const volatile __u32 senders_count = 0;
 const volatile __u32 senders[SENDERS_MAX] = {};
 
 /*
- * By the effective user, as for all that the kernel permits; bpf_get_current_uid_gid() tells the
- * real one.
+ * Returns 1 if the current user may. The effective user counts, as in all checks of the kernel;
+ * bpf_get_current_uid_gid() returns the real one.
  */
 static __always_inline int may_send(void)
 {

@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* Of which kind a socket is. */
+/* The kinds of sockets that the datapath tells apart. */
 #ifndef PKTMETA_SOCKET_KIND_BPF_H
 #define PKTMETA_SOCKET_KIND_BPF_H
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "defs.bpf.h"
 
-#define AF_INET 2
-#define AF_INET6 10
-#define SOCK_STREAM 1
-#define SOCK_DGRAM 2
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-
-/* Bits, so that an option can say which kinds it is for. */
-enum socket_kind {
+/* Bits: an option can be for several kinds. */
+enum pktmeta_socket_kind {
 	TCP_SOCKET = 1,
 	UDP_SOCKET = 2,
 	OTHER_SOCKET = 4,
@@ -23,11 +17,12 @@ enum socket_kind {
 #define ANY_SOCKET (TCP_SOCKET | UDP_SOCKET | OTHER_SOCKET)
 
 /*
- * A protocol number is not a kind: raw sockets have any that their owner likes (inet_create), and
- * each family has numbers of its own. Only of a TCP_SOCKET is the memory behind the struct sock a
- * struct tcp_sock.
+ * A protocol number alone does not say the kind: a raw socket has any number that its owner chooses
+ * (inet_create), and each family has numbers of its own. Only a TCP_SOCKET is a struct tcp_sock in
+ * memory.
  */
-static __always_inline enum socket_kind socket_kind(__u32 family, __u32 type, __u32 protocol)
+static __always_inline enum pktmeta_socket_kind socket_kind(__u32 family, __u32 type,
+							    __u32 protocol)
 {
 	if (family != AF_INET && family != AF_INET6)
 		return OTHER_SOCKET;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* What getsockopt and setsockopt programs have in common. */
+/* Shared by the programs at getsockopt and setsockopt. */
 #ifndef PKTMETA_SOCKOPT_BPF_H
 #define PKTMETA_SOCKOPT_BPF_H
 
@@ -11,35 +11,24 @@
 #include "stores/selections.bpf.h"
 #include "senders.bpf.h"
 #include "stores/tickets.bpf.h"
+#include "defs.bpf.h"
 #include "socket_kind.bpf.h"
-
-#define EPERM 1
-#define ENOENT 2
-#define EAGAIN 11
-#define EINVAL 22
-#define ENOSPC 28
-#define ENODATA 61
-#define EMSGSIZE 90
-#define EPROTOTYPE 91
-#define ENOPROTOOPT 92
-#define ENOBUFS 105
-#define ESTALE 116
 
 static __always_inline int is_ours(const struct bpf_sockopt *ctx)
 {
 	return ctx->level >= SOL_PKTMETA && ctx->level <= SOL_PKTMETA_DGRAM_DISPLACED;
 }
 
-static __always_inline enum socket_kind kind_of(const struct bpf_sock *sk)
+static __always_inline enum pktmeta_socket_kind kind_of(const struct bpf_sock *sk)
 {
 	return socket_kind(sk->family, sk->type, sk->protocol);
 }
 
 /*
- * Leaves an option to the kernel. A copy that is shorter than the option must be given up, or the
- * call fails with EFAULT (__cgroup_bpf_run_filter_getsockopt, __cgroup_bpf_run_filter_setsockopt):
- * it has at most a page, and of a getsockopt no more than the caller had room for, whatever the
- * answer's length.
+ * Leaves an option to the kernel. The kernel gave the program a copy of the option: at most a page,
+ * and for getsockopt at most the room of the caller, however long the answer is. If the copy is
+ * shorter than the option, the program must discard it, or the call fails with EFAULT
+ * (__cgroup_bpf_run_filter_getsockopt, __cgroup_bpf_run_filter_setsockopt).
  */
 static __always_inline int leave_to_kernel(struct bpf_sockopt *ctx)
 {
@@ -48,14 +37,17 @@ static __always_inline int leave_to_kernel(struct bpf_sockopt *ctx)
 	return 1;
 }
 
+/* Bits that are set in each of our errors, which are from -256 to -1. */
+#define ERROR_BITS (~0xff)
+
 /*
- * Fails the call with an error, -ENOENT say; none of ours is below -256. Setting the bits that all
- * of those have shows the verifier that it is an error: Linux 7.2 takes nothing else.
+ * Fails the call with an error, such as -ENOENT. Setting bits that an error has shows the verifier
+ * that it is one: from Linux 7.2 on it accepts no other number.
  */
 static __always_inline int refuse(int error)
 {
 	barrier_var(error);
-	bpf_set_retval(error | -256);
+	bpf_set_retval(error | ERROR_BITS);
 	return 0;
 }
 

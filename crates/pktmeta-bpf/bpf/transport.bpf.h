@@ -1,37 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* The transport header of a packet that arrives at a socket, for cgroup_skb programs. */
+/* Finds the transport header of a packet that arrives at a socket, for cgroup_skb programs. */
 #ifndef PKTMETA_TRANSPORT_BPF_H
 #define PKTMETA_TRANSPORT_BPF_H
 
 #include <pktmeta/socket.bpf.h>
+#include "defs.bpf.h"
 
-#define TCP_FLAG_SYN 0x02
-#define TCP_FLAG_ACK 0x10
+/* The most bytes of headers in front of it; the verifier wants a bound. */
+#define TRANSPORT_OFFSET_MAX 0x7fff
 
-/* UDP's begins with the ports too. */
-struct ports {
-	__be16 remote;
-	__be16 local;
-};
-
-/* How TCP's begins. */
-struct tcp_header {
-	struct ports ports;
-	__be32 sequence;
-	__be32 acknowledgment;
-	__u8 data_offset; /* in 32-bit words, in the high half */
-	__u8 flags;
-};
-
-/* Where it starts: skb->data is the network header in these programs. */
+/* Returns its offset from skb->data, which is the network header in these programs. */
 static __always_inline __u32 transport_offset(struct sk_buff___pktmeta *kernel_skb)
 {
 	return kernel_skb->transport_header - kernel_skb->network_header;
 }
 
 /*
- * The first bytes of it; NULL if they are not at hand, which those that the protocol has looked at
- * are (pskb_may_pull).
+ * Returns the header, of which so many bytes are needed, or NULL if they are not in the packet's
+ * linear part. The bytes that the protocol has read are there (pskb_may_pull).
  */
 static __always_inline void *transport_header(struct __sk_buff *skb,
 					      struct sk_buff___pktmeta *kernel_skb, __u32 bytes)
@@ -40,10 +26,10 @@ static __always_inline void *transport_header(struct __sk_buff *skb,
 	__u32 offset = transport_offset(kernel_skb);
 
 	barrier_var(offset);
-	if (offset > 0x7fff) /* the verifier wants a bound */
-		return (void *)0;
+	if (offset > TRANSPORT_OFFSET_MAX)
+		return NULL;
 	header += offset;
-	return header + bytes <= end ? header : (void *)0;
+	return header + bytes <= end ? header : NULL;
 }
 
 #endif

@@ -3,7 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-/// `struct endpoints`: IPv4 addresses are mapped ones, whatever the socket's family.
+/// `struct pktmeta_endpoints`: IPv4 addresses are mapped ones, whatever the socket's family.
 #[derive(Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct Endpoints {
@@ -48,7 +48,7 @@ mod tests {
     fn the_ends_are_where_the_programs_have_them() {
         structures::check(
             "endpoints.bpf.h",
-            "endpoints",
+            "pktmeta_endpoints",
             size_of::<Endpoints>(),
             &[
                 ("local_address", offset_of!(Endpoints, local_address)),

@@ -1,40 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/*
- * Socket storage: what a TCP connection keeps of its packets' records, and what a UDP socket asked
- * for.
- */
+/* Socket storage: the records that a TCP connection keeps of its packets. */
 #ifndef PKTMETA_CONNECTIONS_BPF_H
 #define PKTMETA_CONNECTIONS_BPF_H
 
 #include <pktmeta/socket.bpf.h>
+#include "defs.bpf.h"
 
-struct record_buffer {
+struct pktmeta_record_buffer {
 	__u8 bytes[PKTMETA_RECORD_MAX];
 } __attribute__((aligned(8)));
 
 /*
- * A record whose header is not one, such as zeros, stands for none; behind its length stands what a
- * longer one left. Softirq writes while applications read. The version stands for a lock: a
- * bpf_spin_lock turns interrupts off and on, which takes longer than all the rest that is done for
- * a segment.
+ * A record without a valid header, such as zeros, stands for none. The bytes behind a record's
+ * length may be those of an earlier, longer record. Softirqs write while applications read. A
+ * version does the work of a lock: bpf_spin_lock() disables interrupts and enables them again,
+ * which takes longer than all other work for a segment.
  */
-struct connection {
+struct pktmeta_connection {
 	__u32 version;	   /* odd while somebody writes */
-	__u32 has_history; /* the socket may have one in histories */
-	struct record_buffer opening;
-	struct record_buffer latest;
+	__u32 has_history; /* 1: the socket may have an entry in pktmeta_histories */
+	struct pktmeta_record_buffer opening;
+	struct pktmeta_record_buffer latest;
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, struct connection);
+	__type(value, struct pktmeta_connection);
 } pktmeta_connections SEC(".maps");
 
 /*
- * Whether connect(2) with AF_UNSPEC took a socket its connection away (tcp_disconnect), of which no
- * hook is told. A connection that its peer ended still has a peer, and its records.
+ * Returns 1 if connect(2) with AF_UNSPEC ended the socket's connection (tcp_disconnect), which no
+ * hook is told. A connection that was closed otherwise still has a peer, and keeps its records.
  */
 static __always_inline int was_disconnected(__u32 state, __be16 remote_port)
 {
@@ -42,12 +40,11 @@ static __always_inline int was_disconnected(__u32 state, __be16 remote_port)
 }
 
 /*
- * Begins to write: 0, or -EAGAIN: another CPU writes, after some tries to let it end. It has a
- * segment of the same connection at the same time, so that nobody can say which is the latest.
- * Exchanges are full barriers: no reader finds an even version beside a record that is half
- * written.
+ * Begins to write. Returns 0, or -EAGAIN if another CPU still writes after some tries. That CPU has
+ * a segment of the same connection at the same moment, so either record may count as the latest.
+ * Exchanges are full barriers: no reader finds an even version beside a half-written record.
  */
-static __always_inline int connection_begin(struct connection *connection)
+static __always_inline int connection_begin(struct pktmeta_connection *connection)
 {
 	volatile __u32 *version = &connection->version;
 	__u32 i;
@@ -58,24 +55,25 @@ static __always_inline int connection_begin(struct connection *connection)
 		if (__sync_val_compare_and_swap(version, even, even + 1) == even)
 			return 0;
 	}
-	return -PKTMETA_EAGAIN;
+	return -EAGAIN;
 }
 
-/* Ends what connection_begin() began. */
-static __always_inline void connection_end(struct connection *connection)
+/* Ends a write. */
+static __always_inline void connection_end(struct pktmeta_connection *connection)
 {
 	__sync_lock_test_and_set(&connection->version, connection->version + 1);
 }
 
-struct connection_reading {
-	struct connection *connection;
-	const struct record_buffer *from;
-	struct record_buffer *to;
+struct pktmeta_connection_reading {
+	struct pktmeta_connection *connection;
+	const struct pktmeta_record_buffer *from;
+	struct pktmeta_record_buffer *to;
 	int err;
 };
 
-/* Tries to read: 1 if there is no need to try again. */
-static int connection_try(__u32 turn __attribute__((unused)), struct connection_reading *reading)
+/* Tries to read. Returns 1 if it worked. */
+static int connection_try(__u32 turn __attribute__((unused)),
+			  struct pktmeta_connection_reading *reading)
 {
 	__u32 *version = &reading->connection->version;
 	__u32 before = __sync_fetch_and_add(version, 0);
@@ -88,25 +86,25 @@ static int connection_try(__u32 turn __attribute__((unused)), struct connection_
 }
 
 /*
- * Tries of a read, some ten nanoseconds each: longer than an interrupt takes the writer's CPU. Not
- * longer, since the reader has the socket locked, and its segments wait for it.
+ * Tries of a read, each of some ten nanoseconds: an interrupt on the writer's CPU takes less. More
+ * tries would delay the socket's segments, because the reader holds the socket's lock.
  */
 #define CONNECTION_TRIES (1 << 12)
 
 /*
- * Copies one of a connection's two records. It is written in nanoseconds, but an interrupt, or the
- * host of a virtual machine, may take the CPU meanwhile. 0, or -EAGAIN after CONNECTION_TRIES; then
- * the copy is none.
+ * Copies one of a connection's two records. A write takes nanoseconds, unless an interrupt or the
+ * host of a virtual machine takes the CPU from the writer. Returns 0; or, after CONNECTION_TRIES,
+ * -EAGAIN, and the copy is no record.
  */
-static __always_inline int connection_read(struct connection *connection,
-					   const struct record_buffer *from,
-					   struct record_buffer *to)
+static __always_inline int connection_read(struct pktmeta_connection *connection,
+					   const struct pktmeta_record_buffer *from,
+					   struct pktmeta_record_buffer *to)
 {
-	struct connection_reading reading = {
+	struct pktmeta_connection_reading reading = {
 		.connection = connection,
 		.from = from,
 		.to = to,
-		.err = -PKTMETA_EAGAIN,
+		.err = -EAGAIN,
 	};
 
 	bpf_loop(CONNECTION_TRIES, connection_try, &reading, 0);
@@ -115,11 +113,12 @@ static __always_inline int connection_read(struct connection *connection,
 	return reading.err;
 }
 
-/* Copies the record at place to zeroed memory; 0 if there is one. */
-static __always_inline long copy_record(struct record_buffer *to, struct pktmeta_place place)
+/* Copies the record at a place to zeroed memory. Returns 0, or -ENODATA if there is none. */
+static __always_inline long copy_record(struct pktmeta_record_buffer *to,
+					struct pktmeta_place place)
 {
 	if (!place.length)
-		return -PKTMETA_ENODATA;
+		return -ENODATA;
 	pktmeta_read_record(place, (__u64 *)to->bytes);
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * Socket storage: the records of a connection's latest segments, for applications that asked for
- * it. Positions count the bytes of the stream from 0; on the wire they are sequence numbers.
+ * Socket storage: the records of a connection's latest segments, if the application asked for them.
+ * Positions count the bytes of the stream from 0; on the wire they are sequence numbers.
  */
 #ifndef PKTMETA_HISTORIES_BPF_H
 #define PKTMETA_HISTORIES_BPF_H
@@ -9,34 +9,34 @@
 #include <bpf/bpf_endian.h>
 #include "stores/connections.bpf.h"
 
-struct segment {
-	__u64 from;		     /* position of its first byte */
-	__u64 to;		     /* position behind its last; 0: no segment */
-	struct record_buffer record; /* zeros stand for none */
+struct pktmeta_segment {
+	__u64 from;			     /* position of the first byte */
+	__u64 to;			     /* position behind the last byte; 0: no segment */
+	struct pktmeta_record_buffer record; /* zeros stand for none */
 };
 
-struct history {
+struct pktmeta_history {
 	struct bpf_spin_lock lock; /* softirq writes while applications read */
-	__u32 begun;		   /* 0 until it is known where the stream starts */
+	__u32 begun;		   /* 0 until the start of the stream is known */
 	__u32 start;		   /* sequence number of position 0 */
 	__u32 next;		   /* slot of the next segment */
-	__u64 end;		   /* position behind all that arrived */
-	struct segment segments[PKTMETA_HISTORY_SEGMENTS];
+	__u64 end;		   /* position behind all bytes that arrived */
+	struct pktmeta_segment segments[PKTMETA_HISTORY_SEGMENTS];
 };
 
-/* What a listener has, the sockets that it accepts begin with. */
+/* A socket begins with a copy of the history of the listener that accepted it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 	__type(key, int);
-	__type(value, struct history);
+	__type(value, struct pktmeta_history);
 } pktmeta_histories SEC(".maps");
 
 /*
- * Learns where the stream starts, from a socket that is locked: only then do the two numbers belong
- * together (tcp_rcv_nxt_update).
+ * Stores the start of the stream. The caller has the socket locked: otherwise the two numbers of
+ * the socket may not belong together (tcp_rcv_nxt_update).
  */
-static __always_inline void history_begin(struct history *history, struct bpf_tcp_sock *tcp)
+static __always_inline void history_begin(struct pktmeta_history *history, struct bpf_tcp_sock *tcp)
 {
 	if (history->begun)
 		return;
@@ -45,8 +45,8 @@ static __always_inline void history_begin(struct history *history, struct bpf_tc
 	history->begun = 1;
 }
 
-/* There will be another stream. */
-static __always_inline void history_forget(struct history *history)
+/* Empties a history, before the socket has another stream. */
+static __always_inline void history_forget(struct pktmeta_history *history)
 {
 	__u32 i;
 
@@ -57,11 +57,11 @@ static __always_inline void history_forget(struct history *history)
 	bpf_spin_unlock(&history->lock);
 }
 
-/* A segment of so many bytes arrived, with a record or NULL. */
-static __always_inline void history_add(struct history *history, __u32 sequence, __u32 bytes,
-					const struct record_buffer *record)
+/* Adds a segment of so many bytes, with its record or NULL. */
+static __always_inline void history_add(struct pktmeta_history *history, __u32 sequence,
+					__u32 bytes, const struct pktmeta_record_buffer *record)
 {
-	struct segment *segment;
+	struct pktmeta_segment *segment;
 	__u64 from;
 
 	if (!history->begun || !bytes)
@@ -75,22 +75,24 @@ static __always_inline void history_add(struct history *history, __u32 sequence,
 	if (record)
 		segment->record = *record;
 	else
-		segment->record = (struct record_buffer){};
+		segment->record = (struct pktmeta_record_buffer){};
 	if (history->end < segment->to)
 		history->end = segment->to;
 	bpf_spin_unlock(&history->lock);
 }
 
-/* How far ahead of what arrived a segment may be: as wide as a window can be (RFC 7323, 2.3). */
+/* The most bytes that a segment can be ahead of those that arrived: a window (RFC 7323, 2.3). */
 #define HISTORY_AHEAD (1u << 30)
 
 /*
- * Copies the record of the first segment that came with a byte: 0; or -EAGAIN: none has;
- * -ESTALE: it is not known, or not any more. The position's low 32 bits say which byte, from 3 GiB
- * behind what arrived to 1 GiB ahead. received is how much the application could have read.
+ * Copies the record of the first segment that brought a byte. position is the low 32 bits of the
+ * byte's position, which is at most 3 GiB behind the bytes that arrived, and at most 1 GiB ahead.
+ * received counts the bytes that the application could have read. Returns 0, or
+ *   -EAGAIN  no segment has brought the byte yet
+ *   -ESTALE  the segment that brought the byte is no longer known, or never was
  */
-static __always_inline long history_find(struct history *history, __u32 position, __u64 received,
-					 struct pktmeta_copy *to)
+static __always_inline long history_find(struct pktmeta_history *history, __u32 position,
+					 __u64 received, struct pktmeta_copy *to)
 {
 	__u32 ahead = position - (__u32)received;
 	__u64 wanted = received + ahead;
@@ -103,15 +105,15 @@ static __always_inline long history_find(struct history *history, __u32 position
 	/* A FIN is counted as received (tcp_fin), but is no byte. */
 	if (received == history->end + 1)
 		received = history->end;
-	err = wanted < received ? -PKTMETA_ESTALE : -PKTMETA_EAGAIN;
+	err = wanted < received ? -ESTALE : -EAGAIN;
 	for (i = 0; i < PKTMETA_HISTORY_SEGMENTS; i++) {
-		/* The oldest first: a copy that came later is not what was read. */
+		/* The oldest first: the application read its bytes, not those of a later copy. */
 		__u32 slot = (history->next + i) % PKTMETA_HISTORY_SEGMENTS;
-		struct segment *segment = &history->segments[slot];
+		struct pktmeta_segment *segment = &history->segments[slot];
 
 		if (wanted < segment->from || wanted >= segment->to)
 			continue;
-		*(struct record_buffer *)to = segment->record;
+		*(struct pktmeta_record_buffer *)to = segment->record;
 		err = 0;
 		break;
 	}

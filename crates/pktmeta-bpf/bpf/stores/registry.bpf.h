@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* The fields of this host, as programs that read and write records for applications know them. */
+/* The fields of this host, for programs that read and write records for applications. */
 #ifndef PKTMETA_REGISTRY_BPF_H
 #define PKTMETA_REGISTRY_BPF_H
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include <pktmeta/record.h>
+#include "defs.bpf.h"
 
-/* By TLV type; entry 0 is about the registry, and has type 0. */
+/* By TLV type. Entry 0 begins with the hash of all fields, and is no field. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, PKTMETA_FIELDS_MAX);
@@ -15,16 +16,17 @@ struct {
 	__type(value, struct pktmeta_field_info);
 } pktmeta_registry SEC(".maps");
 
-/* The field with a type, if there is one. */
+/* Returns the field with a type, or NULL if there is none. */
 static __always_inline struct pktmeta_field_info *field_of(__u32 type)
 {
 	struct pktmeta_field_info *field = bpf_map_lookup_elem(&pktmeta_registry, &type);
 
 	if (!field || !field->type || field->policy & PKTMETA_POLICY_RETIRED)
-		return (void *)0;
+		return NULL;
 	return field;
 }
 
+/* Returns the tag of a field's TLVs. */
 static __always_inline __u8 field_tag(const struct pktmeta_field_info *field)
 {
 	__u8 code = PKTMETA_SIZE_BYTE;
@@ -46,8 +48,8 @@ static __always_inline __u8 field_tag(const struct pktmeta_field_info *field)
 }
 
 /*
- * Whether a field can have a value of so many bytes, the first of which is given. A number of an
- * enum is a value with and without a name: names are not known here.
+ * Returns 1 if a field can have a value with this size and this first byte. An enum can have any
+ * number: its names are not known here.
  */
 static __always_inline int field_takes(const struct pktmeta_field_info *field, __u32 size,
 				       __u8 first)
@@ -58,8 +60,8 @@ static __always_inline int field_takes(const struct pktmeta_field_info *field, _
 }
 
 /*
- * Length of a record, 0 if it is none, or not a whole one. A function of its own, not where the
- * record is: the verifier learns too much of what a stack holds.
+ * Returns the length of a whole record, or 0. A function of its own: inlined, the verifier would
+ * track every byte of the record on the stack.
  */
 __weak __noinline __u32 pktmeta_copy_length(const struct pktmeta_copy *record)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * The ring: slots that hold the records of datagrams until their readers come. Applications map
- * it; a ticket names a slot and says which of its occupants is meant.
+ * The ring: slots with the records of datagrams that applications have not read yet. Applications
+ * map it. A ticket names a slot, and which of the records that the slot holds in turn.
  */
 #ifndef PKTMETA_RING_BPF_H
 #define PKTMETA_RING_BPF_H
@@ -10,7 +10,9 @@
 #include <bpf/bpf_helpers.h>
 #include <pktmeta/abi.h>
 
-/* Slots, a power of two. Set by the loader, as is max_entries: slots + 1, the last the header. */
+/*
+ * Slots, a power of two. The loader sets it, and max_entries to one more: the last is the header.
+ */
 const volatile __u32 ring_slots = 0;
 
 struct {

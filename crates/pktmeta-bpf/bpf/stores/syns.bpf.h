@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * The flow map: a SYN's record, from the SYN's arrival, when there is no connection yet, to the
- * handshake's end, when there is.
+ * The flow map: keeps a SYN's record from the SYN's arrival, when there is no connection yet, to
+ * the end of the handshake.
  */
 #ifndef PKTMETA_SYNS_BPF_H
 #define PKTMETA_SYNS_BPF_H
@@ -12,8 +12,8 @@
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
-	__type(key, struct flow);
-	__type(value, struct record_buffer);
+	__type(key, struct pktmeta_flow);
+	__type(value, struct pktmeta_record_buffer);
 } pktmeta_syns SEC(".maps");
 
 #endif

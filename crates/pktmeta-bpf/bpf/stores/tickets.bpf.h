@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* Socket storage: whether a UDP socket wants tickets with its datagrams, and where. */
+/* Socket storage: whether a UDP socket wants tickets with its datagrams, and in which carrier. */
 #ifndef PKTMETA_TICKETS_BPF_H
 #define PKTMETA_TICKETS_BPF_H
 

@@ -134,7 +134,8 @@ impl Build {
             Types::Vmlinux => folder.display().to_string(),
         };
         let output = Command::new(clang)
-            .args(["-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror"])
+            .args(["-g", "-target", "bpf", "-mcpu=v3"])
+            .args(["-Wall", "-Wextra", "-Wshadow", "-Werror"])
             .args([optimization, "-I", pktmeta_headers::INCLUDE])
             .args(["-I", &headers, "-c"])
             .arg(folder.join(format!("{hook:?}.{types:?}.bpf.c")))

@@ -298,6 +298,12 @@ fn reading() -> Shapes {
              \treturn !pktmeta_get(ctx, tenant, &t) && t > 5 ? DROP : PASS;",
         ),
         (
+            "calls_in_arguments_of_each_other",
+            "\t__u32 t, *to = &t;\n\t__u16 z;\n\n\
+             \tif (pktmeta_get(ctx, tenant, pktmeta_get(ctx, zone, &z) ? to : &t))\n\
+             \t\treturn PASS;\n\treturn t == 9 && *to == t ? DROP : PASS;",
+        ),
+        (
             "by_error",
             "\t__u32 t;\n\tlong err = pktmeta_get(ctx, rule, &t);\n\n\
              \tif (err == -PKTMETA_ENODATA)\n\t\treturn PASS;\n\
@@ -468,6 +474,11 @@ fn writing() -> Shapes {
         (
             "set_or_drop",
             "\treturn pktmeta_set(ctx, tenant, 7) ? DROP : PASS;",
+        ),
+        (
+            "set_to_the_answer_of_a_set",
+            "\t__u32 value = 3;\n\n\
+             \tpktmeta_set(ctx, rule, pktmeta_set(ctx, zone, value) ? value : 0);\n\treturn PASS;",
         ),
         (
             "set_what_was_read",

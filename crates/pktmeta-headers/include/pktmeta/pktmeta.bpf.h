@@ -10,8 +10,8 @@
  *		return XDP_PASS;
  *	}
  *
- * A loader, or `pktmeta bind`, writes the field's tag on this host into the object. A program that
- * was loaded without that gets -ENOENT: it can read nobody else's field.
+ * A loader, or `pktmeta bind`, writes the tag that the field has on this host into the object.
+ * Without the tag every call returns -ENOENT: the program cannot read another field by mistake.
  */
 #ifndef PKTMETA_BPF_H
 #define PKTMETA_BPF_H
@@ -24,12 +24,12 @@
 #include <pktmeta/seal.h>
 
 #if defined(__BPF_CPU_VERSION__) && __BPF_CPU_VERSION__ < 3
-#error "pktmeta: compile with -mcpu=v3 or later: the verifier refuses what clang makes for less"
+#error "pktmeta: compile with -mcpu=v3 or later: the verifier refuses code for v1 and v2"
 #endif
 
 /*
- * The struct without use is for linkers: where its end is differs between sizes, and they refuse to
- * make one field of two.
+ * The first struct is for linkers alone: its layout differs between sizes, so that they refuse to
+ * merge two fields of one name but of different sizes.
  */
 #define PKTMETA_BIND(field, value_size, value_flags, values)                                       \
 	_Static_assert(sizeof(#field) <= PKTMETA_NAME_SIZE, "a name has at most 27 bytes");        \
@@ -46,15 +46,15 @@
 	}
 
 /*
- * Names a field of the registry whose values have the size of a C type: an integer, or for an
- * address or bytes an array of __u8 in a struct. Values of integers are in host order here.
+ * Names a field of the registry whose values have the size of a C type: an integer, in host order,
+ * or a struct with an array of __u8 for addresses and bytes.
  */
 #define PKTMETA_FIELD(field, value_type)                                                           \
 	typedef value_type pktmeta_value_of_##field;                                               \
 	enum { pktmeta_is_variable_##field = 0 };                                                  \
 	PKTMETA_BIND(field, sizeof(value_type), 0, fixed)
 
-/* Names a field whose values are up to max bytes: in programs struct pktmeta_value_of_FIELD. */
+/* Names a field whose values have up to max bytes: struct pktmeta_value_of_FIELD in programs. */
 #define PKTMETA_FIELD_BYTES(field, max)                                                            \
 	typedef struct pktmeta_value_of_##field {                                                  \
 		__u8 size;                                                                         \
@@ -63,106 +63,121 @@
 	enum { pktmeta_is_variable_##field = 1 };                                                  \
 	PKTMETA_BIND(field, max, PKTMETA_BINDING_VARIABLE, variable)
 
-/* Names a field that has no value: it is there or not. Set it to (struct pktmeta_flag){}. */
+/* Names a field without a value, which a record has or not. Set it to (struct pktmeta_flag){}. */
 #define PKTMETA_FIELD_FLAG(field) PKTMETA_FIELD(field, struct pktmeta_flag)
 
 struct pktmeta_flag {
 };
 
 /*
- * Copies a field's value of the packet that was received to *value, at any hook. Above TC it takes
- * Linux 6.2 and CAP_PERFMON. 0, or with zeros in *value
- *   -ENODATA  the packet has no record, or what stands in its place does not prove itself
+ * Copies the value that a field has in the record of the received packet to *value, at any hook.
+ * Above TC it takes Linux 6.2 and CAP_PERFMON. Returns 0, or sets *value to zeros and returns
+ *   -ENODATA  the packet has no record, or no seal proves that it is one
  *   -ENOENT   the record does not have the field, or the program was loaded without its tag
  */
-#define pktmeta_get(ctx, field, value)                                                             \
-	({                                                                                         \
-		pktmeta_value_of_##field *__value = (value);                                       \
-		long __absent = PKTMETA_CALL(ctx, get)((ctx), &pktmeta_field_##field, __value,     \
-						       PKTMETA_SIZE(field));                       \
-                                                                                                   \
-		if (__absent)                                                                      \
-			__builtin_memset(__value, 0, sizeof(*__value));                            \
-		__absent;                                                                          \
-	})
+#define pktmeta_get(ctx, field, value) PKTMETA_GET(PKTMETA_CALL(ctx, get), ctx, field, value)
 
 /*
- * Sets a field to value, at XDP and TC: 0, or
+ * Sets a field to value, at XDP and TC. Returns 0, or
  *   -ENODATA  TC: the packet has no record, and only XDP can reserve room for one
- *   -EBADMSG  what stands in the record's place does not prove itself; it is left alone
+ *   -EBADMSG  no seal proves that the metadata in front of the packet is a record; it is left alone
  *   -ENOSPC   the area is full; pktmeta_compact() may help
  *   -ENOENT   the program was loaded without the field's tag
- *   -EPERM    the field's schema lets programs at this hook not write it
+ *   -EPERM    the field's schema does not let programs at this hook write it
  *   others    the kernel's, from bpf_xdp_adjust_meta (the driver cannot reserve room) or from
- *             bpf_dynptr_write (TC: the packet is shared, with tcpdump for one)
- * Pointers into the packet must be loaded anew after it.
+ *             bpf_dynptr_write (TC: the packet is shared, with tcpdump for example)
+ * Load pointers into the packet again after it: the verifier takes the old ones for invalid.
  */
-#define pktmeta_set(ctx, field, value)                                                             \
-	({                                                                                         \
-		const pktmeta_value_of_##field __value = (value);                                  \
-		PKTMETA_CALL(ctx, set)((ctx), &pktmeta_field_##field, &__value,                    \
-				       PKTMETA_SIZE(field));                                       \
-	})
+#define pktmeta_set(ctx, field, value) PKTMETA_SET(ctx, field, value, PKTMETA_UNIQUE)
 
 /*
- * Takes a field out of the record: 0, or an error as of pktmeta_set(), or -ENOENT: it is not there.
+ * Takes a field out of the record. Returns 0, an error of pktmeta_set(), or -ENOENT if the record
+ * does not have the field.
  */
 #define pktmeta_delete(ctx, field) PKTMETA_CALL(ctx, delete)((ctx), &pktmeta_field_##field)
 
 /* Closes the gaps that deleted fields left. Costs about a nanosecond a byte. */
 #define pktmeta_compact(ctx) PKTMETA_CALL(ctx, compact)(ctx)
 
-/* 1 if the packet has a record, and that proves itself. */
+/* 1 if the packet has a record that its seal proves, else 0. */
 #define pktmeta_has_record(ctx) PKTMETA_CALL(ctx, has_record)(ctx)
 
-/* The rest is not for programs. Functions of a hook are pktmeta_HOOK_what. */
+/* The rest is not for programs. */
+
+/* The function for a context: pktmeta_HOOK_FUNCTION. */
 #ifdef PKTMETA_NO_KFUNCS
-#define PKTMETA_CALL(ctx, what)                                                                    \
-	_Generic((ctx), struct xdp_md *: pktmeta_xdp_##what, struct __sk_buff *: pktmeta_skb_##what)
-#else
-#define PKTMETA_CALL(ctx, what)                                                                    \
+#define PKTMETA_CALL(ctx, function)                                                                \
 	_Generic((ctx),                                                                            \
-		struct xdp_md *: pktmeta_xdp_##what,                                               \
-		struct __sk_buff *: pktmeta_skb_##what,                                            \
-		struct sk_reuseport_md *: pktmeta_sk_reuseport_##what,                             \
-		struct bpf_sock_ops *: pktmeta_sockops_##what,                                     \
-		struct bpf_nf_ctx *: pktmeta_netfilter_##what)
+		struct xdp_md *: pktmeta_xdp_##function,                                           \
+		struct __sk_buff *: pktmeta_skb_##function)
+#else
+#define PKTMETA_CALL(ctx, function)                                                                \
+	_Generic((ctx),                                                                            \
+		struct xdp_md *: pktmeta_xdp_##function,                                           \
+		struct __sk_buff *: pktmeta_skb_##function,                                        \
+		struct sk_reuseport_md *: pktmeta_sk_reuseport_##function,                         \
+		struct bpf_sock_ops *: pktmeta_sockops_##function,                                 \
+		struct bpf_nf_ctx *: pktmeta_netfilter_##function)
 #endif
 
-/* Bytes of a field's values, and the most if they differ. Both are constants for the compiler. */
-#define PKTMETA_SIZE(field)                                                                        \
-	sizeof(pktmeta_value_of_##field) - pktmeta_is_variable_##field, pktmeta_is_variable_##field
+/* Bytes of a field's values, at most, and whether these differ in size. Both are constants. */
+#define PKTMETA_VALUE_SIZE(field) (sizeof(pktmeta_value_of_##field) - PKTMETA_IS_VARIABLE(field))
+#define PKTMETA_IS_VARIABLE(field) pktmeta_is_variable_##field
 
-/*
- * A packet pointer out of a context. Compilers may merge or narrow loads, and compute addresses of
- * their own, which the verifier refuses for contexts; of assembly they know nothing.
- */
-#define PKTMETA_POINTER(ctx, member)                                                               \
+/* A name that no other expansion has: macros may stand in arguments of each other. */
+#define PKTMETA_UNIQUE PKTMETA_NUMBERED(__COUNTER__)
+#define PKTMETA_NUMBERED(number) PKTMETA_JOINED(number)
+#define PKTMETA_JOINED(number) pktmeta_unique_##number
+
+/* Calls a get function of a hook, and zeroes the value if there is none. */
+#define PKTMETA_GET(get, ctx, field, value)                                                        \
+	PKTMETA_GET_TO(get, ctx, field, value, PKTMETA_UNIQUE, PKTMETA_UNIQUE)
+#define PKTMETA_GET_TO(get, ctx, field, value, to, err)                                            \
 	({                                                                                         \
-		void *__pointer;                                                                   \
+		pktmeta_value_of_##field *to = (value);                                            \
+		long err = get((ctx), &pktmeta_field_##field, to, PKTMETA_VALUE_SIZE(field),       \
+			       PKTMETA_IS_VARIABLE(field));                                        \
                                                                                                    \
-		asm volatile("%[pointer] = *(u32 *)(%[context] + %[at])"                           \
-			     : [pointer] "=r"(__pointer)                                           \
-			     : [context] "r"(ctx), [at] "i"(__builtin_offsetof(typeof(*(ctx)),     \
-									       member)));          \
-		__pointer;                                                                         \
+		if (err)                                                                           \
+			__builtin_memset(to, 0, sizeof(*to));                                      \
+		err;                                                                               \
 	})
 
-/* One layout in an object, whatever it is linked from. Until it is bound: no area, no secret. */
+#define PKTMETA_SET(ctx, field, value, copy)                                                       \
+	({                                                                                         \
+		const pktmeta_value_of_##field copy = (value);                                     \
+		PKTMETA_CALL(ctx, set)((ctx), &pktmeta_field_##field, &copy,                       \
+				       PKTMETA_VALUE_SIZE(field), PKTMETA_IS_VARIABLE(field));     \
+	})
+
+/*
+ * A packet pointer of a context, loaded by an instruction that the compiler cannot change: it would
+ * merge or narrow loads, or compute the address first, and the verifier refuses that for contexts.
+ */
+#define PKTMETA_POINTER(ctx, member)                                                               \
+	PKTMETA_LOAD(ctx, __builtin_offsetof(typeof(*(ctx)), member), PKTMETA_UNIQUE)
+#define PKTMETA_LOAD(ctx, offset, pointer)                                                         \
+	({                                                                                         \
+		void *pointer;                                                                     \
+                                                                                                   \
+		asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(pointer) : "r"(ctx), "i"(offset));    \
+		pointer;                                                                           \
+	})
+
+/* One for all files of an object. It has no area and no secret until the object is bound. */
 __weak const volatile struct pktmeta_layout pktmeta_layout = {
 	.version = PKTMETA_BINDING_VERSION,
 };
 
-/* Bytes for the record in the area from record to end, if one proves itself there; else 0. */
+/* Returns the bytes for the record in the area from record to end, or 0 if no seal proves one. */
 static __always_inline __u32 pktmeta_sealed(const void *record, const void *end)
 {
 	return pktmeta_sealed_room(record, end, pktmeta_layout.secret);
 }
 
 /*
- * 1 if the header of a record, all of which is known to be there, is of our version, and its area
- * and its places are those of this program's layout. In other records what stands at a place may be
- * out of the middle of some value.
+ * Returns 1 if a record has this program's version, area size and places. In other records the
+ * bytes at a place may belong to the middle of a value. The header must lie in accessible memory.
  */
 static __always_inline int pktmeta_has_places(const void *record)
 {
@@ -172,9 +187,9 @@ static __always_inline int pktmeta_has_places(const void *record)
 }
 
 /*
- * 1 if a record of this program's layout proves itself in the area from record to end. A record
- * that has places ends behind them all: what takes the last one away takes away that it has places.
- * As pktmeta_sealed(), but nothing is computed.
+ * Returns 1 if the seal proves that a record of this program's layout is in the area from record to
+ * end. Such a record ends behind its last place: a change that cuts it off clears the flag for
+ * places. The same as pktmeta_sealed(), but without computing the seal.
  */
 static __always_inline int pktmeta_sealed_here(const void *record, const void *end)
 {
@@ -187,16 +202,19 @@ static __always_inline int pktmeta_sealed_here(const void *record, const void *e
 	barrier_var(behind);
 	if (behind < end)
 		return 0;
-	/* Header and seal in one test: a branch costs more than all that both compute. */
+	/*
+	 * Header and seal in one test: a second branch costs more than the rest of this function.
+	 */
 	places = *(const __u32 *)record ^ *(const volatile __u32 *)pktmeta_layout.template;
 	seal = *(const __u64 *)(behind - PKTMETA_SEAL_SIZE) ^ pktmeta_layout.seal;
 	return !(places << PKTMETA_NO_PLACES_BITS | seal << PKTMETA_SEAL_SPARE_BITS);
 }
 
 /*
- * The value at the place of a field that ends there, if the record has places, and tag and size are
- * right there; for writers a void of its shape is right too. Everything but the bytes of the packet
- * is constant when the verifier looks at it: without a place nothing of this is left.
+ * Returns the value at a field's place, or NULL if the record has no places, or has another TLV
+ * there. until is the end of the place. With or_void a void of the field's shape is right too: a
+ * writer can fill it. The verifier knows all but the packet's bytes: of a field without a place it
+ * removes this code.
  */
 static __always_inline __u8 *pktmeta_place(const void *record, const void *end, __u32 until,
 					   __u8 tag, __u32 size, int or_void)
@@ -213,7 +231,7 @@ static __always_inline __u8 *pktmeta_place(const void *record, const void *end, 
 	return behind - size;
 }
 
-#ifndef PKTMETA_NO_KFUNCS /* above TC nothing is read without the kernel's own */
+#ifndef PKTMETA_NO_KFUNCS /* reading above TC takes kfuncs */
 #include <pktmeta/hooks/received.bpf.h>
 #endif
 #include <pktmeta/hooks/xdp.bpf.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
 /*
- * The record codec in C: for BPF programs, on memory that the verifier knows as record .. end (the
- * metadata area, a map value), and for programs on the host. pktmeta_core::Record is the same in
- * Rust, and a test feeds both the same bytes and operations.
+ * The record codec in C. BPF programs use it on memory whose bounds, record and end, the verifier
+ * knows: the metadata area, a map value. Programs on the host use it on any memory.
+ * pktmeta_core::Record is the same codec in Rust; the fuzzer of the repository compares the two.
  */
 #ifndef PKTMETA_RECORD_H
 #define PKTMETA_RECORD_H
@@ -24,10 +24,10 @@
 #error "pktmeta: machines with big-endian byte order are not supported yet"
 #endif
 
-/* Most TLVs that a record has room for, of no bytes each; the verifier wants a bound. */
+/* The most TLVs that fit a record, with empty values: the verifier wants loops to have a bound. */
 #define PKTMETA_TLVS_MAX ((PKTMETA_RECORD_MAX - 4) / 2)
 
-/* Values that differ from errno.h's in no way, for programs that include no libc header. */
+/* The numbers of errno.h, for programs that include no header of a libc. */
 #define PKTMETA_EPERM 1
 #define PKTMETA_ENOENT 2
 #define PKTMETA_EAGAIN 11
@@ -38,24 +38,25 @@
 #define PKTMETA_ESTALE 116
 
 /*
- * A record out of its carrier, behind whose length anything may stand. For the verifier there is
- * more than the longest one has: what a tag at its very end would have behind it.
+ * A copy of a record. The bytes behind the record's length are undefined. The array is longer than
+ * the longest record, because the codec reads bytes behind a tag, and the verifier believes that a
+ * tag can be a record's last byte.
  */
 struct pktmeta_copy {
 	__u8 bytes[PKTMETA_RECORD_MAX + 8];
 } __attribute__((aligned(8)));
 
 /*
- * The header of an area as one number, and the mask of its constant bits. The rest are the area's
- * size in byte 1, flags, and the record's length.
+ * The header of a record in an area as a number, and the mask of the bits that are the same in all.
+ * The other bits are the area's size (byte 1), the flags, and the record's length.
  */
 #define PKTMETA_AREA_MAGIC (PKTMETA_MAGIC_0 | PKTMETA_RECORD_VERSION << 4 << 16)
 #define PKTMETA_AREA_MAGIC_MASK 0x00f000ff
 
 /*
- * The same of a record, whose byte 1 is constant. BPF programs have records of areas too: they look
- * at byte 1 where a record comes in, when the seal is checked or an application gives one, and not
- * where this is used.
+ * The same of a record outside an area, whose byte 1 is constant. BPF programs use the codec for
+ * records of both kinds, so it leaves byte 1 out there: pktmeta_sealed_room() checks it in an area,
+ * and the datapath checks it in a record that an application gave.
  */
 #ifdef __bpf__
 #define PKTMETA_MAGIC PKTMETA_AREA_MAGIC
@@ -65,13 +66,13 @@ struct pktmeta_copy {
 #define PKTMETA_MAGIC_MASK (PKTMETA_AREA_MAGIC_MASK | 0xff << 8)
 #endif
 
-/* What of the header two records with the same places have in common. */
+/* The bits of the header in which two records with the same places are equal. */
 #define PKTMETA_PLACES_MASK 0x00ffffff
-#define PKTMETA_NO_PLACES_BITS 40 /* of 64, those that are not masked in */
+#define PKTMETA_NO_PLACES_BITS 40 /* of a __u64, the bits that the mask leaves out */
 
 /*
- * Copies size bytes, a constant. Nothing in a record is aligned, so the BPF target would copy it
- * byte by byte: the sizes that have an instruction of their own use it.
+ * Copies size bytes, a constant. Values in a record are not aligned, so clang for BPF would copy
+ * them byte by byte. The kernel permits unaligned access: one instruction copies 2, 4 or 8 bytes.
  */
 static __always_inline void pktmeta_copy(void *to, const void *from, __u32 size)
 {
@@ -98,7 +99,7 @@ static __always_inline void pktmeta_copy(void *to, const void *from, __u32 size)
 	__builtin_memcpy(to, from, size);
 }
 
-/* Length that a header gives its record in a carrier of this capacity; 0 if it is no header. */
+/* Returns the record's length, or 0 if this is no header or the record exceeds the capacity. */
 static __always_inline __u32 pktmeta_header_length(const struct pktmeta_header *header,
 						   __u64 capacity)
 {
@@ -111,14 +112,16 @@ static __always_inline __u32 pktmeta_header_length(const struct pktmeta_header *
 		return 0;
 	if (length < sizeof(*header) || length > capacity)
 		return 0;
-	/* The compiler must not fold the next test into the last: the verifier learns from it. */
+	/*
+	 * The compiler must not merge the next test with the last: it gives the verifier a bound.
+	 */
 	barrier_var(length);
 	if (length > PKTMETA_RECORD_MAX)
 		return 0;
 	return length;
 }
 
-/* Length of the record that starts at record; 0 if none does, or not a whole one. */
+/* Returns the length of the record that starts at record, or 0 if there is none before end. */
 static __always_inline __u32 pktmeta_record_length(const void *record, const void *end)
 {
 	const struct pktmeta_header *header = record;
@@ -130,15 +133,15 @@ static __always_inline __u32 pktmeta_record_length(const void *record, const voi
 	return record + length > end ? 0 : length;
 }
 
-/* Bytes in front of a value: 1 if the tag says its size, else 2. */
+/* Returns the bytes in front of a value: 1 if the tag has the value's size, else 2. */
 static __always_inline __u32 pktmeta_tlv_header(__u8 tag)
 {
 	return tag >> PKTMETA_TAG_SIZE_SHIFT == PKTMETA_SIZE_BYTE ? 2 : 1;
 }
 
 /*
- * The same of fields whose values all have this size. A constant if size is one: of comparisons
- * that || joins, clang for BPF makes one that it cannot fold.
+ * The same for a field whose values all have this size. A switch, because clang for BPF does not
+ * fold comparisons joined by || to a constant if size is one.
  */
 static __always_inline __u32 pktmeta_fixed_header(__u32 size)
 {
@@ -152,8 +155,8 @@ static __always_inline __u32 pktmeta_fixed_header(__u32 size)
 }
 
 /*
- * A byte of a record at an offset: one pointer from one bounded number, that the compiler may not
- * take apart and the verifier can follow.
+ * Returns the byte at an offset of a record, or NULL. The barriers make the compiler test the
+ * offset and add it to the pointer in one place each, which the verifier can follow.
  */
 static __always_inline __u8 *pktmeta_at(const void *record, __u32 at)
 {
@@ -167,7 +170,9 @@ static __always_inline __u8 *pktmeta_at(const void *record, __u32 at)
 	return byte;
 }
 
-/* Copies up to max bytes. What the compiler knows the verifier has to be shown again. */
+/*
+ * Copies size bytes, max at most. The verifier needs the tests that the compiler could leave out.
+ */
 static __always_inline long pktmeta_copy_some(void *to, const void *to_end, const void *from,
 					      const void *from_end, __u32 size, __u32 max)
 {
@@ -187,7 +192,8 @@ static __always_inline long pktmeta_copy_some(void *to, const void *to_end, cons
 }
 
 /*
- * Offset of what follows the TLV at an offset, within a record of this length; 0 if that is torn.
+ * Returns the offset behind the TLV at an offset of a record of this length, or 0 if the TLV is
+ * torn: it runs past the record's end.
  */
 static __always_inline __u32 pktmeta_record_next(const void *record, const void *end, __u32 at,
 						 __u32 length)
@@ -204,31 +210,36 @@ static __always_inline __u32 pktmeta_record_next(const void *record, const void 
 	return next <= length ? next : 0;
 }
 
-/* Hides from the verifier what it knows of a number, with the help of one that it does not know. */
-#define pktmeta_forget(number, unknown)                                                            \
-	({                                                                                         \
-		number ^= unknown;                                                                 \
-		barrier_var(number);                                                               \
-		number ^= unknown;                                                                 \
-		barrier_var(number);                                                               \
-	})
+/*
+ * Returns the number, of which the verifier then knows nothing, as it knows nothing of the other
+ * one, unknown.
+ */
+static __always_inline __u32 pktmeta_forget(__u32 number, __u32 unknown)
+{
+	number ^= unknown;
+	barrier_var(number);
+	number ^= unknown;
+	barrier_var(number);
+	return number;
+}
 
-/* What is no TLV's tag: who looks for it learns whether the record is whole. */
+/* The tag of no TLV: a search for it walks the whole record, and so validates it. */
 #define PKTMETA_NO_TAG 0x13f
 
-/* Where no TLV is: found by who looked for one and met a torn one. More than any offset. */
+/* Returned by a search that met a torn TLV before the tag. More than any offset. */
 #define PKTMETA_TORN 0xff
 
-/* The same, found by who looked for one where no seal proves a record. */
+/* Returned by a search in metadata that no seal proves to be a record. */
 #define PKTMETA_UNSEALED 0xfe
 
 /*
- * Offset of the first TLV with this tag, at or behind from, where one must start; 0 if there is
- * none, PKTMETA_TORN if there is none before a TLV that runs past the record's end.
+ * Returns the offset of the first TLV with this tag at or behind from, where a TLV must start; 0 if
+ * there is none; or PKTMETA_TORN if a TLV before it is torn.
  *
- * A branch for each size is faster than to compute the next offset: the processor guesses it and
- * need not wait for the tag. And the verifier walks every branch of every turn, unless it has been
- * there knowing no more: so it must not know where the walk starts, nor count its turns.
+ * A branch for each size is faster than an addition of the size: the processor predicts the branch
+ * and does not wait for the tag. The verifier walks all branches of a turn again unless it knew as
+ * little in an earlier turn. So it must not know the offset at the start, and no counter bounds the
+ * loop.
  */
 static __always_inline __u32 pktmeta_record_find(const void *record, const void *end, __u32 tag,
 						 __u32 from)
@@ -239,7 +250,7 @@ static __always_inline __u32 pktmeta_record_find(const void *record, const void 
 
 	if (!length || !(tag & PKTMETA_TAG_TYPE))
 		return 0;
-	pktmeta_forget(at, length);
+	at = pktmeta_forget(at, length);
 	barrier_var(behind);
 	while (at < length) {
 		const __u8 *size = behind + at;
@@ -262,21 +273,21 @@ static __always_inline __u32 pktmeta_record_find(const void *record, const void 
 				return PKTMETA_TORN;
 			at += 2 + *size;
 		}
-		barrier_var(at); /* or the compiler makes one addition of them */
+		barrier_var(at); /* or the compiler merges the four additions */
 	}
 	if (at == length)
 		return 0;
 	return pktmeta_record_next(record, end, at, length) ? at : PKTMETA_TORN;
 }
 
-/* 1 if a whole record starts at record: no TLV runs past its end. */
+/* Returns 1 if a whole record starts at record: none of its TLVs is torn. */
 static __always_inline int pktmeta_record_check(const void *record, const void *end)
 {
 	return pktmeta_record_length(record, end) &&
 	       !pktmeta_record_find(record, end, PKTMETA_NO_TAG, sizeof(struct pktmeta_header));
 }
 
-/* Why there is no TLV at what pktmeta_record_find() gave. */
+/* Returns the error for an offset that stands for no TLV, as pktmeta_record_find() returned it. */
 static __always_inline long pktmeta_record_absent(const void *record, const void *end, __u32 at)
 {
 	if (at == PKTMETA_UNSEALED || !pktmeta_record_length(record, end))
@@ -285,9 +296,9 @@ static __always_inline long pktmeta_record_absent(const void *record, const void
 }
 
 /*
- * Copies the value of the TLV at an offset, which pktmeta_record_find() gave. 0, or
+ * Copies the value of the TLV at an offset that pktmeta_record_find() returned. Returns 0, or
  *   -ENODATA  there is no record
- *   -ENOENT   it does not have the field, or with another size
+ *   -ENOENT   the record does not have the field, or has it with another size
  */
 static __always_inline long pktmeta_record_get_at(const void *record, const void *end, __u32 at,
 						  __u8 tag, void *value, __u32 size)
@@ -304,7 +315,10 @@ static __always_inline long pktmeta_record_get_at(const void *record, const void
 	return 0;
 }
 
-/* As pktmeta_record_get_at(), of up to max bytes: value is their size, and behind it they. */
+/*
+ * As pktmeta_record_get_at(), for a value of up to max bytes: its size goes to the first byte of
+ * value, its bytes go behind that.
+ */
 static __always_inline long pktmeta_record_get_variable(const void *record, const void *end,
 							__u32 at, void *value, __u32 max)
 {
@@ -322,7 +336,7 @@ static __always_inline long pktmeta_record_get_variable(const void *record, cons
 	return pktmeta_copy_some(value + 1, value + 1 + max, tlv + 2, end, size, max);
 }
 
-/* Zeroes the value of a TLV that is known to be whole. */
+/* Zeroes the value of a whole TLV. */
 static __always_inline void pktmeta_zero_value(__u8 *tlv, const void *end)
 {
 	__u32 size, i;
@@ -354,16 +368,16 @@ static __always_inline void pktmeta_zero_value(__u8 *tlv, const void *end)
 	}
 }
 
-/* The record's fields no longer stand at the places that its header says they do. */
+/* Clears the flags of a header which say that fields stand at their places. */
 static __always_inline void pktmeta_record_forget_places(struct pktmeta_header *header)
 {
 	header->version = PKTMETA_RECORD_VERSION << 4;
 }
 
 /*
- * Deletes the TLV at an offset: it becomes a void, or if it is the last, the record ends before it,
- * and may then end before places: what is added there need not start where they do. The offset of
- * what follows, or 0 if nothing does.
+ * Deletes the TLV at an offset. It becomes a void. If it is the last one, the record ends before it
+ * instead and loses its places: fields that are added later may start elsewhere. Returns the offset
+ * of the next TLV, or 0 if there is none.
  */
 static __always_inline __u32 pktmeta_record_delete(void *record, const void *end, __u32 at)
 {
@@ -388,11 +402,12 @@ static __always_inline __u32 pktmeta_record_delete(void *record, const void *end
 }
 
 /*
- * Where a TLV with this tag and a value of size bytes goes, if the first one there is at an offset,
- * as pktmeta_record_find() gave it: in its place if it has this size, which *grow is 0 for; else at
- * the end, if the record is whole (or a torn TLV would become so), once all with this tag are
- * deleted. The record may become as long as room. Or
- *   -EBADMSG  there is no record, or it is known not to be whole
+ * Returns the offset for a TLV with this tag and a value of size bytes. The record may grow to room
+ * bytes. at is the offset of the first TLV with this tag, as pktmeta_record_find() returned it.
+ * If that TLV has the same size, *grow is 0, and the new value replaces the old one. Else *grow is
+ * 1, and the caller appends the TLV after deleting all TLVs with this tag. It must first check that
+ * the record is whole: an appended TLV would complete a torn one. Or returns
+ *   -EBADMSG  there is no record, or the search met a torn TLV
  *   -ENOSPC   there is no room
  */
 static __always_inline long pktmeta_record_room(const void *record, const void *end, __u32 room,
@@ -410,13 +425,13 @@ static __always_inline long pktmeta_record_room(const void *record, const void *
 		if (next == at + size)
 			return at;
 		if (next == length)
-			to = at; /* it is the last, and makes room itself */
+			to = at; /* the last one makes room for the new one */
 	}
 	*grow = 1;
 	return to + size > room ? -PKTMETA_ENOSPC : (long)to;
 }
 
-/* Makes a TLV at the end, where there is room: the offset of its value, to be written next. */
+/* Appends a TLV, for which there is room. Returns the offset of its value, still to be written. */
 static __always_inline long pktmeta_record_append(void *record, const void *end, __u8 tag,
 						  __u32 size)
 {
@@ -434,22 +449,22 @@ static __always_inline long pktmeta_record_append(void *record, const void *end,
 }
 
 /*
- * Closes the voids of a record; what is behind its new end is zero. -EBADMSG: there is no record,
- * or not a whole one. One loop, a byte a turn, of which the verifier knows as little as of that in
- * pktmeta_record_find().
+ * Removes the voids of a record, and zeroes the bytes behind its new end. Returns 0, or -EBADMSG if
+ * there is no whole record. The loop moves one byte a turn; as in pktmeta_record_find(), the
+ * verifier must not know the offsets.
  */
 static __always_inline long pktmeta_record_compact(void *record, void *end)
 {
 	__u32 length = pktmeta_record_length(record, end);
 	__u32 from = sizeof(struct pktmeta_header), to = from;
-	__u32 rest = 0; /* bytes of this TLV that are still to come */
-	__u32 keep = 0; /* 1 if it is no void */
+	__u32 rest = 0; /* bytes of the current TLV that are not moved yet */
+	__u32 keep = 0; /* 1 if the current TLV is no void */
 
 	if (!pktmeta_record_check(record, end))
 		return -PKTMETA_EBADMSG;
-	pktmeta_forget(from, length);
-	pktmeta_forget(to, length);
-	pktmeta_forget(rest, length);
+	from = pktmeta_forget(from, length);
+	to = pktmeta_forget(to, length);
+	rest = pktmeta_forget(rest, length);
 	while (from < length && to < length) {
 		__u8 *source = record + from, *sink = record + to;
 		__u32 byte;
@@ -471,7 +486,7 @@ static __always_inline long pktmeta_record_compact(void *record, void *end)
 		}
 		rest--;
 		*source = 0;
-		*sink = byte & -keep; /* what is behind to is zero already */
+		*sink = byte & -keep; /* for a void, 0 over a byte that is 0 */
 		to += keep;
 		from++;
 		barrier_var(from);
@@ -483,9 +498,9 @@ static __always_inline long pktmeta_record_compact(void *record, void *end)
 }
 
 #ifndef __bpf__
-/* The rest is for programs on the host: one call for each operation on a record in memory. */
+/* The rest is for programs on the host: a function for each operation on a record in memory. */
 
-/* Deletes every TLV with this tag: 0, or -ENOENT if there is none. */
+/* Deletes every TLV with this tag. Returns 0, or -ENOENT if there is none. */
 static inline long pktmeta_record_remove(void *record, const void *end, __u8 tag)
 {
 	__u32 at = pktmeta_record_find(record, end, tag, sizeof(struct pktmeta_header));
@@ -501,8 +516,8 @@ static inline long pktmeta_record_remove(void *record, const void *end, __u8 tag
 }
 
 /*
- * Sets a field to size bytes. 0, or an error of pktmeta_record_room(), or -EINVAL: the tag stands
- * for values of another size.
+ * Sets a field to size bytes. Returns 0, an error of pktmeta_record_room(), or -EINVAL if values
+ * with this tag have another size.
  */
 static inline long pktmeta_record_set(void *record, const void *end, __u8 tag, const void *value,
 				      __u32 size)
@@ -537,8 +552,9 @@ static inline long pktmeta_record_set(void *record, const void *end, __u8 tag, c
 }
 
 /*
- * Sets every field of another record, in its order; of one that is there twice the first counts.
- * 0, or the error of the first field that could not be set: those before it are.
+ * Sets every field of another record, in that record's order. If a field is there twice, the first
+ * value counts. Returns 0, or the error of the first field that could not be set: all fields before
+ * that one are set.
  */
 static inline long pktmeta_record_merge(void *record, const void *end, const void *other,
 					const void *other_end)

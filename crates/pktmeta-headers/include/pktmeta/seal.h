@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
 /*
- * The seal: the last bytes of the area in front of a packet, by which a program knows that the
- * record there was made by a program of its own registry, and that nothing has moved or overwritten
- * it. For BPF programs and for programs on the host. pktmeta_core::seal is the same in Rust.
+ * The seal: the last bytes of the area in front of a packet. They prove to a program that another
+ * program of the same registry made the record in the area, and that nobody moved it or overwrote
+ * its end. For BPF programs and for programs on the host. pktmeta_core::seal is the same in Rust.
  */
 #ifndef PKTMETA_SEAL_H
 #define PKTMETA_SEAL_H
@@ -10,37 +10,38 @@
 #include <pktmeta/record.h>
 
 /*
- * The seal: 6 bytes of check, then 2 spare ones. Whoever gives a packet a new link-layer header of
- * 14 bytes writes 16 (neigh_hh_output), and so zeroes the two bytes in front of it.
+ * The seal has 6 bytes of check and 2 spare bytes. neigh_hh_output() gives a packet a new
+ * link-layer header of 14 bytes by a write of 16, and so zeroes the 2 bytes in front of the header.
  */
 #define PKTMETA_SEAL_SIZE 8
 #define PKTMETA_SEAL_SPARE_BITS 16
 
-/* Odd, so that areas of different sizes have different checks. */
+/* An odd factor, so that areas of different sizes have different checks. */
 #define PKTMETA_SEAL_STEP 0x9e3779b97f4a7c15ull
 
-/* The seal of an area of this size, with nothing in its spare bytes. */
+/* Returns the seal of an area of this size, with zeros in the spare bytes. */
 static __always_inline __u64 pktmeta_seal(__u64 secret, __u32 area)
 {
 	return (secret - area * PKTMETA_SEAL_STEP) << PKTMETA_SEAL_SPARE_BITS >>
 	       PKTMETA_SEAL_SPARE_BITS;
 }
 
-/* Whether two seals are the same, whatever stands in their spare bytes. */
+/* Returns 1 if two seals have the same check; the spare bytes do not count. */
 static __always_inline int pktmeta_same_seal(__u64 one, __u64 other)
 {
 	return !((one ^ other) << PKTMETA_SEAL_SPARE_BITS);
 }
 
-/* Bytes of an area, by its header. */
+/* Returns the bytes of an area, as its header says. */
 static __always_inline __u32 pktmeta_area_size(__u32 header)
 {
 	return header >> 8 & 0xff;
 }
 
 /*
- * Bytes that a header leaves for its record in an area, if it is an area's header and the record
- * ends there; else 0. What is copied in eights of such a record is nothing of the seal.
+ * Returns the bytes in an area for the record, or 0 if this is not the header of an area, or the
+ * record would not end before the seal. They are a multiple of 8: a copy of the record in eights
+ * stops before the seal.
  */
 static __always_inline __u32 pktmeta_area_room(__u32 header)
 {
@@ -56,8 +57,9 @@ static __always_inline __u32 pktmeta_area_room(__u32 header)
 }
 
 /*
- * Bytes for the record in the area from area to end, if there is a record and the seal proves it;
- * else 0. No byte of it may be believed before. No secret proves nothing.
+ * Returns the bytes for the record in the area from area to end, if the seal proves that a record
+ * is there; else 0. Callers must not use any byte of the area before. Without a secret, no seal
+ * proves anything.
  */
 static __always_inline __u32 pktmeta_sealed_room(const void *area, const void *end, __u64 secret)
 {
@@ -69,7 +71,7 @@ static __always_inline __u32 pktmeta_sealed_room(const void *area, const void *e
 		return 0;
 	pktmeta_copy(&header, area, sizeof(header));
 	room = pktmeta_area_room(header);
-	barrier_var(room); /* whatever the compiler knows of it, the verifier has to be shown */
+	barrier_var(room); /* or the compiler leaves out the next test, which the verifier needs */
 	if (!room || room > PKTMETA_RECORD_MAX - PKTMETA_SEAL_SIZE)
 		return 0;
 	seal = area + room;
@@ -78,8 +80,8 @@ static __always_inline __u32 pktmeta_sealed_room(const void *area, const void *e
 	if (behind > end)
 		return 0;
 	/*
-	 * Exactly there. Two tests of order: that pointers are equal is for privileged programs to
-	 * ask.
+	 * The seal must end exactly at end. Two comparisons of order say so: only privileged
+	 * programs may compare pointers for equality.
 	 */
 	barrier_var(behind);
 	if (behind < end)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
 /*
- * What applications said of what they send, in programs at cgroup_skb/egress and TC egress:
+ * Reads the fields that applications set on what they send, in programs at cgroup_skb/egress and TC
+ * egress:
  *
  *	#include <pktmeta/sent.bpf.h>
  *	PKTMETA_FIELD(tenant, __u32);
@@ -14,11 +15,11 @@
  *		return TCX_NEXT;
  *	}
  *
- * It comes with pktmeta.bpf.h, whose pktmeta_get() is about the packet's own record, which one that
- * is forwarded has. Not in that header: loaders make every map that an object has, used or not. The
- * loader must give the program the datapath's maps, BPFFS/pktmeta/maps/pktmeta_tx and
- * pktmeta_tx_tickets (`bpftool prog load ... map name pktmeta_tx pinned PATH`): with maps of its
- * own it finds no record. Linux 5.9.
+ * This header includes pktmeta.bpf.h, whose pktmeta_get() reads the record of the packet itself: a
+ * forwarded packet has one. It is no part of that header, because a loader creates every map of an
+ * object, used or not. The loader must give the program the maps of the datapath, pktmeta_tx and
+ * pktmeta_tx_tickets below BPFFS/pktmeta/maps (`bpftool prog load ... map name pktmeta_tx pinned
+ * PATH`): with maps of its own the program finds no record. Linux 5.9.
  */
 #ifndef PKTMETA_SENT_BPF_H
 #define PKTMETA_SENT_BPF_H
@@ -33,36 +34,29 @@
  *   -ENODATA  no application of this host set a record for this packet or socket
  *   -ENOENT   the record does not have the field, or the program was loaded without its tag
  */
-#define pktmeta_get_sent(ctx, field, value)                                                        \
-	({                                                                                         \
-		pktmeta_value_of_##field *__value = (value);                                       \
-		long __absent = PKTMETA_SENT(ctx, get)((ctx), &pktmeta_field_##field, __value,     \
-						       PKTMETA_SIZE(field));                       \
-                                                                                                   \
-		if (__absent)                                                                      \
-			__builtin_memset(__value, 0, sizeof(*__value));                            \
-		__absent;                                                                          \
-	})
+#define pktmeta_get_sent(ctx, field, value) PKTMETA_GET(PKTMETA_SENT(ctx, get), ctx, field, value)
 
-/* 1 if an application said something of the packet. */
+/* 1 if an application set a record for the packet or socket, else 0. */
 #define pktmeta_has_sent(ctx) PKTMETA_SENT(ctx, has_record)(ctx)
 
 /* The rest is not for programs. */
-#define PKTMETA_SENT(ctx, what)                                                                    \
+
+/* The function for a context: pktmeta_HOOK_sent_FUNCTION. */
+#define PKTMETA_SENT(ctx, function)                                                                \
 	_Generic((ctx),                                                                            \
-		struct __sk_buff *: pktmeta_skb_sent_##what,                                       \
-		struct bpf_sock_ops *: pktmeta_sockops_sent_##what,                                \
-		struct bpf_sock_addr *: pktmeta_sock_addr_sent_##what,                             \
-		struct bpf_sockopt *: pktmeta_sockopt_sent_##what,                                 \
-		struct sk_msg_md *: pktmeta_sk_msg_sent_##what)
+		struct __sk_buff *: pktmeta_skb_sent_##function,                                   \
+		struct bpf_sock_ops *: pktmeta_sockops_sent_##function,                            \
+		struct bpf_sock_addr *: pktmeta_sock_addr_sent_##function,                         \
+		struct bpf_sockopt *: pktmeta_sockopt_sent_##function,                             \
+		struct sk_msg_md *: pktmeta_sk_msg_sent_##function)
 
 /* The record of what a socket sends. */
 struct pktmeta_tx {
-	struct bpf_spin_lock lock; /* applications write while packets leave */
+	struct bpf_spin_lock lock; /* an application writes while packets leave */
 	struct pktmeta_copy record;
 };
 
-/* What a listener has, the sockets that it accepts begin with. */
+/* A socket begins with a copy of the record of the listener that accepted it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
@@ -87,7 +81,7 @@ struct {
 	__type(value, struct pktmeta_tx_tickets);
 } pktmeta_tx_tickets SEC(".maps");
 
-/* The ticket that came with a datagram, as its mark or as its time to be sent; or 0. */
+/* Returns the ticket of a datagram, which is in its mark or its time to be sent; or 0. */
 static __always_inline __u32 pktmeta_sent_ticket(struct __sk_buff *skb)
 {
 	__u64 mark = skb->mark, time = skb->tstamp;
@@ -99,7 +93,7 @@ static __always_inline __u32 pktmeta_sent_ticket(struct __sk_buff *skb)
 	return 0;
 }
 
-/* Copies the record of what a socket sends: 0, or -ENODATA: it has none. */
+/* Copies the record that a socket has for what it sends. Returns 0, or -ENODATA. */
 static __always_inline int pktmeta_socket_copy(struct bpf_sock *sk, struct pktmeta_copy *to)
 {
 	struct pktmeta_tx *tx = bpf_sk_storage_get(&pktmeta_tx, sk, 0, 0);
@@ -113,8 +107,8 @@ static __always_inline int pktmeta_socket_copy(struct bpf_sock *sk, struct pktme
 }
 
 /*
- * Copies the record of a packet that leaves: 0, or -ENODATA: it has none. The socket's record is
- * not for a datagram with a ticket, whether that is remembered or not.
+ * Copies the record of a packet that leaves. Returns 0, or -ENODATA. A datagram with a ticket never
+ * gets the socket's record, even if its own is no longer there.
  */
 __weak __noinline int pktmeta_skb_sent_copy(struct __sk_buff *skb, struct pktmeta_copy *to)
 {
@@ -145,7 +139,7 @@ __weak __noinline int pktmeta_skb_sent_copy(struct __sk_buff *skb, struct pktmet
 	return pktmeta_socket_copy(sk, to);
 }
 
-/* The same where there is no packet: the record of the socket that the program was called for. */
+/* The same at a hook without a packet: copies the record of the socket. */
 #define PKTMETA_SENT_BY(hook, context)                                                             \
 	__weak __noinline int pktmeta_##hook##_sent_copy(context *ctx, struct pktmeta_copy *to)    \
 	{                                                                                          \
@@ -159,7 +153,7 @@ PKTMETA_SENT_BY(sock_addr, struct bpf_sock_addr)
 PKTMETA_SENT_BY(sockopt, struct bpf_sockopt)
 PKTMETA_SENT_BY(sk_msg, struct sk_msg_md)
 
-/* Not where the copy is: the verifier learns too much of what a stack holds. */
+/* A function of its own: inlined, the verifier would track every byte of the copy on the stack. */
 __weak __noinline __u32 pktmeta_copy_find(const struct pktmeta_copy *record, __u32 tag)
 {
 	if (!record)
@@ -167,7 +161,7 @@ __weak __noinline __u32 pktmeta_copy_find(const struct pktmeta_copy *record, __u
 	return pktmeta_record_find(record, record + 1, tag, sizeof(struct pktmeta_header));
 }
 
-/* The value at an offset that pktmeta_copy_find() gave; -ENOENT: the record does not have it. */
+/* Copies the value at an offset that pktmeta_copy_find() returned. Returns 0, or -ENOENT. */
 static __always_inline long pktmeta_copy_value(const struct pktmeta_copy *record, __u32 at,
 					       __u8 tag, void *value, __u32 size)
 {
@@ -176,18 +170,19 @@ static __always_inline long pktmeta_copy_value(const struct pktmeta_copy *record
 
 	if (!at)
 		return -PKTMETA_ENOENT;
-	barrier_var(at); /* two tests: many verifiers learn nothing from both in one */
+	barrier_var(
+		at); /* or the compiler merges the tests, from which many verifiers learn nothing */
 	if (at > PKTMETA_RECORD_MAX - header - size)
 		return -PKTMETA_ENOENT;
 	tlv = record->bytes + at;
 	if (header == 2 && tlv[1] != size)
 		return -PKTMETA_ENOENT;
-	/* Byte by byte: nothing in a record is aligned, and what is on a stack has to be. */
+	/* memcpy, which copies byte by byte: values are not aligned, as the stack demands. */
 	__builtin_memcpy(value, tlv + header, size);
 	return 0;
 }
 
-/* The same of up to max bytes: value is their size, and behind it they. */
+/* The same for a value of up to max bytes, behind a byte with its size. */
 static __always_inline long pktmeta_copy_variable(const struct pktmeta_copy *record, __u32 at,
 						  void *value, __u32 max)
 {
@@ -201,14 +196,14 @@ static __always_inline long pktmeta_copy_variable(const struct pktmeta_copy *rec
 	size = record->bytes[at + 1];
 	if (size > max)
 		return -PKTMETA_ENOENT;
-	/* What the compiler knows to be unwritten it takes from any register. */
+	/* Or the compiler would store any register to bytes that nothing was written to. */
 	__builtin_memset(value, 0, 1 + max);
 	*(__u8 *)value = size;
 	for (i = 0; i < size; i++) {
 		__u32 from = at + 2 + i;
 
 		barrier_var(from);
-		barrier_var(i); /* or the compiler counts another way than the verifier */
+		barrier_var(i); /* or the compiler replaces the counter that the verifier bounds */
 		if (from >= sizeof(record->bytes) || i >= max)
 			return -PKTMETA_ENOENT;
 		((__u8 *)value)[1 + i] = record->bytes[from];
@@ -216,7 +211,7 @@ static __always_inline long pktmeta_copy_variable(const struct pktmeta_copy *rec
 	return 0;
 }
 
-/* What reads at a hook. */
+/* The functions that read at a hook. */
 #define PKTMETA_READS_SENT(hook, context)                                                          \
 	static __always_inline int pktmeta_##hook##_sent_has_record(context *ctx)                  \
 	{                                                                                          \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
 /*
- * Find a packet's record above TC, in cgroup_skb/ingress and sockops programs. The kernel offers
- * no access to metadata there, but the bytes are still in front of the MAC header. Kernel 6.2 or
- * later (bpf_cast_to_kern_ctx), CAP_PERFMON.
+ * Finds a packet's record above TC. The kernel gives programs no access to metadata there, but the
+ * bytes are still in front of the MAC header, and programs may read kernel memory. Linux 6.2
+ * (bpf_cast_to_kern_ctx) and CAP_PERFMON.
  */
 #ifndef PKTMETA_SOCKET_BPF_H
 #define PKTMETA_SOCKET_BPF_H
@@ -29,11 +29,7 @@ struct skb_shared_info___pktmeta {
 	__u8 meta_len;
 };
 
-/* Four bytes, and 200 of them in eights, whatever they are. */
-struct in_addr___pktmeta {
-	__u32 s_addr;
-};
-
+/* See pktmeta_words(). */
 struct rtnl_link_stats64___pktmeta {
 	__u64 rx_packets;
 };
@@ -78,30 +74,104 @@ struct bpf_sockopt_kern___pktmeta {
 
 #pragma clang attribute pop
 
-/* Weak: programs below, which include this too, run on kernels that lack them. */
+/* Weak, because programs at XDP and TC, which include this, too, run on kernels without them. */
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
 extern void *bpf_rdonly_cast(const void *address, __u32 type_id) __ksym __weak;
 
-/* What proves the records of this host's registry; written by the loader. 0: nothing does. */
+/* Makes the seals of this host's registry. The loader sets it; with 0 no record is proven. */
 __weak const volatile __u64 pktmeta_secret = 0;
 
-/* Where a packet's record lies in kernel memory. */
+/* A packet's record in kernel memory. */
 struct pktmeta_place {
-	const void *address; /* not to be followed: see pktmeta_read_record() */
+	const void *address; /* for pktmeta_peek() and pktmeta_peek_words(), not for pointers */
 	__u32 length;	     /* 0: the packet has no record */
 };
 
 /*
- * Finds the record of a packet, if it proves itself. skb is what bpf_cast_to_kern_ctx gave, or a
- * pointer out of it. The metadata ends where the MAC header starts (skb_metadata_end); the record
- * starts with it.
+ * Words of kernel memory that a program reads at an address by loads at constant offsets: without a
+ * call of bpf_probe_read_kernel(), which costs more than the rest of reading a record. A load from
+ * a bad address gives 0 (BPF_PROBE_MEM). Before Linux 6.17, bpf_rdonly_cast() takes only types of
+ * structures; this one is nothing but numbers of 64 bits, and has had so many since Linux 4.6.
+ */
+#define PKTMETA_WORDS 24
+
+#ifndef PKTMETA_NO_WORDS /* which makes kernels look as if they had no such structure */
+#define PKTMETA_HAS_WORDS                                                                          \
+	(bpf_core_type_size(struct rtnl_link_stats64___pktmeta) >= PKTMETA_WORDS * sizeof(__u64))
+#else
+#define PKTMETA_HAS_WORDS 0
+#endif
+
+static __always_inline const __u64 *pktmeta_words(const void *address)
+{
+	return bpf_rdonly_cast(address,
+			       bpf_core_type_id_kernel(struct rtnl_link_stats64___pktmeta));
+}
+
+/* Returns 8 bytes of kernel memory, or 0 if none can be read there. */
+static __always_inline __u64 pktmeta_peek(const void *address)
+{
+	__u64 word = 0;
+
+	if (PKTMETA_HAS_WORDS)
+		return *pktmeta_words(address);
+	bpf_probe_read_kernel(&word, sizeof(word), address);
+	return word;
+}
+
+/* Copies one word: 1, or 0 if the bytes that are wanted end before it. */
+static __always_inline int pktmeta_peek_1(const __u64 *from, __u64 *to, __u32 bytes, __u32 at)
+{
+	if (bytes <= at * sizeof(__u64))
+		return 0;
+	to[at] = from[at % PKTMETA_WORDS];
+	return 1;
+}
+
+static __always_inline int pktmeta_peek_3(const __u64 *from, __u64 *to, __u32 bytes, __u32 at)
+{
+	return pktmeta_peek_1(from, to, bytes, at) && pktmeta_peek_1(from, to, bytes, at + 1) &&
+	       pktmeta_peek_1(from, to, bytes, at + 2);
+}
+
+static __always_inline int pktmeta_peek_12(const __u64 *from, __u64 *to, __u32 bytes, __u32 at)
+{
+	return pktmeta_peek_3(from, to, bytes, at) && pktmeta_peek_3(from, to, bytes, at + 3) &&
+	       pktmeta_peek_3(from, to, bytes, at + 6) && pktmeta_peek_3(from, to, bytes, at + 9);
+}
+
+/*
+ * Copies bytes of kernel memory in words, as many as a record has at most. Not in a loop: the
+ * verifier wants constant offsets, and compilers do not unroll alike.
+ */
+static __always_inline void pktmeta_peek_words(const void *address, __u64 *to, __u32 bytes)
+{
+	const __u64 *from;
+
+	_Static_assert(PKTMETA_RECORD_MAX == 27 * sizeof(__u64), "12, 12 and 3 are copied");
+	_Static_assert(PKTMETA_WORDS == 24, "the first two dozen are in reach of one address");
+	if (!PKTMETA_HAS_WORDS) {
+		barrier_var(bytes);
+		if (bytes <= PKTMETA_RECORD_MAX)
+			bpf_probe_read_kernel(to, bytes, address);
+		return;
+	}
+	from = pktmeta_words(address);
+	if (!pktmeta_peek_12(from, to, bytes, 0) || !pktmeta_peek_12(from, to, bytes, 12))
+		return;
+	from = pktmeta_words(address + PKTMETA_WORDS * sizeof(__u64));
+	pktmeta_peek_3(from, to, bytes, 24);
+}
+
+/*
+ * Finds the record of a packet, if a seal proves it. skb is the result of bpf_cast_to_kern_ctx(),
+ * or a pointer that it leads to. The metadata, which the record begins, ends at the MAC header
+ * (skb_metadata_end).
  */
 static __always_inline struct pktmeta_place pktmeta_find_record(struct sk_buff___pktmeta *skb)
 {
 	struct skb_shared_info___pktmeta *shared;
 	struct pktmeta_place none = {}, place;
-	struct rtnl_link_stats64___pktmeta *seal;
-	struct in_addr___pktmeta *first;
 	unsigned char *head = skb->head;
 	__u32 mac = skb->mac_header;
 	__u32 area, header, room;
@@ -113,56 +183,25 @@ static __always_inline struct pktmeta_place pktmeta_find_record(struct sk_buff__
 	if (!pktmeta_secret || !area || area > mac || mac == 0xffff)
 		return none;
 	place.address = head + mac - area;
-	/* Without a call; what cannot be read is 0 (BPF_PROBE_MEM). */
-	first = bpf_rdonly_cast(place.address, bpf_core_type_id_kernel(struct in_addr___pktmeta));
-	header = first->s_addr;
+	header = pktmeta_peek(place.address);
 	room = pktmeta_area_room(header);
 	if (!room || room + PKTMETA_SEAL_SIZE != area)
 		return none;
-	seal = bpf_rdonly_cast(head + mac - PKTMETA_SEAL_SIZE,
-			       bpf_core_type_id_kernel(struct rtnl_link_stats64___pktmeta));
-	if (!pktmeta_same_seal(seal->rx_packets, pktmeta_seal(pktmeta_secret, area)))
+	if (!pktmeta_same_seal(pktmeta_peek(head + mac - PKTMETA_SEAL_SIZE),
+			       pktmeta_seal(pktmeta_secret, area)))
 		return none;
 	place.length = header >> 24;
 	return place;
 }
 
 /*
- * Copies a packet's record in eights: behind its length it may be followed by a few bytes of the
- * area, but by none of its seal. Seen as a kernel structure of numbers, it takes no call of
- * bpf_probe_read_kernel(), which costs more than all the rest. The verifier wants constant offsets
- * there, and compilers do not unroll alike.
- */
-static __always_inline void pktmeta_read_eights(struct pktmeta_place place, __u64 *to)
-{
-	const __u32 type = bpf_core_type_id_kernel(struct rtnl_link_stats64___pktmeta);
-	const __u64 *from = bpf_rdonly_cast(place.address, type);
-
-#define PKTMETA_READ_8(at)                                                                         \
-	if (place.length <= (at) * 8)                                                              \
-		return;                                                                            \
-	to[at] = from[(at) % 24];
-#define PKTMETA_READ_24(at) PKTMETA_READ_8(at) PKTMETA_READ_8(at + 1) PKTMETA_READ_8(at + 2)
-#define PKTMETA_READ_96(at)                                                                        \
-	PKTMETA_READ_24(at) PKTMETA_READ_24(at + 3) PKTMETA_READ_24(at + 6) PKTMETA_READ_24(at + 9)
-	PKTMETA_READ_96(0)
-	PKTMETA_READ_96(12)
-	from = bpf_rdonly_cast(place.address + 192, type);
-	PKTMETA_READ_24(24)
-#undef PKTMETA_READ_96
-#undef PKTMETA_READ_24
-#undef PKTMETA_READ_8
-}
-
-/*
- * Copies a packet's record as applications get it: without the size of the area that it stood in.
+ * Copies a packet's record as applications get it: without the size of its area. Up to 7 bytes of
+ * the area may follow the record, but none of the seal.
  */
 static __always_inline void pktmeta_read_record(struct pktmeta_place place, __u64 *to)
 {
-	pktmeta_read_eights(place, to);
+	pktmeta_peek_words(place.address, to, place.length);
 	((struct pktmeta_header *)to)->magic[1] = PKTMETA_MAGIC_1;
 }
-
-_Static_assert(PKTMETA_RECORD_MAX == 27 * 8, "as many as are read");
 
 #endif

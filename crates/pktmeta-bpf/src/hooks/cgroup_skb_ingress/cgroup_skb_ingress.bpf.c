@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * cgroup_skb/ingress: the last step before a socket's queue, after routing and netfilter. Puts
- * each packet's record where the application can get at it. Always lets the packet pass.
+ * cgroup_skb/ingress: the last step before a socket's queue, after routing and netfilter. Stores
+ * each packet's record where the application can read it. Lets every packet pass.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
@@ -12,18 +12,17 @@
 #include "stores/syns.bpf.h"
 #include "stores/tickets.bpf.h"
 #include "stores/unkept.bpf.h"
+#include "defs.bpf.h"
 #include "socket_kind.bpf.h"
+#include "transport.bpf.h"
 #include "cgroup_skb_ingress.h"
 
-#define NULL ((void *)0)
-#define PASS 1
-
-/* Slots that each CPU has for itself, as a power of two: nobody shares a counter. */
+/* Each CPU has 1 << ring_cpu_bits slots for itself, so that CPUs share no counter. */
 const volatile __u32 ring_cpu_bits = 0;
-/* Slots of the whole ring, as a power of two: the ticket's bits below the generation. */
+/* The ring has 1 << ring_bits slots: these are the bits of a ticket below its generation. */
 const volatile __u32 ring_bits = 0;
 
-/* How many tickets this CPU has issued, from a random start. */
+/* The tickets that this CPU has issued, counted from a random start. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -39,8 +38,8 @@ struct {
 } pktmeta_cgroup_skb_counters SEC(".maps");
 
 /*
- * A ticket: generation above, slot below. Generation 0 is never issued, so that small numbers are
- * free to mean that there is no record: a counter that reaches it goes on with generation 1.
+ * Returns a new ticket: the generation in its upper bits, the slot in its lower ones. Generation 0
+ * is left out, so that small numbers can mean that there is no record.
  */
 static __always_inline __u32 next_ticket(void)
 {
@@ -61,13 +60,16 @@ static __always_inline __u32 next_ticket(void)
 	return generation | (index & (ring_slots - 1));
 }
 
-/* Asking costs a call; a socket whose cookie was asked for once keeps it (__sock_gen_cookie). */
+/* Returns the socket's cookie. A cookie that it has already takes no call (__sock_gen_cookie). */
 static __always_inline __u64 socket_cookie(struct __sk_buff *skb, struct sock___pktmeta *sk)
 {
 	return sk->__sk_common.skc_cookie.counter ?: bpf_get_socket_cookie(skb);
 }
 
-/* Puts a record in the ring, with what its ticket takes the place of; 0 if there is neither. */
+/*
+ * Puts a record in the ring, and the mark or priority that the ticket displaces. Returns the
+ * ticket, or 0 if there is neither.
+ */
 static __always_inline __u32 issue_ticket(struct __sk_buff *skb, struct sock___pktmeta *sk,
 					  struct pktmeta_place place, __u32 displaced)
 {
@@ -80,7 +82,7 @@ static __always_inline __u32 issue_ticket(struct __sk_buff *skb, struct sock___p
 	slot = ring_slot(ticket);
 	if (!ticket || !slot)
 		return 0;
-	/* Exchanges are full barriers: no reader finds a ticket beside a record that is not its. */
+	/* Exchanges are full barriers: no reader finds a ticket beside another ticket's record. */
 	__sync_lock_test_and_set(&slot->ticket, 0);
 	slot->displaced = displaced;
 	slot->cookie = socket_cookie(skb, sk);
@@ -102,7 +104,10 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb,
 
 	if (!where || *where == PKTMETA_TICKETS_OFF)
 		return;
-	/* Loads and stores of their own, not one through a chosen pointer into the context. */
+	/*
+	 * A load for each member: the verifier refuses one through a chosen pointer into the
+	 * context.
+	 */
 	if (*where == PKTMETA_TICKETS_MARK) {
 		displaced = skb->mark;
 		barrier();
@@ -115,7 +120,7 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb,
 		counters->datagrams++;
 	else
 		counters->datagrams_absent++;
-	if (!ticket) /* what stood there must not be taken for one */
+	if (!ticket) /* or the application would take the mark itself for a ticket */
 		ticket = PKTMETA_TICKET_ABSENT;
 	if (*where == PKTMETA_TICKETS_MARK) {
 		skb->mark = ticket;
@@ -129,21 +134,21 @@ static __always_inline void deliver_datagram(struct __sk_buff *skb,
 }
 
 /*
- * The next two are functions of their own, and not static: the verifier walks each once, not once
- * for each length that a record may have, and what they need of the stack they do not need at once.
+ * The next two functions are not static: the verifier walks each once, not once for each length of
+ * a record, and each has a stack of its own.
  */
 
 /*
- * A SYN: its record waits for the connection that it asks for, or zeros do if it has none, so that
- * the connection of a SYN that is not remembered is known for one. 1 if it has one.
+ * Keeps the record of a SYN for the connection, or zeros if the SYN has no record: a connection
+ * that finds neither knows that its SYN was forgotten. Returns 1 if the SYN has a record.
  */
 __noinline int pktmeta_keep_syn(struct __sk_buff *skb)
 {
 	struct sk_buff___pktmeta *kernel_skb = bpf_cast_to_kern_ctx(skb);
-	struct tcp_header *tcp = transport_header(skb, kernel_skb, sizeof(*tcp));
+	struct pktmeta_tcp_header *tcp = transport_header(skb, kernel_skb, sizeof(*tcp));
 	struct sock___pktmeta *sk = kernel_skb->sk;
-	struct record_buffer record = {};
-	struct flow flow = {};
+	struct pktmeta_record_buffer record = {};
+	struct pktmeta_flow flow = {};
 	int has_record;
 
 	if (!sk || !tcp || flow_of_syn(&flow, skb, sk, tcp))
@@ -152,26 +157,27 @@ __noinline int pktmeta_keep_syn(struct __sk_buff *skb)
 	return !bpf_map_update_elem(&pktmeta_syns, &flow, &record, BPF_ANY) && has_record;
 }
 
-/* Remembers a segment with its record, if the socket asked for that. */
+/* Adds a segment with its record to the socket's history, if it has one. */
 __noinline int pktmeta_remember(struct __sk_buff *skb, __u32 sequence, __u32 bytes)
 {
-	struct record_buffer buffer = {}, *record;
+	struct pktmeta_record_buffer buffer = {}, *record;
 	struct bpf_sock *sk = skb->sk;
-	struct history *history;
+	struct pktmeta_history *history;
 
 	if (!sk)
 		return 0;
 	history = bpf_sk_storage_get(&pktmeta_histories, sk, 0, 0);
 	if (!history)
 		return 0;
-	record = copy_record(&buffer, pktmeta_find_record(bpf_cast_to_kern_ctx(skb))) ? NULL :
-											&buffer;
+	record = &buffer;
+	if (copy_record(&buffer, pktmeta_find_record(bpf_cast_to_kern_ctx(skb))))
+		record = NULL;
 	history_add(history, sequence, bytes, record);
 	return 0;
 }
 
 static __always_inline void keep_latest(struct __sk_buff *skb, struct sock___pktmeta *kernel_sk,
-					struct bpf_sock *sk, struct connection *connection,
+					struct bpf_sock *sk, struct pktmeta_connection *connection,
 					struct pktmeta_place place,
 					struct pktmeta_deliver_counters *counters)
 {
@@ -191,14 +197,14 @@ static __always_inline void keep_latest(struct __sk_buff *skb, struct sock___pkt
 }
 
 /*
- * Keeps the record of a segment for its connection, unless TCP will not take it: what comes from
- * outside the window need not be the peer's (tcp_sequence).
+ * Keeps the record of a segment for its connection, unless the segment is outside the window: TCP
+ * drops it, because anybody can have sent it (tcp_sequence).
  */
 static __always_inline void keep_segment(struct __sk_buff *skb, struct sock___pktmeta *kernel_sk,
 					 struct bpf_sock *sk, __u32 sequence, __u32 bytes,
 					 struct pktmeta_deliver_counters *counters)
 {
-	struct connection *connection;
+	struct pktmeta_connection *connection;
 	struct tcp_sock___pktmeta *tcp;
 	struct pktmeta_place place;
 
@@ -207,7 +213,7 @@ static __always_inline void keep_segment(struct __sk_buff *skb, struct sock___pk
 	    (__s32)(sequence - tcp->rcv_wup - tcp->rcv_wnd) > 0)
 		return;
 	connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0, 0);
-	/* Not what was there before. */
+	/* Only segments with new bytes. */
 	if (connection && connection->has_history && (__s32)(sequence + bytes - tcp->rcv_nxt) > 0)
 		pktmeta_remember(skb, sequence, bytes);
 	place = pktmeta_find_record(bpf_cast_to_kern_ctx(skb));
@@ -222,14 +228,14 @@ static __always_inline void deliver_segment(struct __sk_buff *skb, struct sock__
 					    struct pktmeta_deliver_counters *counters)
 {
 	struct sk_buff___pktmeta *kernel_skb = bpf_cast_to_kern_ctx(skb);
-	/* Two sockets that connect to each other get SYNs too (RFC 9293, 3.5). */
+	/* A socket that connects gets a SYN if its peer connects to it as well (RFC 9293, 3.5). */
 	__u8 state = kernel_sk->__sk_common.skc_state;
 	int opening = state == BPF_TCP_LISTEN || state == BPF_TCP_SYN_SENT;
-	struct tcp_header *tcp;
+	struct pktmeta_tcp_header *tcp;
 	__u32 headers;
 
 	tcp = transport_header(skb, kernel_skb, sizeof(*tcp));
-	/* What else comes then may not be of the connection: sockops.bpf.c sees what is. */
+	/* Other segments need not belong to the connection. sockops.bpf.c sees those that do. */
 	if (!tcp || (opening && (tcp->flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN))
 		return;
 	if (opening) {
@@ -253,13 +259,13 @@ int pktmeta_deliver(struct __sk_buff *skb)
 	__u32 zero = 0;
 
 	/*
-	 * A full socket (__cgroup_bpf_run_filter_skb). Of the kernel's it is read without a call.
+	 * Both are the full socket (__cgroup_bpf_run_filter_skb); kernel_sk is read without a call.
 	 */
 	if (!sk || !kernel_sk)
-		return PASS;
+		return CGROUP_SKB_PASS;
 	counters = bpf_map_lookup_elem(&pktmeta_cgroup_skb_counters, &zero);
 	if (!counters)
-		return PASS;
+		return CGROUP_SKB_PASS;
 	switch (socket_kind(kernel_sk->__sk_common.skc_family, kernel_sk->sk_type,
 			    kernel_sk->sk_protocol)) {
 	case UDP_SOCKET:
@@ -271,7 +277,7 @@ int pktmeta_deliver(struct __sk_buff *skb)
 	case OTHER_SOCKET:
 		break;
 	}
-	return PASS;
+	return CGROUP_SKB_PASS;
 }
 
 /* bpf_cast_to_kern_ctx and bpf_rdonly_cast are for GPL-compatible programs. */

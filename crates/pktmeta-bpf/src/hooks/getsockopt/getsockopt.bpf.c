@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * cgroup/getsockopt: what applications ask at our levels. Other levels are the kernel's, as if this
- * program were not there.
+ * cgroup/getsockopt: answers applications at the levels of pktmeta. Leaves other levels to the
+ * kernel.
  */
 #include "sockopt.bpf.h"
 #include <pktmeta/sent.bpf.h>
@@ -16,7 +16,7 @@ struct {
 	__type(value, struct pktmeta_answer_counters);
 } pktmeta_getsockopt_counters SEC(".maps");
 
-/* Gives the application length bytes. One loop for all answers: the verifier walks it once. */
+/* Copies an answer to the application. One loop for all answers: the verifier walks it once. */
 static __always_inline int answer(struct bpf_sockopt *ctx, const struct pktmeta_copy *from,
 				  __u32 length)
 {
@@ -29,7 +29,8 @@ static __always_inline int answer(struct bpf_sockopt *ctx, const struct pktmeta_
 	for (i = 0; i < sizeof(from->bytes) / 8; i++, at += 8) {
 		if (at + 8 > length)
 			break;
-		barrier_var(at); /* the compiler knows that the next test holds, the verifier not */
+		barrier_var(
+			at); /* or the compiler leaves out the next test: the verifier needs it */
 		if (at > sizeof(from->bytes) - 8 || to + at + 8 > end)
 			break;
 		*(__u64 *)(to + at) = *(const __u64 *)(from->bytes + at);
@@ -43,14 +44,14 @@ static __always_inline int answer(struct bpf_sockopt *ctx, const struct pktmeta_
 		*(__u8 *)(to + at) = from->bytes[at];
 	}
 	ctx->optlen = length;
-	barrier(); /* two stores: the verifier refuses one over both */
+	barrier(); /* or the compiler merges the two stores, which the verifier refuses */
 	ctx->retval = 0;
 	return 1;
 }
 
 /*
- * What follows puts answers into out, each of which is zeroed before and has room for it, and
- * returns their length, or an error.
+ * The next functions put an answer into out, which is zeroed and large enough. They return the
+ * answer's length, or an error.
  */
 
 static __always_inline int read_info(struct pktmeta_copy *out)
@@ -70,7 +71,7 @@ static __always_inline int read_info(struct pktmeta_copy *out)
 	return sizeof(*info);
 }
 
-/* The first field whose type is at least this. */
+/* Answers with the first field whose type is at least this. */
 static __always_inline int read_field_info(struct pktmeta_copy *out, __u32 type)
 {
 	struct pktmeta_field_info *field;
@@ -104,7 +105,7 @@ static __always_inline int read_history(struct pktmeta_copy *out, struct bpf_soc
 
 static __always_inline int read_selection(struct pktmeta_copy *out, struct bpf_sock *sk)
 {
-	struct selection *selection = bpf_sk_storage_get(&pktmeta_selections, sk, 0, 0);
+	struct pktmeta_selection *selection = bpf_sk_storage_get(&pktmeta_selections, sk, 0, 0);
 	__u32 count;
 
 	if (!selection || !selection->count)
@@ -116,23 +117,23 @@ static __always_inline int read_selection(struct pktmeta_copy *out, struct bpf_s
 }
 
 /*
- * What follows copies a record to out: 0, or an error. Where none stands the copy is none, which
- * the caller notices.
+ * The next functions copy a record to out, and return 0 or an error. If the store has no record,
+ * the copy is none, and read_option() refuses it.
  */
 
 static __always_inline int read_connection(struct pktmeta_copy *out, struct bpf_sockopt *ctx,
 					   struct bpf_sock *sk, int opening)
 {
 	struct bpf_sockopt_kern___pktmeta *kernel_ctx = bpf_cast_to_kern_ctx(ctx);
-	struct connection *connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0, 0);
-	struct record_buffer *record;
+	struct pktmeta_connection *connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0, 0);
+	struct pktmeta_record_buffer *record;
 	__u64 cookie;
 
 	if (was_disconnected(sk->state, sk->dst_port))
 		return -ENODATA;
 	if (connection) {
 		record = opening ? &connection->opening : &connection->latest;
-		if (connection_read(connection, record, (struct record_buffer *)out))
+		if (connection_read(connection, record, (struct pktmeta_record_buffer *)out))
 			return -EAGAIN;
 		if (pktmeta_header_length((void *)out, PKTMETA_RECORD_MAX))
 			return 0;
@@ -143,7 +144,7 @@ static __always_inline int read_connection(struct pktmeta_copy *out, struct bpf_
 
 static __always_inline int read_byte(struct pktmeta_copy *out, struct bpf_sock *sk, __u32 position)
 {
-	struct history *history = bpf_sk_storage_get(&pktmeta_histories, sk, 0, 0);
+	struct pktmeta_history *history = bpf_sk_storage_get(&pktmeta_histories, sk, 0, 0);
 	struct bpf_tcp_sock *tcp = bpf_tcp_sock(sk);
 
 	if (!history || !tcp || was_disconnected(sk->state, sk->dst_port))
@@ -164,8 +165,8 @@ static __always_inline int read_sent(struct pktmeta_copy *out, struct bpf_sock *
 }
 
 /*
- * The record of a ticket and what that displaced, if the datagram was this socket's and the slot is
- * still its.
+ * Reads the record of a ticket, and the mark or priority that the ticket displaced, if the datagram
+ * was this socket's and no other ticket has its slot by now.
  */
 static __always_inline int read_ticket(struct pktmeta_copy *out, struct bpf_sockopt *ctx,
 				       __u32 ticket, __u32 *displaced)
@@ -176,15 +177,17 @@ static __always_inline int read_ticket(struct pktmeta_copy *out, struct bpf_sock
 
 	if (ticket == PKTMETA_TICKET_ABSENT)
 		return 0;
-	/* 0 is no ticket, and stands in slots that nobody wrote yet, or that are being written. */
+	/*
+	 * 0 is no ticket: slots have it that nobody has written yet, or that somebody writes now.
+	 */
 	if (!ticket || !slot)
 		return -ESTALE;
 	if (__sync_fetch_and_add(&slot->ticket, 0) != ticket)
 		return -ESTALE;
 	cookie = slot->cookie;
 	*displaced = slot->displaced;
-	*(struct record_buffer *)out = *(struct record_buffer *)slot->record;
-	/* Atomic additions of nothing are the full barriers that every instruction set here has. */
+	*(struct pktmeta_record_buffer *)out = *(struct pktmeta_record_buffer *)slot->record;
+	/* An addition of 0 is a full barrier, for which every version of BPF has an instruction. */
 	if (__sync_fetch_and_add(&slot->ticket, 0) != ticket ||
 	    cookie != (__u64)kernel_ctx->sk->__sk_common.skc_cookie.counter)
 		return -ESTALE;
@@ -200,15 +203,15 @@ static __always_inline int read_displaced(struct pktmeta_copy *out, struct bpf_s
 	return err ?: (int)sizeof(displaced);
 }
 
-/* What of a record is asked for. */
-struct view {
+/* The part of a record that the application asked for. */
+struct pktmeta_view {
 	__u32 field;	/* the value of this type; 0: the whole record */
 	__u32 selected; /* the selected fields */
 };
 
-/* The record that an option is about, and what of it: 0, or an error; 1: it is about none. */
+/* Reads the record that an option is about. Returns 0, an error, or 1 if it is about no record. */
 static __always_inline int read_record(struct pktmeta_copy *out, struct bpf_sockopt *ctx,
-				       struct bpf_sock *sk, struct view *view)
+				       struct bpf_sock *sk, struct pktmeta_view *view)
 {
 	__u32 option = ctx->optname, displaced;
 
@@ -247,7 +250,7 @@ static __always_inline int read_record(struct pktmeta_copy *out, struct bpf_sock
 	return 1;
 }
 
-/* What is not about a record: its length. */
+/* Reads an option that is about no record. Returns the answer's length, or an error. */
 static __always_inline int read_setting(struct pktmeta_copy *out, struct bpf_sockopt *ctx,
 					struct bpf_sock *sk)
 {
@@ -270,7 +273,7 @@ static __always_inline int read_setting(struct pktmeta_copy *out, struct bpf_soc
 	return -ENOPROTOOPT;
 }
 
-/* The kinds of sockets that an option is for; 0: there is no such option. */
+/* Returns the kinds of sockets that an option is for, or 0 if there is no such option. */
 static __always_inline int kinds_for(const struct bpf_sockopt *ctx)
 {
 	switch (ctx->level) {
@@ -284,7 +287,7 @@ static __always_inline int kinds_for(const struct bpf_sockopt *ctx)
 	}
 	switch (ctx->optname) {
 	case PKTMETA_INFO:
-	/* The last is behind all types: who asks for each type found plus 1 may ask for it. */
+	/* The last one is behind all types: applications ask for the type found last, plus 1. */
 	case PKTMETA_FIELD_INFO ... PKTMETA_FIELD_INFO + PKTMETA_FIELDS_MAX:
 		return ANY_SOCKET;
 	case PKTMETA_TICKETS:
@@ -306,8 +309,8 @@ static __always_inline int kinds_for(const struct bpf_sockopt *ctx)
 }
 
 /*
- * Fills in the value of its type, of a record. A flag has none. 0, or -ENOENT: the record does not
- * have it, or has no value of the field there.
+ * Fills in the size and the bytes of a value, whose type is given, from a record. Returns 0, or
+ * -ENOENT if the record does not have the field, or has bytes that are no value of it.
  */
 __noinline int pktmeta_read_value(const struct pktmeta_copy *record, struct pktmeta_value *to)
 {
@@ -322,7 +325,8 @@ __noinline int pktmeta_read_value(const struct pktmeta_copy *record, struct pktm
 	at = pktmeta_copy_find(record, field_tag(field));
 	if (!at)
 		return -ENOENT;
-	barrier_var(at); /* two tests: many verifiers learn nothing from both in one */
+	barrier_var(
+		at); /* or the compiler merges the tests, from which many verifiers learn nothing */
 	if (at > PKTMETA_RECORD_MAX - 2)
 		return -ENOENT;
 	header = pktmeta_tlv_header(record->bytes[at]);
@@ -334,7 +338,7 @@ __noinline int pktmeta_read_value(const struct pktmeta_copy *record, struct pktm
 		__u32 from = at + header + i;
 
 		barrier_var(from);
-		barrier_var(i); /* or the compiler counts another way than the verifier */
+		barrier_var(i); /* or the compiler replaces the counter that the verifier bounds */
 		if (from >= sizeof(record->bytes) || i >= sizeof(to->value))
 			return -ENOENT;
 		to->value[i] = record->bytes[from];
@@ -343,7 +347,7 @@ __noinline int pktmeta_read_value(const struct pktmeta_copy *record, struct pktm
 	return 0;
 }
 
-/* Gives the application the value of a selected field: 0 or -EMSGSIZE. */
+/* Copies the value of a selected field to the application. Returns 0 or -EMSGSIZE. */
 __noinline int pktmeta_answer_value(struct bpf_sockopt *ctx, const struct pktmeta_copy *record,
 				    __u32 index, __u8 type)
 {
@@ -363,7 +367,7 @@ __noinline int pktmeta_answer_value(struct bpf_sockopt *ctx, const struct pktmet
 static __always_inline int answer_selection(struct bpf_sockopt *ctx, struct bpf_sock *sk,
 					    const struct pktmeta_copy *record)
 {
-	struct selection *selection = bpf_sk_storage_get(&pktmeta_selections, sk, 0, 0);
+	struct pktmeta_selection *selection = bpf_sk_storage_get(&pktmeta_selections, sk, 0, 0);
 	__u32 i;
 
 	if (!selection || !selection->count)
@@ -378,7 +382,7 @@ static __always_inline int answer_selection(struct bpf_sockopt *ctx, struct bpf_
 	return 1;
 }
 
-/* Moves the value of a field to the start of its record: its size or -ENOENT. */
+/* Overwrites the start of a record with the value of a field. Returns its size, or -ENOENT. */
 __noinline int pktmeta_extract(struct pktmeta_copy *record, __u32 type)
 {
 	struct pktmeta_value value = { .type = type };
@@ -388,14 +392,14 @@ __noinline int pktmeta_extract(struct pktmeta_copy *record, __u32 type)
 	__builtin_memcpy(record->bytes, value.value, sizeof(value.value));
 	if (value.size)
 		return value.size;
-	/* A flag. The kernel does not hand over answers of no bytes. */
+	/* A flag that is set: 1, because the kernel does not hand over an answer without bytes. */
 	record->bytes[0] = 1;
 	return 1;
 }
 
-/* Puts what is asked for into out: its length, or an error. */
+/* Puts the answer into out. Returns its length, or an error. */
 static __always_inline int read_option(struct pktmeta_copy *out, struct bpf_sockopt *ctx,
-				       struct bpf_sock *sk, struct view *view)
+				       struct bpf_sock *sk, struct pktmeta_view *view)
 {
 	int kinds = kinds_for(ctx), err;
 
@@ -417,7 +421,7 @@ int pktmeta_getsockopt(struct bpf_sockopt *ctx)
 	struct pktmeta_answer_counters *counters;
 	struct bpf_sock *sk = ctx->sk;
 	struct pktmeta_copy out = {};
-	struct view view = {};
+	struct pktmeta_view view = {};
 	__u32 zero = 0;
 	int length;
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Iterators that list sockets with what pktmeta keeps for them. The one over a map of socket
- * storage finds all that have any, in every network namespace, also those that nobody has accepted
- * yet; the one over open files finds processes, and sockets without storage.
+ * Iterators that list sockets with the records that the datapath keeps for them. The iterator over
+ * a map of socket storage finds the sockets that have some, in every network namespace, even before
+ * accept(). The iterator over open files finds the processes of sockets, and sockets without
+ * storage.
  */
 #include <pktmeta/sent.bpf.h>
 #include <pktmeta/socket.bpf.h>
 #include "stores/connections.bpf.h"
 #include "stores/tickets.bpf.h"
+#include "socket_kind.bpf.h"
 #include "iter.h"
 
 /* Whether to list sockets without storage too. */
@@ -17,7 +19,7 @@ struct bpf_iter_meta___sockets {
 	struct seq_file *seq;
 };
 
-/* The contexts: pointers, as the kernel's DEFINE_BPF_ITER_FUNC has them. */
+/* The contexts of the two iterators, as DEFINE_BPF_ITER_FUNC of the kernel defines them. */
 struct bpf_iter__bpf_sk_storage_map {
 	struct bpf_iter_meta___sockets *meta;
 	struct bpf_map *map;
@@ -88,11 +90,13 @@ struct socket___sockets {
 
 #pragma clang attribute pop
 
-/* Too large for the stack. Each reader loads programs and maps of its own: nobody shares it. */
-struct scratch {
+/*
+ * Too large for the stack. Each reader loads programs and maps of its own, and shares no scratch.
+ */
+struct pktmeta_iter_scratch {
 	struct pktmeta_socket socket;
-	struct record_buffer opening;
-	struct record_buffer latest;
+	struct pktmeta_record_buffer opening;
+	struct pktmeta_record_buffer latest;
 	struct pktmeta_copy sent;
 };
 
@@ -100,7 +104,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct scratch);
+	__type(value, struct pktmeta_iter_scratch);
 } pktmeta_iter_scratch SEC(".maps");
 
 static __always_inline __u8 header_length(const void *record)
@@ -108,9 +112,9 @@ static __always_inline __u8 header_length(const void *record)
 	return pktmeta_header_length(record, PKTMETA_RECORD_MAX);
 }
 
-static __always_inline void read_stored(struct scratch *out, struct sock___sockets *sk)
+static __always_inline void read_stored(struct pktmeta_iter_scratch *out, struct sock___sockets *sk)
 {
-	struct connection *connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0, 0);
+	struct pktmeta_connection *connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0, 0);
 	struct pktmeta_tx *tx = bpf_sk_storage_get(&pktmeta_tx, sk, 0, 0);
 	__s32 *where = bpf_sk_storage_get(&pktmeta_tickets, sk, 0, 0);
 
@@ -137,8 +141,9 @@ static __always_inline void write_record(struct seq_file *seq, const void *recor
 		bpf_seq_write(seq, record, length);
 }
 
-/* What no longer fits the reader's buffer the kernel asks for again (bpf_seq_read). */
-static __always_inline void write_socket(struct seq_file *seq, const struct scratch *from)
+/* If it does not fit the reader's buffer, the kernel calls the program again (bpf_seq_read). */
+static __always_inline void write_socket(struct seq_file *seq,
+					 const struct pktmeta_iter_scratch *from)
 {
 	bpf_seq_write(seq, &from->socket, sizeof(from->socket));
 	write_record(seq, &from->opening, from->socket.opening_length);
@@ -146,26 +151,26 @@ static __always_inline void write_socket(struct seq_file *seq, const struct scra
 	write_record(seq, &from->sent, from->socket.sent_length);
 }
 
-/* Reads a socket that is to be listed; NULL for others. */
-static __always_inline struct scratch *read_socket(struct sock___sockets *sk)
+/* Reads a socket. Returns NULL if it is not to be listed. */
+static __always_inline struct pktmeta_iter_scratch *read_socket(struct sock___sockets *sk)
 {
 	__u16 family = sk->__sk_common.skc_family;
 	__u16 protocol = sk->sk_protocol;
 	struct pktmeta_socket *socket;
-	struct scratch *out;
+	struct pktmeta_iter_scratch *out;
 	__u32 zero = 0;
 
 	out = bpf_map_lookup_elem(&pktmeta_iter_scratch, &zero);
 	if (!out)
-		return (void *)0;
+		return NULL;
 	if (socket_kind(family, sk->sk_type, protocol) == OTHER_SOCKET)
-		return (void *)0;
+		return NULL;
 	socket = &out->socket;
 	__builtin_memset(socket, 0, sizeof(*socket));
 	read_stored(out, sk);
 	if (!list_all && !socket->opening_length && !socket->latest_length &&
 	    !socket->sent_length && !socket->tickets)
-		return (void *)0;
+		return NULL;
 	socket->cookie = bpf_get_socket_cookie(sk);
 	socket->cgroup = sk->sk_cgrp_data.cgroup->kn->id;
 	socket->netns = sk->__sk_common.skc_net.net->ns.inum;
@@ -176,7 +181,7 @@ static __always_inline struct scratch *read_socket(struct sock___sockets *sk)
 	return out;
 }
 
-/* The process id of a task in the pid namespace of the reader, which is the current task. */
+/* Returns a task's process id in the pid namespace of the reader, which is the current task. */
 static __always_inline __u32 visible_pid(struct task_struct___sockets *task)
 {
 	struct task_struct___sockets *reader = (void *)bpf_get_current_task_btf();
@@ -184,7 +189,7 @@ static __always_inline __u32 visible_pid(struct task_struct___sockets *task)
 	__u32 size = bpf_core_type_size(struct upid___sockets);
 	__u32 nr = 0;
 
-	/* The iterator shows only tasks that have a number there (task_seq_get_next). */
+	/* The iterator leaves out tasks without an id in that namespace (task_seq_get_next). */
 	bpf_probe_read_kernel(&nr, sizeof(nr),
 			      (void *)&pid->numbers + reader->thread_pid->level * size +
 				      bpf_core_field_offset(struct upid___sockets, nr));
@@ -195,9 +200,9 @@ SEC("iter/bpf_sk_storage_map")
 int pktmeta_list_stored(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	struct sock___sockets *sk = ctx->sk;
-	struct scratch *out;
+	struct pktmeta_iter_scratch *out;
 
-	out = sk ? read_socket(sk) : (void *)0;
+	out = sk ? read_socket(sk) : NULL;
 	if (out)
 		write_socket(ctx->meta->seq, out);
 	return 0;
@@ -210,13 +215,13 @@ int pktmeta_list_open(struct bpf_iter__task_file *ctx)
 	struct file *file = ctx->file;
 	struct socket___sockets *socket;
 	struct sock___sockets *sk;
-	struct scratch *out;
+	struct pktmeta_iter_scratch *out;
 
 	if (!task || !file)
 		return 0;
 	socket = (void *)bpf_sock_from_file(file);
-	sk = socket ? socket->sk : (void *)0;
-	out = sk ? read_socket(sk) : (void *)0;
+	sk = socket ? socket->sk : NULL;
+	out = sk ? read_socket(sk) : NULL;
 	if (!out)
 		return 0;
 	out->socket.pid = visible_pid(task);

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * cgroup/setsockopt: what applications want of their sockets' packets, and what they say of those
- * that they send. Other levels are the kernel's, as if this program were not there. The kernel
- * holds the socket's lock meanwhile (__cgroup_bpf_run_filter_setsockopt): one writer at a time.
+ * cgroup/setsockopt: takes the settings of applications for what their sockets receive, and the
+ * records for what they send. Leaves other levels to the kernel. The kernel holds the socket's lock
+ * meanwhile (__cgroup_bpf_run_filter_setsockopt), so that one writer at a time runs.
  */
 #include "sockopt.bpf.h"
 #include <pktmeta/sent.bpf.h>
 #include "setsockopt.h"
-
-#define SOL_IPV6 41
-#define IPV6_FLOWLABEL_MGR 32
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -18,7 +15,7 @@ struct {
 	__type(value, struct pktmeta_settle_counters);
 } pktmeta_setsockopt_counters SEC(".maps");
 
-/* The four bytes of an option that is a number, as long as it is at most max; or an error. */
+/* Reads an option that is a number of four bytes, from 0 to max. Returns it, or -EINVAL. */
 static __always_inline int read_number(struct bpf_sockopt *ctx, int max)
 {
 	__s32 *value = ctx->optval;
@@ -45,8 +42,8 @@ static __always_inline int set_tickets(struct bpf_sockopt *ctx, struct bpf_sock 
 static __always_inline int set_history(struct bpf_sockopt *ctx, struct bpf_sock *sk)
 {
 	int value = read_number(ctx, 1);
-	struct connection *connection;
-	struct history *history;
+	struct pktmeta_connection *connection;
+	struct pktmeta_history *history;
 	struct bpf_tcp_sock *tcp;
 
 	if (value < 0)
@@ -59,7 +56,7 @@ static __always_inline int set_history(struct bpf_sockopt *ctx, struct bpf_sock 
 	if (!history)
 		return -ENOBUFS;
 	tcp = bpf_tcp_sock(sk);
-	/* Else sockops.bpf.c does this. */
+	/* For other sockets, sockops.bpf.c does this when the connection comes about. */
 	if (tcp && sk->state != BPF_TCP_LISTEN && sk->state != BPF_TCP_CLOSE &&
 	    sk->state != BPF_TCP_SYN_SENT) {
 		connection = bpf_sk_storage_get(&pktmeta_connections, sk, 0,
@@ -76,7 +73,7 @@ static __always_inline int set_history(struct bpf_sockopt *ctx, struct bpf_sock 
 
 static __always_inline int set_selection(struct bpf_sockopt *ctx, struct bpf_sock *sk)
 {
-	struct selection *selection;
+	struct pktmeta_selection *selection;
 	__u8 *types = ctx->optval;
 	__u32 count = ctx->optlen, i;
 
@@ -99,7 +96,7 @@ static __always_inline int set_selection(struct bpf_sockopt *ctx, struct bpf_soc
 	return 0;
 }
 
-/* Copies what the application gave to zeroed memory. */
+/* Copies the bytes of the application to zeroed memory. Returns their number, or -EINVAL. */
 __noinline int pktmeta_copy_option(struct bpf_sockopt *ctx, struct pktmeta_copy *to)
 {
 	__u32 length = ctx->optlen, at = 0, i;
@@ -127,9 +124,9 @@ __noinline int pktmeta_copy_option(struct bpf_sockopt *ctx, struct pktmeta_copy 
 }
 
 /*
- * 0 if applications may write the field at an offset of a record, with the value that it has up to
- * what is next; or an error. A function of its own: the verifier walks it once, and not for each
- * TLV.
+ * Checks that applications may write the field at an offset of a record, and that its bytes, up to
+ * the offset next, are a value of it. Returns 0, or an error. A function of its own: the verifier
+ * walks it once, not once for each TLV.
  */
 __noinline int pktmeta_check_field(const struct pktmeta_copy *record, __u32 at, __u32 next)
 {
@@ -149,9 +146,19 @@ __noinline int pktmeta_check_field(const struct pktmeta_copy *record, __u32 at, 
 	return 0;
 }
 
+/* As pktmeta_forget(), for a number of 64 bits. */
+static __always_inline __u64 forget_seen(__u64 seen, __u64 unknown)
+{
+	seen ^= unknown;
+	barrier_var(seen);
+	seen ^= unknown;
+	barrier_var(seen);
+	return seen;
+}
+
 /*
- * 1 if so many bytes are a record with fields, and applications may write each of those, with the
- * value that it has; 0 if they are one without; or an error.
+ * Checks that so many bytes are a whole record, and each of its fields as above. Returns 1, 0 if
+ * the record has no fields, or an error.
  */
 __noinline int pktmeta_check_fields(const struct pktmeta_copy *record, __u32 length)
 {
@@ -177,14 +184,15 @@ __noinline int pktmeta_check_fields(const struct pktmeta_copy *record, __u32 len
 		if (seen & bit)
 			return -EINVAL;
 		seen |= bit;
-		pktmeta_forget(seen, length);
+		seen = forget_seen(seen, length);
 	}
 	return at < length ? -EINVAL : seen != 0;
 }
 
 /*
- * A record that the application gave, if it may say all that is in it: its length, 0 if it says
- * nothing, or an error. All bytes that it gave have to be the record's.
+ * Reads the record that an application gave. Returns its length, 0 if the application gave no bytes
+ * or a record without fields, or an error: some bytes are not the record's, or the application may
+ * not set one of its fields.
  */
 static __always_inline int read_record(struct bpf_sockopt *ctx, struct pktmeta_copy *record)
 {
@@ -195,7 +203,7 @@ static __always_inline int read_record(struct bpf_sockopt *ctx, struct pktmeta_c
 	has_fields = pktmeta_check_fields(record, length);
 	if (has_fields <= 0)
 		return has_fields;
-	/* Whoever made it knows nothing of our places. */
+	/* The application does not know the places of this registry. */
 	pktmeta_record_forget_places((void *)record);
 	return length;
 }
@@ -226,7 +234,7 @@ static __always_inline int set_record(struct bpf_sockopt *ctx, struct bpf_sock *
 	return length < 0 ? length : store_record(sk, &record, length);
 }
 
-/* The record of datagrams with a ticket. */
+/* Sets the record of datagrams with a ticket. */
 static __always_inline int set_ticket(struct bpf_sockopt *ctx, struct bpf_sock *sk)
 {
 	struct pktmeta_tx_tickets *tickets;
@@ -257,13 +265,13 @@ static __always_inline int set_ticket(struct bpf_sockopt *ctx, struct bpf_sock *
 }
 
 /*
- * Takes every field with a tag out of a record, and all voids: 0, or -ENOENT: there is none. A byte
- * a turn, as pktmeta_record_compact().
+ * Takes every field with a tag out of a record, and all voids. Returns 0, or -ENOENT if there is no
+ * such field. Moves a byte a turn, as pktmeta_record_compact().
  */
 __noinline int pktmeta_take_out(struct pktmeta_copy *record, __u32 tag)
 {
 	__u32 from = sizeof(struct pktmeta_header), to = from, length;
-	__u32 rest = 0, keep = 0; /* of this TLV: bytes still to come, and 1 if it stays */
+	__u32 rest = 0, keep = 0; /* of the current TLV: bytes not moved yet, and 1 if it stays */
 	int err = -ENOENT;
 
 	if (!record)
@@ -271,9 +279,9 @@ __noinline int pktmeta_take_out(struct pktmeta_copy *record, __u32 tag)
 	length = pktmeta_copy_length(record);
 	if (length > PKTMETA_RECORD_MAX)
 		return err;
-	pktmeta_forget(from, length);
-	pktmeta_forget(to, length);
-	pktmeta_forget(rest, length);
+	from = pktmeta_forget(from, length);
+	to = pktmeta_forget(to, length);
+	rest = pktmeta_forget(rest, length);
 	while (from < length && to < length) {
 		__u32 byte = record->bytes[from];
 
@@ -298,7 +306,7 @@ __noinline int pktmeta_take_out(struct pktmeta_copy *record, __u32 tag)
 	return err;
 }
 
-/* Adds a field to a record: size bytes of what the application gave. 0, or -ENOSPC. */
+/* Appends a field with size bytes of the application to a record. Returns 0, or an error. */
 __noinline int pktmeta_append_option(struct bpf_sockopt *ctx, struct pktmeta_copy *record, __u8 tag,
 				     __u32 size)
 {
@@ -330,13 +338,13 @@ __noinline int pktmeta_append_option(struct bpf_sockopt *ctx, struct pktmeta_cop
 	return 0;
 }
 
-/* What the socket's packets carry so far; else a record without fields. */
+/* Copies the record for what the socket sends; if it has none, makes one without fields. */
 static __always_inline void load_record(struct bpf_sock *sk, struct pktmeta_copy *record)
 {
 	struct pktmeta_tx *tx = bpf_sk_storage_get(&pktmeta_tx, sk, 0, 0);
 
 	if (tx) {
-		/* Nobody writes it meanwhile. */
+		/* Without its lock: only setsockopt writes it, under the socket's lock. */
 		*record = tx->record;
 		return;
 	}
@@ -347,7 +355,7 @@ static __always_inline void load_record(struct bpf_sock *sk, struct pktmeta_copy
 	};
 }
 
-/* A flag is its presence; a byte that says 1 is welcome. */
+/* Returns 1 if the option is one byte, 1: that sets a flag, as no bytes do. */
 static __always_inline int says_flag(struct bpf_sockopt *ctx)
 {
 	__u8 *value = ctx->optval;
@@ -355,7 +363,7 @@ static __always_inline int says_flag(struct bpf_sockopt *ctx)
 	return ctx->optlen == 1 && (void *)(value + 1) <= ctx->optval_end && *value == 1;
 }
 
-/* Sets one field of what the socket's packets carry, or takes it out. */
+/* Sets one field of the record for what the socket sends, or takes it out. */
 static __always_inline int change_field(struct bpf_sockopt *ctx, struct bpf_sock *sk, __u32 type,
 					int deletes)
 {
@@ -389,7 +397,7 @@ static __always_inline int sends(const struct bpf_sockopt *ctx)
 	       ctx->optname >= PKTMETA_TX_FIELD;
 }
 
-/* The kinds of sockets that an option is for; 0: there is no such option. */
+/* Returns the kinds of sockets that an option is for, or 0 if there is no such option. */
 static __always_inline int kinds_for(const struct bpf_sockopt *ctx)
 {
 	if (ctx->level == SOL_PKTMETA_DGRAM)
@@ -437,8 +445,8 @@ static __always_inline int set_option(struct bpf_sockopt *ctx, struct bpf_sock *
 }
 
 /*
- * Leaves an option to the kernel, which puts the answer to this one where the application's bytes
- * are: it must get those, and no copy (ipv6_flowlabel_get).
+ * Leaves IPV6_FLOWLABEL_MGR to the kernel, which writes its answer over the application's bytes:
+ * the kernel must get these, and not the copy (ipv6_flowlabel_get).
  */
 static __always_inline int leave_flow_label_to_kernel(struct bpf_sockopt *ctx)
 {
@@ -470,7 +478,7 @@ int pktmeta_setsockopt(struct bpf_sockopt *ctx)
 		__sync_fetch_and_add(&counters->refused, 1);
 	if (err)
 		return refuse(err);
-	ctx->optlen = -1; /* done: the kernel need not look at it */
+	ctx->optlen = -1; /* the kernel does nothing more */
 	return 1;
 }
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * sockops: when a handshake ends, gives the connection the record of the segment that opened it,
- * and that of the segment that ended the handshake. It happens before accept() or connect()
- * returns.
+ * sockops: when a handshake ends, gives the connection the records of the segment that opened it
+ * and of the segment that ended the handshake. That is before accept() or connect() returns.
  */
 #include <linux/bpf.h>
 #include <pktmeta/socket.bpf.h>
@@ -12,8 +11,6 @@
 #include "stores/unkept.bpf.h"
 #include "sockops.h"
 
-#define NULL ((void *)0)
-
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -21,29 +18,30 @@ struct {
 	__type(value, struct pktmeta_establish_counters);
 } pktmeta_sockops_counters SEC(".maps");
 
-/* That of the connection which this socket had before (connect(2), AF_UNSPEC). */
+/* Forgets the connection that this socket had before (connect(2), AF_UNSPEC). */
 static __always_inline void forget_connection(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
 	struct bpf_sock_ops_kern___pktmeta *kernel_ops = bpf_cast_to_kern_ctx(ops);
-	struct history *history = bpf_sk_storage_get(&pktmeta_histories, sk, 0, 0);
+	struct pktmeta_history *history = bpf_sk_storage_get(&pktmeta_histories, sk, 0, 0);
 	__u64 cookie = kernel_ops->sk->__sk_common.skc_cookie.counter;
 
 	bpf_sk_storage_delete(&pktmeta_connections, sk);
-	if (cookie) /* else it was never noted */
+	if (cookie) /* sockets without a cookie were never noted */
 		bpf_map_delete_elem(&pktmeta_unkept, &cookie);
 	if (history)
 		history_forget(history);
 }
 
 /*
- * The stream starts now. What came with the segment that ended the handshake, or with a SYN that
- * has data (TCP Fast Open), is its first segment.
+ * Begins a history with the stream. The segment that ended the handshake, or a SYN with data (TCP
+ * Fast Open), is the stream's first segment if it has bytes.
  */
-static __always_inline void begin_history(struct history *history, struct bpf_sock_ops *ops,
-					  struct bpf_sock *sk, const struct record_buffer *record)
+static __always_inline void begin_history(struct pktmeta_history *history, struct bpf_sock_ops *ops,
+					  struct bpf_sock *sk,
+					  const struct pktmeta_record_buffer *record)
 {
 	struct bpf_tcp_sock *tcp = bpf_tcp_sock(sk);
-	struct tcp_header *header = ops->skb_data;
+	struct pktmeta_tcp_header *header = ops->skb_data;
 
 	if (!tcp)
 		return;
@@ -54,11 +52,11 @@ static __always_inline void begin_history(struct history *history, struct bpf_so
 }
 
 /*
- * Which records of a connection there are. Not in one test: the compiler would make a number of
- * both pointers, which the verifier refuses.
+ * Returns which records a connection has. In two tests, because the compiler would compute a number
+ * from both pointers, which the verifier refuses.
  */
-static __always_inline __u32 records_of(const struct record_buffer *opening,
-					const struct record_buffer *last)
+static __always_inline __u32 records_of(const struct pktmeta_record_buffer *opening,
+					const struct pktmeta_record_buffer *last)
 {
 	__u32 which = last ? UNKEPT_LATEST : 0;
 
@@ -69,12 +67,13 @@ static __always_inline __u32 records_of(const struct record_buffer *opening,
 	return which;
 }
 
-/* Gives a connection its records, of which NULL stands for none: 0, or an error. */
-static __always_inline int keep_records(struct bpf_sock *sk, const struct record_buffer *opening,
-					const struct record_buffer *last, int has_history)
+/* Gives a connection its records, if they are not NULL. Returns 0, or -1 for lack of memory. */
+static __always_inline int keep_records(struct bpf_sock *sk,
+					const struct pktmeta_record_buffer *opening,
+					const struct pktmeta_record_buffer *last, int has_history)
 {
-	const struct record_buffer *latest;
-	struct connection *connection;
+	const struct pktmeta_record_buffer *latest;
+	struct pktmeta_connection *connection;
 	__u32 wanted = records_of(opening, last) | has_history;
 
 	if (!wanted)
@@ -87,24 +86,24 @@ static __always_inline int keep_records(struct bpf_sock *sk, const struct record
 		return 0;
 	if (opening)
 		connection->opening = *opening;
-	/* Another CPU may have had the next segment already. */
+	/* Another CPU may already have stored the record of the next segment. */
 	latest = last ?: opening;
-	barrier_var(latest); /* or the compiler makes a number of both */
+	barrier_var(latest); /* or the compiler computes a number from both pointers */
 	if (latest && !connection->latest.bytes[0])
 		connection->latest = *latest;
 	connection_end(connection);
 	return 0;
 }
 
-/* last: the record of the segment that ended the handshake, or NULL. */
+/* Gives a connection its records. last is that of the segment that ended the handshake, or NULL. */
 static __always_inline void give_records(struct bpf_sock_ops *ops, struct bpf_sock *sk,
-					 const struct record_buffer *last, int has_history,
+					 const struct pktmeta_record_buffer *last, int has_history,
 					 struct pktmeta_establish_counters *counters)
 {
 	int accepted = ops->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB;
-	const struct record_buffer *opening = last; /* the SYN-ACK's */
-	struct record_buffer *syn = NULL;
-	struct flow flow = {};
+	const struct pktmeta_record_buffer *opening = last; /* of a client: the SYN-ACK's */
+	struct pktmeta_record_buffer *syn = NULL;
+	struct pktmeta_flow flow = {};
 
 	if (accepted) {
 		flow_of_connection(&flow, ops);
@@ -130,13 +129,13 @@ static __always_inline void establish(struct bpf_sock_ops *ops, struct bpf_sock 
 {
 	struct bpf_sock_ops_kern___pktmeta *kernel_ops = bpf_cast_to_kern_ctx(ops);
 	struct sk_buff___pktmeta *skb = kernel_ops->skb;
-	struct history *history = bpf_sk_storage_get(&pktmeta_histories, sk, 0, 0);
+	struct pktmeta_history *history = bpf_sk_storage_get(&pktmeta_histories, sk, 0, 0);
 	struct pktmeta_establish_counters *counters;
-	struct record_buffer buffer = {}, *last;
+	struct pktmeta_record_buffer buffer = {}, *last;
 	int has_history = history != NULL;
 	__u32 zero = 0;
 
-	barrier_var(has_history); /* or the compiler makes a number of two pointers */
+	barrier_var(has_history); /* or the compiler computes a number from two pointers */
 	last = skb && !copy_record(&buffer, pktmeta_find_record(skb)) ? &buffer : NULL;
 	if (history)
 		begin_history(history, ops, sk, last);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* What the sockops program and its loader (mod.rs) share. */
+/* Shared by the sockops program and its loader (mod.rs). */
 #ifndef PKTMETA_SOCKOPS_H
 #define PKTMETA_SOCKOPS_H
 
@@ -7,9 +7,9 @@
 
 struct pktmeta_establish_counters {
 	__u64 opened;	    /* connections that got the record of their SYN or SYN-ACK */
-	__u64 absent;	    /* connections whose SYN or SYN-ACK had none */
-	__u64 unkept;	    /* connections whose records there was no memory for */
-	__u64 syns_unknown; /* connections whose SYN is not remembered */
+	__u64 absent;	    /* connections whose SYN or SYN-ACK had no record */
+	__u64 unkept;	    /* connections whose records could not be kept for lack of memory */
+	__u64 syns_unknown; /* connections whose SYN is no longer in the flow map */
 };
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * TC ingress: reads the record that XDP began and adds what only the skb knows. Always TCX_NEXT:
- * other people's programs run as if this one were not there.
+ * TC ingress: adds the fields that only the skb has to the record that XDP began. Returns TCX_NEXT
+ * for every packet, so that it changes nothing for other programs.
  */
 #include <pktmeta/pktmeta.bpf.h>
 #include "tc_ingress.h"

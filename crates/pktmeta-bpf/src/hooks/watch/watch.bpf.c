@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Tells a reader of each connection that the sockets of a cgroup accept or open, and of each
- * datagram that they get, with its record. Reads records from the packets themselves, so that it
- * does not matter where records are delivered to. Changes nothing.
+ * Reports each connection that the sockets of a cgroup accept or open, and each datagram that they
+ * get, with its record. Reads the records in the packets themselves, and so does not depend on the
+ * delivery to applications. Changes nothing.
  */
 #include <pktmeta/socket.bpf.h>
+#include "defs.bpf.h"
 #include "flow.bpf.h"
+#include "socket_kind.bpf.h"
+#include "transport.bpf.h"
 #include "watch.h"
 
-#define NULL ((void *)0)
-
-#define PASS 1
-
-/* Whether datagrams are told of too. */
+/* Whether to report datagrams as well. */
 const volatile __u8 watch_datagrams = 0;
 
 struct {
@@ -27,24 +26,24 @@ struct {
 	__type(value, struct pktmeta_watch_counters);
 } pktmeta_watch_counters SEC(".maps");
 
-/* Records of SYNs, until the connections that they ask for are established. */
+/* The records of SYNs until the end of their handshakes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
-	__type(key, struct flow);
+	__type(key, struct pktmeta_flow);
 	__type(value, struct pktmeta_copy);
 } pktmeta_watch_openings SEC(".maps");
 
-/* Copies a packet's record into an event, if there is one. */
-static __always_inline void tell_record(struct pktmeta_watch_event *event,
-					struct pktmeta_place place)
+/* Copies a packet's record into an event. */
+static __always_inline void add_record(struct pktmeta_watch_event *event,
+				       struct pktmeta_place place)
 {
 	event->length = place.length;
 	if (place.length)
 		pktmeta_read_record(place, (__u64 *)event->record);
 }
 
-/* An event for the caller to fill in and submit; NULL if there is no room for it. */
+/* Returns an event, which the caller fills in and submits, or NULL if the ring is full. */
 static __always_inline struct pktmeta_watch_event *new_event(__u8 what, __u64 cookie)
 {
 	struct pktmeta_watch_counters *counters;
@@ -66,9 +65,9 @@ static __always_inline struct pktmeta_watch_event *new_event(__u8 what, __u64 co
 static __always_inline void watch_datagram(struct __sk_buff *skb,
 					   struct sk_buff___pktmeta *kernel_skb)
 {
-	struct ports *ports = transport_header(skb, kernel_skb, sizeof(*ports));
+	struct pktmeta_ports *ports = transport_header(skb, kernel_skb, sizeof(*ports));
 	struct pktmeta_watch_event *event;
-	struct endpoints ends = {};
+	struct pktmeta_endpoints ends = {};
 
 	if (!ports || packet_endpoints(&ends, skb, ports))
 		return;
@@ -76,17 +75,17 @@ static __always_inline void watch_datagram(struct __sk_buff *skb,
 	if (!event)
 		return;
 	event->ends = ends;
-	tell_record(event, pktmeta_find_record(kernel_skb));
+	add_record(event, pktmeta_find_record(kernel_skb));
 	bpf_ringbuf_submit(event, 0);
 }
 
 static __always_inline void watch_syn(struct __sk_buff *skb, struct sk_buff___pktmeta *kernel_skb)
 {
-	struct tcp_header *tcp = transport_header(skb, kernel_skb, sizeof(*tcp));
+	struct pktmeta_tcp_header *tcp = transport_header(skb, kernel_skb, sizeof(*tcp));
 	struct sock___pktmeta *listener = kernel_skb->sk;
 	struct pktmeta_copy record = {};
 	struct pktmeta_place place;
-	struct flow flow = {};
+	struct pktmeta_flow flow = {};
 
 	if (!listener || !tcp || (tcp->flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN)
 		return;
@@ -103,18 +102,18 @@ int pktmeta_watch_in(struct __sk_buff *skb)
 {
 	struct sk_buff___pktmeta *kernel_skb;
 	struct bpf_sock *sk = skb->sk;
-	enum socket_kind kind;
+	enum pktmeta_socket_kind kind;
 
 	sk = sk ? bpf_sk_fullsock(sk) : sk;
 	if (!sk)
-		return PASS;
+		return CGROUP_SKB_PASS;
 	kernel_skb = bpf_cast_to_kern_ctx(skb);
 	kind = socket_kind(sk->family, sk->type, sk->protocol);
 	if (kind == UDP_SOCKET && watch_datagrams)
 		watch_datagram(skb, kernel_skb);
 	else if (kind == TCP_SOCKET && sk->state == BPF_TCP_LISTEN)
 		watch_syn(skb, kernel_skb);
-	return PASS;
+	return CGROUP_SKB_PASS;
 }
 
 SEC("sockops")
@@ -125,7 +124,7 @@ int pktmeta_watch_established(struct bpf_sock_ops *ops)
 	struct sk_buff___pktmeta *skb = kernel_ops->skb;
 	struct pktmeta_watch_event *event;
 	struct pktmeta_copy *record = NULL;
-	struct flow flow = {};
+	struct pktmeta_flow flow = {};
 
 	if (!accepted && ops->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
 		return 1;
@@ -141,7 +140,7 @@ int pktmeta_watch_established(struct bpf_sock_ops *ops)
 			__builtin_memcpy(event->record, record->bytes, sizeof(event->record));
 		} else if (!accepted && skb) {
 			/* The SYN-ACK. */
-			tell_record(event, pktmeta_find_record(skb));
+			add_record(event, pktmeta_find_record(skb));
 		}
 		bpf_ringbuf_submit(event, 0);
 	}

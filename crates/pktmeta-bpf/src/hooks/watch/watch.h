@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* What the programs that watch a cgroup and their loader (watch.rs) share. */
+/* Shared by the programs that watch a cgroup and their loader (watch.rs). */
 #ifndef PKTMETA_WATCH_H
 #define PKTMETA_WATCH_H
 
@@ -13,16 +13,16 @@
 struct pktmeta_watch_event {
 	__u64 time; /* nanoseconds, CLOCK_MONOTONIC */
 	__u64 cookie;
-	struct endpoints ends;
+	struct pktmeta_endpoints ends;
 	__u8 what;   /* WATCH_* */
-	__u8 length; /* of the record; 0: there is none */
+	__u8 length; /* of the record; 0: no record */
 	__u8 reserved[2];
 	__u8 record[PKTMETA_RECORD_MAX];
 };
 
 struct pktmeta_watch_counters {
 	__u64 events;
-	__u64 lost; /* which the reader did not make room for in time */
+	__u64 lost; /* events for which the ring had no room */
 };
 
 #endif

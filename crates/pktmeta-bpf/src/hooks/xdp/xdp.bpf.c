@@ -1,32 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * XDP: reserves the area and writes the first fields, those of pktmeta itself and the labels that
- * the user gave the packet's source address.
+ * XDP: reserves the area and writes the first fields: those of pktmeta itself, and the labels of
+ * the prefix that the packet's source address is in.
  */
 #include <pktmeta/pktmeta.bpf.h>
 #include <bpf/bpf_endian.h>
+#include "defs.bpf.h"
 #include "xdp.h"
 
-#define ETH_HLEN 14
-#define ETH_P_IP 0x0800
-#define ETH_P_IPV6 0x86dd
-#define ETH_P_8021Q 0x8100
-#define ETH_P_8021AD 0x88a8
-#define VLAN_HLEN 4
 #define VLAN_TAGS_MAX 2
-/* Where the source address is in a header. */
-#define IPV4_SOURCE 12
-#define IPV6_SOURCE 8
 
 PKTMETA_FIELD(rx_timestamp, __u64);
 PKTMETA_FIELD(rx_ifindex, __u32);
 PKTMETA_FIELD(rx_queue, __u16);
 PKTMETA_FIELD(packet_number, __u64);
 
-/* Set by the loader when the user gave labels: without any, the lookup is not even loaded. */
+/* The loader sets it if there are labels. Otherwise the kernel removes the lookup. */
 const volatile __u8 labels_used = 0;
 
-/* Set by the loader for interfaces whose packets begin with the IP header, not with Ethernet's. */
+/* The loader sets it for an interface whose packets have no Ethernet header. */
 const volatile __u8 raw_ip = 0;
 
 struct {
@@ -37,7 +29,7 @@ struct {
 	__type(value, struct pktmeta_labels);
 } pktmeta_labels SEC(".maps");
 
-/* Packets that got the labels of a prefix, by the number that its labels have. */
+/* Counts the packets that got the labels of a prefix, by the number of these labels. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -52,7 +44,7 @@ struct {
 	__type(value, struct pktmeta_xdp_counters);
 } pktmeta_xdp_counters SEC(".maps");
 
-/* The last packet's number. */
+/* The number of the last packet. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -60,7 +52,7 @@ struct {
 	__type(value, __u64);
 } pktmeta_numbers SEC(".maps");
 
-/* The EtherType behind Ethernet's addresses and up to two VLAN tags; 0 if the packet ends there. */
+/* Returns the EtherType behind up to two VLAN tags, or NULL if the packet ends before it. */
 static __always_inline const __be16 *ether_type(const void *data, const void *end)
 {
 	const __be16 *type = data + ETH_HLEN - sizeof(*type);
@@ -68,17 +60,17 @@ static __always_inline const __be16 *ether_type(const void *data, const void *en
 
 	for (i = 0; i < VLAN_TAGS_MAX; i++) {
 		if ((void *)(type + 1) > end)
-			return (void *)0;
+			return NULL;
 		if (*type != bpf_htons(ETH_P_8021Q) && *type != bpf_htons(ETH_P_8021AD))
 			break;
 		type = (void *)type + VLAN_HLEN;
 	}
-	return (void *)(type + 1) > end ? (void *)0 : type;
+	return (void *)(type + 1) > end ? NULL : type;
 }
 
 /*
- * The source address of an IP packet; 0 if it is not one. Behind Ethernet, EtherType and header
- * must both say which version it is: the stack drops a packet in which they differ.
+ * Makes the key of an IP packet's source address. Returns 1, or 0 for other packets. EtherType and
+ * IP header must have the same version: the kernel drops a packet in which they differ.
  */
 static __always_inline int source_address(struct xdp_md *ctx, struct pktmeta_label_key *key)
 {
@@ -100,23 +92,27 @@ static __always_inline int source_address(struct xdp_md *ctx, struct pktmeta_lab
 	version = *ip >> 4;
 	key->version = bpf_htonl(version);
 	if (version == 4 && (raw_ip || type == bpf_htons(ETH_P_IP))) {
-		if ((void *)(ip + IPV4_SOURCE + 4) > end)
+		const struct pktmeta_ipv4_header *header = (const void *)ip;
+
+		if ((void *)(header + 1) > end)
 			return 0;
-		key->prefix_length = 8 * (sizeof(key->version) + 4);
-		__builtin_memcpy(key->address, ip + IPV4_SOURCE, 4);
+		key->prefix_length = 8 * (sizeof(key->version) + sizeof(header->source));
+		__builtin_memcpy(key->address, &header->source, sizeof(header->source));
 		return 1;
 	}
 	if (version == 6 && (raw_ip || type == bpf_htons(ETH_P_IPV6))) {
-		if ((void *)(ip + IPV6_SOURCE + 16) > end)
+		const struct pktmeta_ipv6_header *header = (const void *)ip;
+
+		if ((void *)(header + 1) > end)
 			return 0;
-		key->prefix_length = 8 * (sizeof(key->version) + 16);
-		__builtin_memcpy(key->address, ip + IPV6_SOURCE, 16);
+		key->prefix_length = 8 * (sizeof(key->version) + sizeof(header->source));
+		__builtin_memcpy(key->address, header->source, sizeof(header->source));
 		return 1;
 	}
 	return 0;
 }
 
-/* As pktmeta_place(), for a place that is not constant: the offset of the value there, or 0. */
+/* As pktmeta_place(), for a place that is not constant. Returns the value's offset, or 0. */
 static __always_inline __u32 use_place(void *record, const void *end,
 				       const struct pktmeta_label *label)
 {
@@ -136,7 +132,7 @@ static __always_inline __u32 use_place(void *record, const void *end,
 	return place + header;
 }
 
-/* A function of its own, not static: the verifier walks it once, not once for each label. */
+/* Not static: the verifier walks it once, not once for each label. */
 __noinline long pktmeta_set_label(struct xdp_md *ctx, const struct pktmeta_label *label)
 {
 	__u8 *to;
@@ -187,7 +183,9 @@ static __always_inline long set_labels(struct xdp_md *ctx, struct pktmeta_xdp_co
 	return 0;
 }
 
-/* Writes a field that the loader gave a tag; others are not produced on this interface. */
+/*
+ * Writes a field if it has a tag: the loader gives none to fields that this interface leaves out.
+ */
 #define produce(ctx, field, value) (pktmeta_field_##field.tag ? pktmeta_set(ctx, field, value) : 0)
 
 static __always_inline long write_fields(struct xdp_md *ctx)
@@ -206,8 +204,8 @@ static __always_inline long write_fields(struct xdp_md *ctx)
 }
 
 /*
- * In the driver it is loaded for packets with fragments, as with a large MTU, of which it needs to
- * see the headers only.
+ * The loader declares it fit for packets with fragments, as interfaces with a large MTU have them:
+ * it reads headers alone, which are in the first fragment.
  */
 SEC("xdp")
 int pktmeta_xdp_label(struct xdp_md *ctx)

@@ -4,12 +4,12 @@ mod observer;
 mod said;
 
 use crate::{
-    lab::{Lab, TRACE, client_address, version_of},
+    lab::{Lab, TENANT, TRACE, client_address, version_of},
     tally::{Payload, Random},
 };
 use observer::{Hook, Observer, Sight, put_into};
 use pktmeta::SendMeta;
-use pktmeta_bpf::{ProgramStats, Senders};
+use pktmeta_bpf::{HostRegistry, ProgramStats, Senders};
 use pktmeta_core::{Registry, seal::Secret};
 use pktmeta_testkit::{
     link::{IpVersion, VethPair},
@@ -200,6 +200,49 @@ fn programs_of_another_registry_or_of_none_read_nobodys_label() {
                         let said = (sight.err, sight.value, sight.has_record);
                         assert_eq!(said, (-err, 0, 0), "{hook:?}");
                     }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn where_the_kernel_has_no_structure_of_words_programs_read_the_same_by_a_call() {
+    const HOOKS: [Hook; 4] = [
+        Hook::CgroupIngress,
+        Hook::SocketFilter,
+        Hook::SkReuseport,
+        Hook::Netfilter,
+    ];
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        let netns = lab.hosts.server();
+        let registry = HostRegistry::new(sandbox.bpffs()).read().unwrap();
+        for observer in [
+            Observer::new(sandbox, None),
+            Observer::without_words(sandbox),
+        ] {
+            let _links = [
+                observer.on_cgroup(Hook::CgroupIngress, sandbox),
+                observer.on_netfilter(Hook::Netfilter, netns, IpVersion::V4, NF_INET_LOCAL_IN),
+                observer.on_netfilter(Hook::Netfilter, netns, IpVersion::V6, NF_INET_LOCAL_IN),
+            ];
+            for version in IpVersion::BOTH {
+                let server = lab.udp_server_at(lab.server_address(version, 0), |socket| {
+                    socket.set_reuse_port(true)
+                });
+                observer.on_reuseport_group(Hook::SkReuseport, &server);
+                observer.on_socket(Hook::SocketFilter, &server);
+                send_as_all(&lab, &server, 200);
+                assert_all_right(&observer, &HOOKS, 200, version);
+
+                for tenant in Lab::TENANTS {
+                    let client = lab.udp_client(version, tenant);
+                    client
+                        .send_to(b"one", server.local_addr().unwrap())
+                        .unwrap();
+                    let record = observer.last_record().unwrap();
+                    assert_eq!(registry.get(&record, TENANT), Some(tenant), "{record:?}");
                 }
             }
         }

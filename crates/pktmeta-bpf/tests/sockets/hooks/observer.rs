@@ -3,7 +3,7 @@
 use crate::bpf;
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{HostRegistry, Object, ObjectOptions};
-use pktmeta_core::{Registry, seal::Secret};
+use pktmeta_core::{Record, Registry, seal::Secret};
 use pktmeta_testkit::{
     link::{IpVersion, Link},
     netns::Netns,
@@ -92,10 +92,18 @@ impl Observer {
 
     /// Those of a registry.
     pub(crate) fn of(sandbox: &Sandbox, registry: &Registry) -> Self {
-        static ELFS: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
-            ["received", "dissector", "egress"]
-                .map(|name| bpf::compile(&format!("hooks/{name}.bpf.c")))
-        });
+        static ELFS: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| compile(&[]));
+        Self::load(sandbox, registry, &ELFS)
+    }
+
+    /// Those of the host's registry, as they read on a kernel without `rtnl_link_stats64`.
+    pub(crate) fn without_words(sandbox: &Sandbox) -> Self {
+        static ELFS: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| compile(&["-DPKTMETA_NO_WORDS"]));
+        let registry = HostRegistry::new(sandbox.bpffs()).read().unwrap();
+        Self::load(sandbox, &registry, &ELFS)
+    }
+
+    fn load(sandbox: &Sandbox, registry: &Registry, elfs: &[Vec<u8>; 3]) -> Self {
         let maps = sandbox.bpffs().join("pktmeta/maps");
         let options = ObjectOptions {
             registry: Some(registry),
@@ -106,7 +114,7 @@ impl Observer {
         };
         let load = |elf: &Vec<u8>| Object::load("observer", elf, &options);
         Self {
-            objects: ELFS.each_ref().map(|elf| load(elf).unwrap()),
+            objects: elfs.each_ref().map(|elf| load(elf).unwrap()),
         }
     }
 
@@ -259,6 +267,13 @@ impl Observer {
         said.collect()
     }
 
+    /// The record that the last packet at cgroup_skb/ingress had, as it was copied there.
+    pub(crate) fn last_record(&self) -> Option<Record> {
+        let map = self.object(Hook::CgroupIngress).map("last").unwrap();
+        let copy = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).unwrap();
+        Record::parse(&copy.unwrap()).ok()
+    }
+
     /// What a hook's program saw since the last call, and how often.
     pub(crate) fn take(&self, hook: Hook) -> Vec<(Sight, u64)> {
         let map = self.object(hook).map("seen").unwrap();
@@ -283,6 +298,12 @@ impl Observer {
         });
         seen.collect()
     }
+}
+
+/// The objects, in the order of [`Observer`].
+fn compile(arguments: &[&str]) -> [Vec<u8>; 3] {
+    ["received", "dissector", "egress"]
+        .map(|name| bpf::compile_with(&format!("hooks/{name}.bpf.c"), arguments))
 }
 
 /// Puts a stream into a sockmap.

@@ -38,7 +38,6 @@ static __always_inline __u32 owner_of(struct sk_buff___pktmeta *skb)
 
 HOOK("tc", struct __sk_buff, tc_ingress, pktmeta_skb_packet, TCX_NEXT)
 HOOK("tc", struct __sk_buff, tc_egress, pktmeta_skb_packet, TCX_NEXT)
-HOOK("cgroup_skb/ingress", struct __sk_buff, cgroup_ingress, pktmeta_skb_packet, 1)
 HOOK("cgroup_skb/egress", struct __sk_buff, cgroup_egress, pktmeta_skb_packet, 1)
 HOOK("socket", struct __sk_buff, socket_filter, pktmeta_skb_packet, ctx->len)
 HOOK("lwt_in", struct __sk_buff, lwt_in, pktmeta_skb_packet, BPF_OK)
@@ -49,6 +48,29 @@ HOOK("sk_skb/stream_verdict", struct __sk_buff, sk_skb_verdict, pktmeta_skb_pack
 HOOK("sk_reuseport", struct sk_reuseport_md, sk_reuseport, pktmeta_sk_reuseport_packet, SK_PASS)
 HOOK("netfilter", struct bpf_nf_ctx, netfilter, pktmeta_netfilter_packet, 1)
 HOOK("netfilter", struct bpf_nf_ctx, netfilter_forward, pktmeta_netfilter_packet, 1)
+
+/* The record of the last packet at cgroup_skb/ingress; zeros if it had none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pktmeta_copy);
+} last SEC(".maps");
+
+SEC("cgroup_skb/ingress")
+int at_cgroup_ingress(struct __sk_buff *ctx)
+{
+	struct pktmeta_place place = pktmeta_find_record(pktmeta_skb_packet(ctx));
+	__u32 zero = 0;
+	struct pktmeta_copy *copy = bpf_map_lookup_elem(&last, &zero);
+
+	COUNT(cgroup_ingress, ctx, pktmeta_skb_packet(ctx));
+	if (copy)
+		*(__u32 *)copy = 0;
+	if (copy && place.length)
+		pktmeta_read_record(place, (__u64 *)copy);
+	return 1;
+}
 
 /* The segment that ended a handshake, at the server. */
 SEC("sockops")

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
 /*
- * Fields of received packets at the hooks above TC. The kernel offers no access to metadata there,
- * but the bytes are still in front of the MAC header, and a program may read kernel memory. It may
- * not write it: what tries to does not compile.
+ * Fields of received packets at the hooks above TC, where programs read the record in kernel memory
+ * (socket.bpf.h). They cannot write it: a program that sets a field there does not compile.
  */
-#include <pktmeta/pktmeta.bpf.h> /* which includes this, in front of those that use it */
+#include <pktmeta/pktmeta.bpf.h> /* it includes this header, before skb.bpf.h, which needs it */
 
 #ifndef PKTMETA_RECEIVED_BPF_H
 #define PKTMETA_RECEIVED_BPF_H
@@ -23,7 +22,7 @@ struct bpf_flow_dissector___pktmeta {
 
 #pragma clang attribute pop
 
-#ifndef __VMLINUX_H__ /* no header for programs has it, and the verifier wants more than its name */
+#ifndef __VMLINUX_H__ /* linux/bpf.h does not have it, and the verifier wants its members */
 struct bpf_nf_ctx {
 	const struct nf_hook_state *state;
 	struct sk_buff *skb;
@@ -31,10 +30,9 @@ struct bpf_nf_ctx {
 #endif
 
 /*
- * How this object's programs reach the packet of a struct __sk_buff, which is the context of hooks
- * at and above TC alike. The names of their sections say it, so the loader, which sees those,
- * writes it: the verifier then walks one of the ways, and never sees what the other would not let
- * it.
+ * How this object's programs reach the packet of a struct __sk_buff, the context of hooks at TC and
+ * above it. The loader sets it by the sections of the programs. The verifier then walks one way
+ * alone: it would refuse the others, at hooks for which they are not.
  */
 __weak const volatile __u32 pktmeta_skb_access = PKTMETA_SKB_UNBOUND;
 
@@ -68,26 +66,16 @@ static __always_inline struct sk_buff___pktmeta *pktmeta_netfilter_packet(struct
 	return (void *)ctx->skb;
 }
 
-/* Eight bytes of kernel memory, without a call; zeros where there is none (BPF_PROBE_MEM). */
-static __always_inline __u64 pktmeta_peek(const void *address)
-{
-	struct rtnl_link_stats64___pktmeta *eight;
-
-	eight = bpf_rdonly_cast(address,
-				bpf_core_type_id_kernel(struct rtnl_link_stats64___pktmeta));
-	return eight->rx_packets;
-}
-
 /*
- * Offset of the first TLV with this tag in a record that proved itself; its length, or more, if
- * there is none. Every turn begins with an offset of which the verifier knows nothing: it then
- * walks each branch of it once, and not once for each way to it.
+ * Returns the offset of the first TLV with this tag in a record, or PKTMETA_RECORD_MAX if there is
+ * none. The verifier knows nothing of the offset at the start of a turn. So it walks each branch of
+ * a turn once, and not once for each sequence of branches before.
  */
 static __always_inline __u32 pktmeta_peek_find(struct pktmeta_place record, __u32 unknown, __u8 tag)
 {
 	__u32 at = sizeof(struct pktmeta_header), i;
 
-	pktmeta_forget(at, unknown);
+	at = pktmeta_forget(at, unknown);
 	for (i = 0; i < PKTMETA_TLVS_MAX && at < record.length; i++) {
 		__u32 found = pktmeta_peek(record.address + at) & 0xffff;
 
@@ -96,15 +84,15 @@ static __always_inline __u32 pktmeta_peek_find(struct pktmeta_place record, __u3
 		at += pktmeta_tlv_header(found) == 2 ?
 			      2 + (found >> 8) :
 			      1 + (1 << ((__u8)found >> PKTMETA_TAG_SIZE_SHIFT));
-		pktmeta_forget(at, unknown);
+		at = pktmeta_forget(at, unknown);
 	}
 	return PKTMETA_RECORD_MAX;
 }
 
 /*
- * Finds the value of a packet's field. at is the offset of its place, or 0. Where it is from
- * skb->head, and below that its size in a byte, or
- *   -ENODATA  the packet has no record that proves itself
+ * Finds the value of a packet's field. at is the offset of its place, or 0. Returns the value's
+ * offset from skb->head, shifted by 8 bits, and in these its size. Or
+ *   -ENODATA  the packet has no record that a seal proves
  *   -ENOENT   the record does not have the field
  */
 static __always_inline long pktmeta_received_find(struct sk_buff___pktmeta *skb, __u8 tag, __u32 at)
@@ -128,6 +116,10 @@ static __always_inline long pktmeta_received_find(struct sk_buff___pktmeta *skb,
 	return found << 8 | size;
 }
 
+/*
+ * Returns 8 bytes, from byte at on, of a value that pktmeta_received_find() found; 0 behind its
+ * end.
+ */
 static __always_inline __u64 pktmeta_received_eight(struct sk_buff___pktmeta *skb, __u32 found,
 						    __u32 at)
 {
@@ -140,7 +132,7 @@ static __always_inline __u64 pktmeta_received_eight(struct sk_buff___pktmeta *sk
 	return size - at < 8 ? eight & ((1ULL << (size - at) * 8) - 1) : eight;
 }
 
-/* Offset of the TLV at a field's place; 0: it has none. */
+/* Returns the offset of the TLV at a field's place, or 0 if the field has no place. */
 static __always_inline __u32 pktmeta_place_of(const volatile struct pktmeta_binding *field,
 					      __u32 size, int variable)
 {
@@ -148,9 +140,9 @@ static __always_inline __u32 pktmeta_place_of(const volatile struct pktmeta_bind
 }
 
 /*
- * What reads at a hook: finds a value, then copies it in eights. The functions that are not static
- * are walked by the verifier once in an object, and cost the programs at XDP and TC, which have
- * little stack, nothing of it. size, or the most of a variable value, is a constant.
+ * The functions that read a field at a hook: they find a value, then copy it in eights. The
+ * verifier walks functions that are not static once in an object, and they have a stack of their
+ * own, of which programs at XDP and TC have little left. size is a constant: a value's, at most.
  */
 #define PKTMETA_RECEIVED(hook, context)                                                            \
 	__weak __noinline long pktmeta_##hook##_received(context *ctx, __u32 tag, __u32 at)        \
@@ -158,7 +150,6 @@ static __always_inline __u32 pktmeta_place_of(const volatile struct pktmeta_bind
 		return pktmeta_received_find(pktmeta_##hook##_packet(ctx), tag, at);               \
 	}                                                                                          \
                                                                                                    \
-	/* Eight bytes of a value that was found, and zeros behind its end. */                     \
 	__weak __noinline __u64 pktmeta_##hook##_eight(context *ctx, __u32 found, __u32 at)        \
 	{                                                                                          \
 		return pktmeta_received_eight(pktmeta_##hook##_packet(ctx), found, at);            \
@@ -214,8 +205,8 @@ PKTMETA_RECEIVED(sk_reuseport, struct sk_reuseport_md)
 PKTMETA_RECEIVED(sockops, struct bpf_sock_ops)
 PKTMETA_RECEIVED(netfilter, struct bpf_nf_ctx)
 
-/* A hook at which a packet's record can be read, and no more. */
-#define PKTMETA_READ_ONLY(hook, context, why)                                                      \
+/* A hook at which programs can read a packet's record, and not change it. */
+#define PKTMETA_READ_ONLY(hook, context)                                                           \
 	static __always_inline long pktmeta_##hook##_get(                                          \
 		context *ctx, const volatile struct pktmeta_binding *field, void *value,           \
 		__u32 size, int variable)                                                          \
@@ -228,19 +219,20 @@ PKTMETA_RECEIVED(netfilter, struct bpf_nf_ctx)
 		return pktmeta_secret && pktmeta_##hook##_has_received(ctx);                       \
 	}                                                                                          \
                                                                                                    \
-	__attribute__((error(why))) long pktmeta_##hook##_set(                                     \
-		context *ctx, const volatile struct pktmeta_binding *field, const void *value,     \
-		__u32 size, int variable);                                                         \
-	__attribute__((error(why))) long pktmeta_##hook##_delete(                                  \
-		context *ctx, const volatile struct pktmeta_binding *field);                       \
-	__attribute__((error(why))) long pktmeta_##hook##_compact(context *ctx)
+	PKTMETA_REFUSED(hook)                                                                      \
+	long pktmeta_##hook##_set(context *ctx, const volatile struct pktmeta_binding *field,      \
+				  const void *value, __u32 size, int variable);                    \
+	PKTMETA_REFUSED(hook)                                                                      \
+	long pktmeta_##hook##_delete(context *ctx, const volatile struct pktmeta_binding *field);  \
+	PKTMETA_REFUSED(hook) long pktmeta_##hook##_compact(context *ctx);
 
-PKTMETA_READ_ONLY(
-	sk_reuseport, struct sk_reuseport_md,
-	"pktmeta: a packet's record cannot be changed at sk_reuseport: do it at XDP or TC");
-PKTMETA_READ_ONLY(sockops, struct bpf_sock_ops,
-		  "pktmeta: a packet's record cannot be changed at sockops: do it at XDP or TC");
-PKTMETA_READ_ONLY(netfilter, struct bpf_nf_ctx,
-		  "pktmeta: a packet's record cannot be changed at netfilter: do it at XDP or TC");
+/* The compiler refuses a program that calls such a function. */
+#define PKTMETA_REFUSED(hook)                                                                      \
+	__attribute__((error("pktmeta: a packet's record cannot be changed at " #hook              \
+			     ": do it at XDP or TC")))
+
+PKTMETA_READ_ONLY(sk_reuseport, struct sk_reuseport_md)
+PKTMETA_READ_ONLY(sockops, struct bpf_sock_ops)
+PKTMETA_READ_ONLY(netfilter, struct bpf_nf_ctx)
 
 #endif

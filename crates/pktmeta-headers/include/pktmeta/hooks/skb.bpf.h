@@ -14,7 +14,9 @@
 extern int bpf_dynptr_from_skb_meta(struct __sk_buff *skb, __u64 flags,
 				    struct bpf_dynptr *ptr) __ksym __weak;
 
-/* Whether to write through the dynptr. A test of what older kernels get says no. */
+/*
+ * Whether to write through the dynptr. PKTMETA_NO_SKB_META makes kernels look as if they had none.
+ */
 #if defined(PKTMETA_NO_SKB_META) || defined(PKTMETA_NO_KFUNCS)
 #define PKTMETA_SKB_META 0
 #else
@@ -45,7 +47,9 @@ static __always_inline int pktmeta_skb_has_record(struct __sk_buff *skb)
 	return pktmeta_sealed(PKTMETA_POINTER(skb, data_meta), PKTMETA_POINTER(skb, data)) != 0;
 }
 
-/* Writes size bytes at an offset of the record. max is 0 if size is a constant. */
+/*
+ * Writes size bytes at an offset of the record. max is 0 if size is a constant, else its maximum.
+ */
 static __always_inline long pktmeta_skb_store(struct __sk_buff *skb, __u32 at, const void *from,
 					      __u32 size, __u32 max)
 {
@@ -72,10 +76,10 @@ static __always_inline long pktmeta_skb_store(struct __sk_buff *skb, __u32 at, c
 	}
 }
 
-/* What deleted fields are overwritten with: programs have little stack. */
+/* Overwrites deleted fields. Not on the stack, of which programs have little. */
 static const __u8 pktmeta_zeros[PKTMETA_RECORD_MAX] = {};
 
-/* Deletes the field at an offset: what follows it, 0 if nothing does, or -errno. */
+/* Deletes the field at an offset. Returns the offset behind it, 0 if it was the last, or -errno. */
 __weak __noinline long pktmeta_skb_delete_at(struct __sk_buff *skb, __u8 at)
 {
 	const void *record = PKTMETA_POINTER(skb, data_meta), *end = PKTMETA_POINTER(skb, data);
@@ -107,7 +111,7 @@ __weak __noinline long pktmeta_skb_delete_at(struct __sk_buff *skb, __u8 at)
 				 0);
 }
 
-/* Deletes every field with a tag, or one that is there twice would come back: 0, or -errno. */
+/* Deletes every field with a tag: of two, the second would come back. Returns 0, or -errno. */
 __weak __noinline long pktmeta_skb_remove(struct __sk_buff *skb, __u8 tag)
 {
 	long at = sizeof(struct pktmeta_header), err = -PKTMETA_ENOENT;
@@ -123,7 +127,7 @@ __weak __noinline long pktmeta_skb_remove(struct __sk_buff *skb, __u8 tag)
 	return err;
 }
 
-/* Makes room for a TLV, which is to be written at the offset that this is, or -errno. */
+/* Makes room for a TLV. Returns the offset to write it at, or -errno. */
 __weak __noinline long pktmeta_skb_make(struct __sk_buff *skb, __u8 tag, __u8 size)
 {
 	__u32 at = pktmeta_skb_find(skb, tag, sizeof(struct pktmeta_header));
@@ -149,7 +153,7 @@ __weak __noinline long pktmeta_skb_make(struct __sk_buff *skb, __u8 tag, __u8 si
 	return err ?: to;
 }
 
-/* Not where the copy is: the verifier learns too much of what a stack holds. */
+/* A function of its own: inlined, the verifier would track every byte of the copy on the stack. */
 __weak __noinline long pktmeta_compact_copy(struct pktmeta_copy *copy)
 {
 	return copy ? pktmeta_record_compact(copy, copy + 1) : -PKTMETA_EBADMSG;
@@ -237,7 +241,7 @@ static __always_inline long pktmeta_skb_set(struct __sk_buff *skb,
 			return -PKTMETA_EINVAL;
 	}
 	new.bytes[0] = tag;
-	new.bytes[1] = size; /* in a TLV that has it */
+	new.bytes[1] = size; /* overwritten below if the tag has the size */
 	if (!variable)
 		__builtin_memcpy(new.bytes + header, value, size);
 	if (!variable && pktmeta_place(record, end, field->until, tag, size, 1))
@@ -249,7 +253,7 @@ static __always_inline long pktmeta_skb_set(struct __sk_buff *skb,
 		return at;
 	if (!variable)
 		return pktmeta_skb_store(skb, at, new.bytes, header + size, 0);
-	/* Not in one, for which all of it would have to be copied to the stack again. */
+	/* Two writes: one would need a copy of the whole value on the stack. */
 	err = pktmeta_skb_store(skb, at, new.bytes, header, 0);
 	return err ?: pktmeta_skb_store(skb, at + header, value, size, max);
 }

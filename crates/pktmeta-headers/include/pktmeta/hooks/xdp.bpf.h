@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause OR MIT */
-/* Fields in XDP programs, where the packet's metadata is memory that can be written. */
+/* Fields in XDP programs, which can read and write a packet's metadata as memory. */
 #ifndef PKTMETA_XDP_BPF_H
 #define PKTMETA_XDP_BPF_H
 
 #include <pktmeta/pktmeta.bpf.h>
 
 /*
- * What takes long is in functions of its own that are not static: the verifier walks each once in
- * an object, not once for each field.
+ * The functions that take the verifier long are not static: it walks each once in an object, and
+ * not once for each field.
  */
 __weak __noinline __u32 pktmeta_xdp_find(struct xdp_md *ctx, __u32 tag, __u8 from)
 {
@@ -44,8 +44,8 @@ __weak __noinline long pktmeta_xdp_reserve(struct xdp_md *ctx)
 	if (area > PKTMETA_RECORD_MAX || record + area > end)
 		return -PKTMETA_ENOSPC;
 	/*
-	 * All of the area, and the seal with it: GRO compares it, and what stood there is the
-	 * kernel's. The verifier knows area, and leaves two instructions for each 8 bytes of it.
+	 * Writes all of the area, and with it the seal: GRO compares all bytes, and the old ones
+	 * can be of kernel memory. The verifier knows area: two instructions remain for 8 bytes.
 	 */
 #pragma unroll
 	for (at = 0; at < PKTMETA_RECORD_MAX; at += sizeof(__u64))
@@ -54,7 +54,7 @@ __weak __noinline long pktmeta_xdp_reserve(struct xdp_md *ctx)
 	return 0;
 }
 
-/* Bytes of metadata. Not as a difference of pointers, which is for privileged programs. */
+/* Returns the bytes of metadata. Only privileged programs may subtract the two pointers. */
 static __always_inline __u32 pktmeta_xdp_metadata(struct xdp_md *ctx)
 {
 	const void *from = PKTMETA_POINTER(ctx, data_meta), *end = PKTMETA_POINTER(ctx, data);
@@ -72,8 +72,9 @@ static __always_inline __u32 pktmeta_xdp_metadata(struct xdp_md *ctx)
 }
 
 /*
- * Gives a packet a record without fields in place of metadata that does not prove itself. For whom
- * the packets of an interface are: what came with one by XDP_REDIRECT is of no use to others.
+ * Gives a packet a record without fields in place of foreign metadata, which no seal proves. For
+ * the datapath's own program: no program behind it on this interface has a use for metadata that
+ * came with a packet by XDP_REDIRECT.
  */
 __weak __noinline long pktmeta_xdp_replace(struct xdp_md *ctx)
 {
@@ -86,8 +87,8 @@ __weak __noinline long pktmeta_xdp_replace(struct xdp_md *ctx)
 }
 
 /*
- * Deletes the first field with a tag at or behind from: where what follows it starts, 1 if nothing
- * does, 0 if there is none.
+ * Deletes the first field with a tag at or behind from. Returns the offset behind it, 1 if it was
+ * the last in the record, or 0 if there is none.
  */
 __weak __noinline __u32 pktmeta_xdp_delete_next(struct xdp_md *ctx, __u8 tag, __u8 from)
 {
@@ -102,7 +103,7 @@ __weak __noinline __u32 pktmeta_xdp_delete_next(struct xdp_md *ctx, __u8 tag, __
 	return pktmeta_record_delete(record, end, at) ?: 1;
 }
 
-/* Deletes every field with a tag, or one that is there twice would come back: 0, or -ENOENT. */
+/* Deletes every field with a tag: of two, the second would come back. Returns 0, or -ENOENT. */
 __weak __noinline long pktmeta_xdp_remove(struct xdp_md *ctx, __u8 tag)
 {
 	__u32 from = sizeof(struct pktmeta_header);
@@ -119,8 +120,8 @@ __weak __noinline long pktmeta_xdp_remove(struct xdp_md *ctx, __u8 tag)
 }
 
 /*
- * Makes a TLV for a value, which is to be written at the offset that this is, or -errno. This and
- * the deletion look for the field themselves: a call costs as much as the walk over several others.
+ * Makes a TLV. Returns the offset to write its value at, or -errno. This function and the deletion
+ * search for the field themselves: a call costs as much as walking over several fields.
  */
 __weak __noinline long pktmeta_xdp_make(struct xdp_md *ctx, __u8 tag, __u8 size)
 {
