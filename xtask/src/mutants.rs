@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
         Some((language, rest)) if language == "rust" => rust::run(rest)?,
         _ => {
             return Err(Error::new(
-                "say which: `cargo xtask mutants c [TEXT]` or `cargo xtask mutants rust [ARGS]`",
+                "say which: `cargo xtask mutants c [TEXT]` or `cargo xtask mutants rust [GROUP] [ARGS]`",
             ));
         }
     };

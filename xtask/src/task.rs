@@ -12,7 +12,9 @@ cargo xtask COMMAND
   bench [NAME] [ARGS]  build and run the benchmarks
   fuzz  [ARGS]         feed both codecs, C and Rust, the same until they differ
   mutants c [TEXT]     change a line of C at a time: does a test notice? (hours)
-  mutants rust [ARGS]  the same of Rust; ARGS go to cargo-mutants, such as --shard 0/8
+  mutants rust [GROUP] [ARGS]
+                       the same of Rust: core, codegen, pktmeta, host, or all; ARGS go to
+                       cargo-mutants, such as --shard 0/8
   docs [WORD...]       run each command of the pages in a bare Debian (half an hour), or of those
                        in whose test's name a word is; --resume: of those that have not passed
   paths [ARGS]         send real packets over every path, and check each field at each hop

@@ -87,13 +87,20 @@ const CONFIG: [&str; 2] = [
     "--config=profile.dev.debug=0",
 ];
 
-/// Runs cargo-mutants for each group; `arguments` are added to its own: `--sharding round-robin
-/// --shard 0/10` is a tenth of each file.
+/// Runs cargo-mutants for the group that the first argument names, or for each; the other
+/// arguments are added to its own: `--sharding round-robin --shard 0/10` is a tenth of each file.
 pub(super) fn run(arguments: &[OsString]) -> Result<Score> {
+    let named = arguments
+        .split_first()
+        .and_then(|(first, rest)| Some((GROUPS.iter().position(|it| *first == *it.name)?, rest)));
+    let (groups, arguments) = match named {
+        Some((at, rest)) => (&GROUPS[at..=at], rest),
+        None => (&GROUPS[..], arguments),
+    };
     let survivors = Survivors::read()?;
     install()?;
     let mut score = Score::new(WANTED);
-    for group in &GROUPS {
+    for group in groups {
         group.run(arguments, &survivors, &mut score)?;
     }
     if score.tried() == 0 {
