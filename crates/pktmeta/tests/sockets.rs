@@ -64,7 +64,8 @@ fn tcp_without_a_datapath_is_unavailable() {
         ] {
             let error = result.unwrap_err();
             assert!(error.is_unavailable(Reason::NoDatapath), "{error:?}");
-            assert!(error.to_string().contains("pktmeta up"), "{error}");
+            let remedy = error.remedy().unwrap();
+            assert!(remedy.contains("pktmeta up"), "{remedy}");
         }
         let info = pktmeta::info(&server).unwrap_err();
         assert!(info.is_unavailable(Reason::NoDatapath), "{info:?}");

@@ -388,6 +388,29 @@ mod tests {
     }
 
     #[test]
+    fn registries_that_differ_have_different_hashes() {
+        let of = |owner, name, kind| {
+            let mut registry = Registry::new();
+            registry.register(&wanted(owner, name, kind)).unwrap();
+            registry
+        };
+        let registries = [
+            Registry::new(),
+            Registry::new().with_id(7),
+            of("edge", "tenant", "u32"),
+            of("edge", "tenant", "u64"),
+            of("edge", "zone", "u32"),
+            of("lab", "tenant", "u32"),
+        ];
+        for (at, one) in registries.iter().enumerate() {
+            assert_eq!(one.hash(), one.clone().hash());
+            for other in &registries[..at] {
+                assert_ne!(one.hash(), other.hash(), "{one:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_number_that_comes_twice_and_a_place_that_follows_none_are_left_out() {
         let mut registry = Registry::new();
         let mut hot = wanted("edge", "tenant", "u32");

@@ -327,7 +327,10 @@ fn a_datapath_that_comes_after_is_told_again() {
         sender.send_to(b"x", to, &TRACE.with(7)).unwrap();
         down(sandbox);
         let gone = sender.send_to(b"x", to, &TRACE.with(7)).unwrap_err();
-        assert!(gone.to_string().contains("pktmeta up"), "{gone}");
+        assert!(
+            gone.to_string().contains("no pktmeta datapath answers"),
+            "{gone}"
+        );
         let mut options = UpOptions::new(pktmeta_testkit::link::TwoHosts::SERVER_LINK);
         options.cgroup = Some(sandbox.cgroup().into());
         options.schemas = vec![app_schema()];
