@@ -10,7 +10,6 @@ use crate::{
     host,
     pins::{self, Pins},
     registry::HostRegistry,
-    sys,
 };
 use std::{
     ffi::OsStr,
@@ -101,12 +100,11 @@ fn take_down(locked: &Locked, registry: &HostRegistry, part: Part<'_>) -> Result
         }
         Part::Interface(name) => {
             interfaces = PinnedInterface::all(&pins)?;
-            let id = interface::find(name)?;
-            let (program, here) = (sys::xdp_program(id), host::network_namespace()?);
-            let program =
-                program.map_err(|error| Error::of(format!("look at {}", name.shown()), error))?;
+            let here = host::network_namespace()?;
+            let (ifindex, program) = interface::find(name)?;
             interfaces.retain(|pinned| {
-                let had = (pinned.id.netns, pinned.id.ifindex) == (here, id) && pinned.has_ended();
+                let was_here = (pinned.id.netns, pinned.id.ifindex) == (here, ifindex);
+                let had = was_here && pinned.has_ended();
                 had || program.is_some_and(|program| pinned.runs(program))
             });
         }

@@ -167,10 +167,13 @@ fn look_at(ifindex: u32, program: u32) -> io::Result<Option<(OsString, XdpMode)>
     })
 }
 
-/// The index of an interface of this network namespace.
-pub(super) fn find(name: &OsStr) -> Result<u32, Error> {
-    sys::interface_index(name).map_err(|error| {
+/// The index of an interface of this network namespace, and the XDP program on it, if there is one.
+pub(super) fn find(name: &OsStr) -> Result<(u32, Option<u32>), Error> {
+    let ifindex = sys::interface_index(name).map_err(|error| {
         Error::of(format!("find interface \"{}\"", name.shown()), error)
             .with_remedy("`ip link` lists the interfaces of this network namespace")
-    })
+    })?;
+    let program = sys::xdp_program(ifindex)
+        .map_err(|error| Error::of(format!("look at {}", name.shown()), error))?;
+    Ok((ifindex, program))
 }

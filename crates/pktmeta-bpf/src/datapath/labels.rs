@@ -12,7 +12,7 @@ use crate::{
     labels::{self, Change, Changed, Label, Planned},
     pins::Pins,
     registry::{HostRegistry, area_of},
-    stores, sys,
+    stores,
 };
 use pktmeta_core::schema::Dictionary;
 use std::ffi::OsStr;
@@ -92,8 +92,7 @@ fn interfaces(root: &Dir, only: Option<&OsStr>) -> Result<Vec<PinnedInterface>, 
         None => Vec::new(),
     };
     if let Some(name) = only {
-        let program = sys::xdp_program(interface::find(name)?)
-            .map_err(|error| Error::of(format!("look at {}", name.shown()), error))?;
+        let (_, program) = interface::find(name)?;
         all.retain(|pinned| program.is_some_and(|program| pinned.runs(program)));
     }
     all.retain(|pinned| pinned.pins.has(stores::LABELS.pin).unwrap_or(true));

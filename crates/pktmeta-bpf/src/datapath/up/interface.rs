@@ -27,11 +27,9 @@ use std::{
 /// An interface without an XDP program, and a name for its pins. Old pins of that name whose
 /// interface is gone are put aside.
 pub(super) fn free(pins: &Pins, aside: &Pins, name: &OsStr) -> Result<InterfaceId, Error> {
-    let ifindex = find(name)?;
+    let (ifindex, program) = find(name)?;
     let name = name.shown();
     let pinned = PinnedInterface::all(pins)?;
-    let program =
-        sys::xdp_program(ifindex).context(|| format!("look for XDP programs of {name}"))?;
     if let Some(program) = program {
         return Err(match pinned.iter().any(|other| other.runs(program)) {
             true => already_up(&name),
