@@ -1,13 +1,9 @@
 //! Sends packets over every path until there were as many as it is told: `cargo xtask paths`.
 
-use anyhow::Context;
 use clap::Parser;
 use pktmeta_paths::{Options, Verdict, run};
 use pktmeta_testkit::sandbox::Sandbox;
-use std::{
-    io::IsTerminal,
-    process::{Command, ExitCode},
-};
+use std::{io::IsTerminal, process::ExitCode};
 
 /// Send real packets over every path that this kernel has, and check each field at each hop
 ///
@@ -38,7 +34,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     match Sandbox::current() {
         Some(sandbox) => arguments.run(&sandbox),
-        None => run_in_sandbox(),
+        None => Ok(Sandbox::run_this_program()?),
     }
 }
 
@@ -62,11 +58,4 @@ impl Arguments {
         println!("{report}");
         Ok(ExitCode::from(u8::from(report.total(Verdict::Wrong) > 0)))
     }
-}
-
-fn run_in_sandbox() -> anyhow::Result<ExitCode> {
-    let this = std::env::current_exe().context("find this program to start it in a sandbox")?;
-    let status = Sandbox::run(Command::new(this).args(std::env::args_os().skip(1)))?;
-    // Killed by a signal: no status of its own.
-    Ok(ExitCode::from(status.code().unwrap_or(1) as u8))
 }

@@ -7,7 +7,7 @@ use super::own_hosts;
 use crate::output::{self, Table, say};
 use anyhow::bail;
 use names::{fate, hook, loses};
-use pktmeta_paths::{Fate, Hook, Seen, Survey, Surveyed, Verdict};
+use pktmeta_paths::{Fate, Seen, Survey, Surveyed, Verdict};
 use pktmeta_testkit::sandbox::Sandbox;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -136,7 +136,7 @@ fn columns(stops: &[Seen]) -> impl Iterator<Item = Vec<&Seen>> {
 fn words(stops: &[&Seen]) -> String {
     let words = stops
         .iter()
-        .map(|seen| format!("{}{}", short(seen.hook), sign(seen.fate())));
+        .map(|seen| format!("{}{}", hook(seen.hook).short, fate(seen.fate()).sign));
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -152,10 +152,10 @@ fn to_json(survey: &Survey, captured: bool) -> Value {
 fn path_to_json(path: &Surveyed) -> Value {
     let stops = path.stops.iter().flatten().map(|seen| {
         json!({
-            "hook": hook(seen.hook),
+            "hook": hook(seen.hook).long,
             "host": seen.host,
             "device": seen.device,
-            "fate": fate(seen.fate()),
+            "fate": fate(seen.fate()).word,
             "looks": seen.looks(),
             "right": seen.intact(),
             "read_only": seen.count(Verdict::ReadOnly),
@@ -173,26 +173,4 @@ fn path_to_json(path: &Surveyed) -> Value {
         "why": path.loss.map(|loss| loss.why),
         "remedy": path.loss.map(|loss| loss.remedy),
     })
-}
-
-fn short(hook: Hook) -> &'static str {
-    match hook {
-        Hook::Xdp => "xdp",
-        Hook::TcIngress => "in",
-        Hook::TcEgress => "out",
-        Hook::Ring => "ring",
-        Hook::Ticket => "ticket",
-        Hook::Syn => "syn",
-        Hook::Segment => "segment",
-    }
-}
-
-fn sign(fate: Fate) -> char {
-    match fate {
-        Fate::Intact => '+',
-        Fate::ReadOnly => 'r',
-        Fate::Partly => '~',
-        Fate::Gone => '-',
-        Fate::Wrong => '!',
-    }
 }

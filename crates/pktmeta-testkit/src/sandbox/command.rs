@@ -3,12 +3,14 @@
 use std::env;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use super::inside::{BPFFS, SANDBOX_ENV};
 use super::supervise::{self, Ending};
 use crate::Result;
+use crate::error::Context;
 
 /// The sandbox that this process runs in.
 #[derive(Debug, Clone)]
@@ -40,6 +42,33 @@ impl Sandbox {
     /// ```
     pub fn run(command: &mut Command) -> Result<ExitStatus> {
         supervise::run(command, None).map(|Ending { status, .. }| status)
+    }
+
+    /// Runs this program once more, with the same arguments, in a new sandbox, and returns the exit
+    /// status that a shell would report: 128 and the number of the signal that killed it, if one
+    /// did.
+    ///
+    /// # Errors
+    /// Those of [`Sandbox::run`].
+    ///
+    /// ```no_run
+    /// use pktmeta_testkit::sandbox::Sandbox;
+    /// use std::process::ExitCode;
+    ///
+    /// fn main() -> Result<ExitCode, pktmeta_testkit::Error> {
+    ///     let Some(sandbox) = Sandbox::current() else {
+    ///         return Sandbox::run_this_program();
+    ///     };
+    ///     println!("attach to {}", sandbox.cgroup().display());
+    ///     Ok(ExitCode::SUCCESS)
+    /// }
+    /// ```
+    pub fn run_this_program() -> Result<ExitCode> {
+        let this = env::current_exe().context(|| "cannot find this program".into())?;
+        let status = Self::run(Command::new(this).args(env::args_os().skip(1)))?;
+        let killed = || 128 + status.signal().unwrap_or(0);
+        let code = status.code().unwrap_or_else(killed);
+        Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
     }
 
     /// The sandbox this process runs in, if it does.

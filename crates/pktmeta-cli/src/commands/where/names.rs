@@ -1,4 +1,4 @@
-//! What the line and the page call hooks, and the fates of records.
+//! The names of hooks, and of the fates of records, in the table, the page and JSON.
 
 use pktmeta_paths::{Fate, Hook, Seen};
 
@@ -7,24 +7,40 @@ pub(super) fn loses(stops: &[Seen]) -> bool {
     stops.iter().any(lost)
 }
 
-pub(super) fn hook(hook: Hook) -> &'static str {
-    match hook {
-        Hook::Xdp => "xdp",
-        Hook::TcIngress => "tc ingress",
-        Hook::TcEgress => "tc egress",
-        Hook::Ring => "udp, ring",
-        Hook::Ticket => "udp, ticket",
-        Hook::Syn => "tcp, syn",
-        Hook::Segment => "tcp, segment",
-    }
+pub(super) struct HookName {
+    /// In a table that has a column for each host.
+    pub(super) short: &'static str,
+    pub(super) long: &'static str,
 }
 
-pub(super) fn fate(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Intact => "intact",
-        Fate::ReadOnly => "read-only",
-        Fate::Partly => "partly",
-        Fate::Gone => "gone",
-        Fate::Wrong => "WRONG",
-    }
+pub(super) fn hook(hook: Hook) -> HookName {
+    let (short, long) = match hook {
+        Hook::Xdp => ("xdp", "xdp"),
+        Hook::TcIngress => ("in", "tc ingress"),
+        Hook::TcEgress => ("out", "tc egress"),
+        Hook::Ring => ("ring", "udp, ring"),
+        Hook::Ticket => ("ticket", "udp, ticket"),
+        Hook::Syn => ("syn", "tcp, syn"),
+        Hook::Segment => ("segment", "tcp, segment"),
+    };
+    HookName { short, long }
+}
+
+pub(super) struct FateName {
+    /// Behind the name of a hook.
+    pub(super) sign: char,
+    pub(super) word: &'static str,
+    /// The class of its boxes in the page.
+    pub(super) class: &'static str,
+}
+
+pub(super) fn fate(fate: Fate) -> FateName {
+    let (sign, word, class) = match fate {
+        Fate::Intact => ('+', "intact", "intact"),
+        Fate::ReadOnly => ('r', "read-only", "only"),
+        Fate::Partly => ('~', "partly", "partly"),
+        Fate::Gone => ('-', "gone", "gone"),
+        Fate::Wrong => ('!', "WRONG", "wrong"),
+    };
+    FateName { sign, word, class }
 }

@@ -1,6 +1,6 @@
 //! The survey as a page: one file, without scripts or anything from elsewhere.
 
-use super::names::{fate, hook, loses};
+use super::names::{FateName, fate, hook, loses};
 use pktmeta_paths::{Fate, Seen, Survey, Surveyed};
 
 /// The page.
@@ -69,23 +69,13 @@ fn stop(seen: &Seen) -> String {
         seen.intact(),
         seen.looks()
     );
-    let class = class(seen.fate());
+    let FateName { word, class, .. } = fate(seen.fate());
     let share = match seen.fate() {
         Fate::Partly => format!(" {}%", 100 * seen.intact() / seen.looks().max(1)),
         _ => String::new(),
     };
-    let (title, hook, fate) = (escaped(&title), hook(seen.hook), fate(seen.fate()));
-    format!("<span class={class} title=\"{title}\">{hook}<br><b>{fate}{share}</b></span>")
-}
-
-fn class(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Intact => "intact",
-        Fate::ReadOnly => "only",
-        Fate::Partly => "partly",
-        Fate::Gone => "gone",
-        Fate::Wrong => "wrong",
-    }
+    let (title, hook) = (escaped(&title), hook(seen.hook).long);
+    format!("<span class={class} title=\"{title}\">{hook}<br><b>{word}{share}</b></span>")
 }
 
 fn escaped(text: &str) -> String {
