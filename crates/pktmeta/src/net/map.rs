@@ -165,3 +165,61 @@ impl<const N: usize> Drop for Mapping<N> {
 unsafe impl<const N: usize> Send for Mapping<N> {}
 // SAFETY: As above.
 unsafe impl<const N: usize> Sync for Mapping<N> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, thread};
+
+    /// Makes every later system call of this thread pass a filter, which allows them all.
+    fn filter_system_calls() {
+        let mut allow = libc::sock_filter {
+            code: (libc::BPF_RET | libc::BPF_K) as u16,
+            jt: 0,
+            jf: 0,
+            k: libc::SECCOMP_RET_ALLOW,
+        };
+        let program = libc::sock_fprog {
+            len: 1,
+            filter: &raw mut allow,
+        };
+        // SAFETY: No pointers. It holds for this thread alone, as does the filter.
+        let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        assert_eq!(alone, 0, "{}", io::Error::last_os_error());
+        let mode = libc::SECCOMP_MODE_FILTER;
+        // SAFETY: The program has the one instruction that it says it has; the kernel copies it.
+        let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
+        assert_eq!(set, 0, "{}", io::Error::last_os_error());
+    }
+
+    #[test]
+    fn a_seccomp_filter_of_the_thread_is_seen() {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert_eq!(has_seccomp_filter(), !status.contains("Seccomp:\t0\n"));
+        let filtered = thread::spawn(|| {
+            filter_system_calls();
+            has_seccomp_filter()
+        });
+        assert!(filtered.join().unwrap());
+    }
+
+    #[test]
+    fn memory_is_unmapped_when_it_is_dropped() {
+        let maps = || fs::read_to_string("/proc/self/maps").unwrap();
+        let memory = Mapping::<1>::anonymous_twice(1).unwrap();
+        let starts = memory
+            .each_ref()
+            .map(|it| format!("{:x}-", it.start.as_ptr() as usize));
+        let before = maps();
+        // The file's device and inode, which no other mapping has.
+        let file = before
+            .lines()
+            .find(|line| line.starts_with(&starts[0]))
+            .unwrap();
+        let file: Vec<_> = file.split_whitespace().skip(3).take(2).collect();
+        let file = file.join(" ");
+        assert_eq!(before.matches(&file).count(), 2, "{before}");
+        drop(memory);
+        assert_eq!(maps().matches(&file).count(), 0, "{}", maps());
+    }
+}
