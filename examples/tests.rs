@@ -1,5 +1,5 @@
 //! Runs each example on real traffic.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 #[path = "tests/languages.rs"]
 mod languages;

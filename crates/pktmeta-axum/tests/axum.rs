@@ -1,5 +1,5 @@
 //! An axum server under test, on loopback and with a mock datapath.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use axum::{
     Router,

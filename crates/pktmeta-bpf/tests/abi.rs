@@ -1,5 +1,4 @@
 //! `docs/abi.md`, `abi.h` and `pktmeta_core::abi` say the same.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use pktmeta_core::{FieldInfo, Record, Tag, TlvType, VarBytes, abi, field::FieldName};
 use std::{collections::BTreeMap, net::SocketAddr, process::Command};

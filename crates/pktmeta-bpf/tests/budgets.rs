@@ -1,5 +1,5 @@
 //! What the verifier may have to do for each program, whatever compiler made it.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use pktmeta_bpf::{
     Object, ObjectOptions, ProgramStats,

@@ -1,6 +1,6 @@
 //! The header library in the kernel: each accessor at each hook, against what
 //! `pktmeta_core::Record` makes of the same bytes.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 #[path = "fields/harness.rs"]
 mod harness;

@@ -1,5 +1,5 @@
 //! Headers need no other header before them.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use pktmeta_build::{Compiler, find_clang};
 use std::{

@@ -1,5 +1,5 @@
 //! The programs one by one, by BPF_PROG_TEST_RUN where the kernel has it for their type.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use libbpf_rs::{MapCore, MapFlags};
 use pktmeta_bpf::{Object, ObjectOptions, hook::Hook, hooks};

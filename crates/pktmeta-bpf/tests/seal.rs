@@ -1,8 +1,8 @@
 //! What the kernel's helpers and paths do to records, and what readers make of it: the right
 //! values, or no record.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-#[allow(dead_code, reason = "shared with the tests of fields")]
+#[expect(dead_code, reason = "shared with the tests of fields")]
 #[path = "fields/harness.rs"]
 mod harness;
 

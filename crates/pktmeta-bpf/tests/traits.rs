@@ -1,7 +1,7 @@
 //! Packet traits in the kernel: `pktmeta/traits.bpf.h`.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-#[allow(dead_code, reason = "shared with the tests of fields")]
+#[expect(dead_code, reason = "shared with the tests of fields")]
 #[path = "fields/harness.rs"]
 mod harness;
 

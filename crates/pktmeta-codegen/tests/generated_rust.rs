@@ -1,7 +1,7 @@
 //! The generated Rust modules, as part of a program.
 //!
 //! Not of the program that refreshes the snapshots: that has to build even if they do not.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 // What applications link and generated modules name; its data model is all they use.
 extern crate pktmeta_core as pktmeta;
@@ -21,7 +21,7 @@ mod edge {
 
 /// Fields of lab, as a file of the crate.
 #[deny(warnings, clippy::pedantic, missing_docs, unreachable_pub)]
-#[allow(clippy::doc_markdown, reason = "the words are the schema's")]
+#[expect(clippy::doc_markdown, reason = "the words are the schema's")]
 #[path = "snapshots/lab.rs"]
 pub mod lab;
 

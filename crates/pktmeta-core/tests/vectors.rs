@@ -1,5 +1,4 @@
 //! The shared cases, read and set by this crate.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 #[path = "../vectors/mod.rs"]
 mod vectors;

@@ -1,5 +1,5 @@
 //! Every harness for a moment, always on the same inputs.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use pktmeta_fuzz::{engine, generator::Generator};
 

@@ -1,5 +1,4 @@
 //! The short form of `cargo xtask paths`.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use pktmeta_paths::{Fate, Hook, Options, Report, Survey, Verdict, known_loss, run};
 use pktmeta_testkit::sandbox::{Sandbox, in_sandbox, in_sandbox_for};

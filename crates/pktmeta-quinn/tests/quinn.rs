@@ -1,5 +1,5 @@
 //! A QUIC server and its clients, on loopback and with a mock datapath.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use pktmeta::{
     Field, Reason, UdpMeta,

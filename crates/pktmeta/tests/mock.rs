@@ -1,6 +1,6 @@
 //! The whole of the crate but the mapped ring, on loopback and without privileges: the mock
 //! answers.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use pktmeta::{
     Batch, Carrier, Error, Field, MetaSender, Outgoing, Reason, Received, Record, RecordError,

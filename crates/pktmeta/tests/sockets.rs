@@ -1,6 +1,6 @@
 //! Real sockets, without privileges. What needs a datapath is tested where there is one: in
 //! `pktmeta-testkit` and the examples.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use pktmeta::{Arrival, Batch, Ecn, Error, Field, MetaSender, Reason, Received, TcpMeta, UdpMeta};
 use std::{

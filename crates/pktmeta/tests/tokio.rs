@@ -1,5 +1,5 @@
 //! The calls that wait, on loopback and with a mock datapath.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use pktmeta::{
     Batch, Carrier, Field, Outgoing, Received, SendMeta, TcpMeta,

@@ -1,7 +1,7 @@
 //! Programs as their authors write them load, whatever compiler, optimization and headers the
 //! authors have. `PKTMETA_MATRIX=all` takes every compiler of the list; without it, the oldest and
 //! the newest that are here.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod programs;
 

@@ -1,5 +1,5 @@
 //! What applications see of real traffic between two hosts, over IPv4 and IPv6.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod bpf;
 mod calls;

@@ -1,5 +1,5 @@
 //! The `pktmeta` command on real interfaces, each test in a sandbox of its own. Needs root.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod bind;
 mod bpf;

@@ -1,5 +1,5 @@
 //! Generated text compared byte for byte, compiled, run and loaded.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod c;
 mod errors;

@@ -1,7 +1,7 @@
 //! What needs root: the kernel side of every module. See `sandbox` for how these tests isolate
 //! themselves.
 
-#![allow(clippy::unwrap_used)] // In helpers too: a test is where an error should panic.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod bpf;
 mod hosts;
