@@ -1,7 +1,8 @@
-//! What XDP and TC programs said about the connection of a request, for servers with axum 0.8.
+//! The metadata that XDP and TC programs gave the connection of a request, for servers with axum
+//! 0.8.
 //!
-//! Needs what [`TcpMeta`] needs: a datapath on a cgroup that contains the process, and no
-//! privileges. The version of this crate is that of axum.
+//! It needs a datapath on a cgroup that contains the process, like [`TcpMeta`], and no privileges.
+//! The version of this crate is that of axum.
 //!
 //! ```no_run
 //! use axum::{Router, extract::ConnectInfo, routing::get};
@@ -38,8 +39,8 @@ use tokio::net::TcpListener;
 ///
 /// It is read once, when the connection is accepted, and is the same for all of its requests.
 ///
-/// For tokio's `TcpListener`. With a listener of your own, have a type of your own that is
-/// `Connected` with it, and make this one in it with [`ConnectionMeta::of`].
+/// It works with tokio's `TcpListener`. For a listener of your own, implement `Connected` for a
+/// type of your own, and make this one in it with [`ConnectionMeta::of`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionMeta {
@@ -50,7 +51,7 @@ pub struct ConnectionMeta {
 }
 
 impl ConnectionMeta {
-    /// What is known of a connection with `remote`.
+    /// The metadata of a connection with `remote`.
     pub fn of<S: TcpMeta>(stream: &S, remote: SocketAddr) -> Self {
         Self {
             remote,

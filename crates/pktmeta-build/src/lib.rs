@@ -27,8 +27,8 @@ pub const CLANG: RangeInclusive<u32> = 14..=30;
 /// The variable of the environment that names another clang.
 pub const CLANG_VARIABLE: &str = "BPF_CLANG";
 
-/// A clang, and the headers that programs are compiled with. Of the building machine's own nothing
-/// is used unless that is wanted.
+/// A clang, and the headers that programs are compiled with. The building machine's own headers are
+/// not used unless that is wanted.
 #[derive(Clone, Debug)]
 pub struct Compiler {
     clang: OsString,
@@ -62,26 +62,26 @@ impl Compiler {
         self
     }
 
-    /// Lets programs include the headers of the building machine, too, which may be of another
-    /// kernel: those of protocols are the same everywhere.
+    /// Lets programs include the headers of the building machine too, which may be of another
+    /// kernel: headers of protocols are the same everywhere.
     #[must_use]
     pub fn with_machine_headers(mut self) -> Self {
         self.machine_headers = true;
         self
     }
 
-    /// Lets the files of a folder be called by another name in the object, so that it is the same
-    /// wherever it was built.
+    /// Gives a folder another name in the object, so that the object is the same wherever it was
+    /// built.
     #[must_use]
     pub fn shown_as(self, folder: impl AsRef<Path>, name: &str) -> Self {
         let folder = folder.as_ref().display();
         self.arguments([format!("-ffile-prefix-map={folder}={name}")])
     }
 
-    /// Compiles a source to an object, and says which files clang read.
+    /// Compiles a source to an object, and returns the files that clang read.
     ///
     /// # Errors
-    /// Clang is not there, or the source does not compile: what clang says is in the error.
+    /// Clang is not there, or the source does not compile: the error has clang's output.
     pub fn compile(&self, source: &Path, object: &Path) -> Result<Vec<PathBuf>, Error> {
         let dependencies = object.with_extension("d");
         let output = Command::new(&self.clang)
@@ -94,46 +94,71 @@ impl Compiler {
             .arg("-o")
             .arg(object)
             .output()
-            .map_err(|error| Error(format!("{} did not start: {error}", self.clang.display())))?;
+            .map_err(|error| {
+                Error::new(format!("{} did not start: {error}", self.clang.display()))
+            })?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let (clang, source) = (self.clang.display(), source.display());
-            return Err(Error(format!("{clang} did not compile {source}:\n{said}")));
+            return Err(Error::new(format!(
+                "{clang} did not compile {source}:\n{said}"
+            )));
         }
         let inputs = fs::read_to_string(&dependencies).map(|rule| prerequisites(&rule));
         let inputs = inputs.and_then(|inputs| fs::remove_file(&dependencies).map(|()| inputs));
-        inputs.map_err(|error: io::Error| Error(format!("{}: {error}", dependencies.display())))
+        inputs
+            .map_err(|error: io::Error| Error::new(format!("{}: {error}", dependencies.display())))
     }
 }
 
 /// Why something was not compiled.
 #[derive(Clone, Debug)]
-pub struct Error(String);
+pub struct Error {
+    message: String,
+    remedy: Option<String>,
+}
+
+impl Error {
+    fn new(message: String) -> Self {
+        let remedy = None;
+        Self { message, remedy }
+    }
+
+    /// What to do about it, if that is known.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
 impl std::error::Error for Error {}
 
-/// The clang to use: what `BPF_CLANG` names, else the newest `clang-NN` in the path, else `clang`.
+/// The clang to use: the one that `BPF_CLANG` names, else the newest `clang-NN` in the path, else
+/// `clang`.
 ///
 /// # Errors
-/// There is none.
+/// There is no clang.
 pub fn find_clang() -> Result<OsString, Error> {
     if let Some(clang) = env::var_os(CLANG_VARIABLE) {
         return Ok(clang);
     }
     let plain = ["clang".into()].into_iter();
     let mut clangs = names().rev().chain(plain);
-    clangs.find(runs).ok_or_else(|| {
-        Error(format!(
-            "no clang in the path: the BPF programs need clang {} or newer; on Debian, `cargo \
-             xtask setup` or `apt-get install clang`; or name one in {CLANG_VARIABLE}",
+    clangs.find(runs).ok_or_else(|| Error {
+        message: format!(
+            "no clang in the path: the BPF programs need clang {} or newer",
             CLANG.start()
-        ))
+        ),
+        remedy: Some(format!(
+            "on Debian, `cargo xtask setup` or `apt-get install clang`; or name one in \
+             {CLANG_VARIABLE}"
+        )),
     })
 }
 
@@ -141,8 +166,8 @@ pub fn find_clang() -> Result<OsString, Error> {
 /// Every program has to load with each of them, within its budget.
 pub const TESTED: [&str; 4] = ["clang-14", "clang-16", "clang-19", "clang-22"];
 
-/// Those of the tested clangs that are in the path, the oldest first, and last the one that
-/// `BPF_CLANG` names; if there is none of these, the one that there is.
+/// The tested clangs that are in the path, the oldest first, and last the one that `BPF_CLANG`
+/// names; if there is none of these, the one of [`find_clang`].
 #[must_use]
 pub fn clangs() -> Vec<OsString> {
     let tested = TESTED.map(OsString::from);
@@ -154,7 +179,7 @@ pub fn clangs() -> Vec<OsString> {
     clangs
 }
 
-/// `clang-14` and so on.
+/// The names of numbered clangs: `clang-14` and so on.
 pub fn names() -> impl DoubleEndedIterator<Item = OsString> {
     CLANG.map(|version| format!("clang-{version}").into())
 }
@@ -173,8 +198,8 @@ pub fn of_pktmeta() -> Compiler {
     )
 }
 
-/// In a build script: compiles `NAME.bpf.c` to `OUT_DIR/NAME.bpf.o`, and tells cargo of which files
-/// that was made. Ends the script if it cannot.
+/// In a build script: compiles `NAME.bpf.c` to `OUT_DIR/NAME.bpf.o`, and tells cargo the files that
+/// clang read. Ends the script if it cannot.
 pub fn build(compiler: &Compiler, source: impl AsRef<Path>) {
     let source = source.as_ref();
     let name = source.file_name().unwrap_or_default();
@@ -195,7 +220,7 @@ pub fn build(compiler: &Compiler, source: impl AsRef<Path>) {
 #[must_use]
 pub fn variable(name: &str) -> OsString {
     env::var_os(name).unwrap_or_else(|| {
-        fail(&Error(format!(
+        fail(&Error::new(format!(
             "{name} is not set: is pktmeta-bpf among the dependencies?"
         )))
     })
@@ -203,14 +228,15 @@ pub fn variable(name: &str) -> OsString {
 
 /// In a build script: ends it with an error.
 pub fn fail(error: &Error) -> ! {
-    for line in error.to_string().lines() {
+    let remedy = error.remedy().map(|remedy| format!("= {remedy}"));
+    for line in error.to_string().lines().chain(remedy.as_deref()) {
         println!("cargo::error={line}");
     }
     std::process::exit(1)
 }
 
-/// What the target of a rule for make(1) depends on: names with blanks between, in which a
-/// backslash stands before a blank or `#`, and `$` is written twice. Lines end with a backslash.
+/// The files that the target of a make(1) rule depends on. Blanks separate the names; within a name
+/// a backslash stands before a blank or `#`, and `$` is doubled. Lines end with a backslash.
 fn prerequisites(rule: &str) -> Vec<PathBuf> {
     let Some((_, list)) = rule.split_once(": ") else {
         return Vec::new();

@@ -22,13 +22,13 @@ pub enum Error {
     Kind(Wanted),
     /// Two things would have the same name.
     Collision {
-        /// Where.
+        /// The language.
         language: Language,
         /// The name.
         identifier: String,
-        /// What has it.
+        /// The thing that has the name.
         first: String,
-        /// What would have it too.
+        /// The thing that would have it too.
         second: String,
     },
     /// The registry whose numbers are wanted does not have a field.

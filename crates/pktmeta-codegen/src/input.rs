@@ -1,14 +1,15 @@
-//! Schemas that source text is made of.
+//! The schemas to generate from.
 
 use crate::{error::Error, kinds};
 use pktmeta_core::{Registry, schema::Schema};
 use std::collections::BTreeSet;
 
-/// What to generate from.
+/// The schemas to generate from, and the numbers of their fields.
 #[derive(Clone, Debug)]
 pub struct Input {
     pub(crate) schemas: Vec<Schema>,
-    /// What pktmeta's own programs say, which packages have too: nobody has a file of it.
+    /// The fields of pktmeta's own programs. Packages have them too, because nobody has a schema
+    /// file of them.
     pub(crate) builtin: Schema,
     pub(crate) registry: Registry,
     pub(crate) rust_crate: String,
@@ -38,15 +39,15 @@ impl Input {
         })
     }
 
-    /// Takes the numbers of fields from a host. They stand only in the Wireshark dissector;
-    /// everything else finds them by name when it runs.
+    /// Takes the numbers of fields from a host. Only the Wireshark dissector contains them; all
+    /// other code finds them by name when it runs.
     #[must_use]
     pub fn with_registry(self, registry: Registry) -> Self {
         Self { registry, ..self }
     }
 
-    /// Names the crate that Rust modules use: `pktmeta`, which applications link, if nothing is
-    /// said; `pktmeta_core` for what does without sockets.
+    /// Names the crate that Rust modules use: by default `pktmeta`, which applications link;
+    /// `pktmeta_core` for code without sockets.
     #[must_use]
     pub fn with_rust_crate(self, path: &str) -> Self {
         Self {

@@ -1,16 +1,17 @@
-//! The one table of kinds: how each language has their values. The kinds themselves, with their
+//! The one table of how each language writes the values of kinds. The kinds themselves, with their
 //! names, numbers and sizes, are those of `pktmeta_core::Kind`.
 
 use pktmeta_core::Kind;
 
-/// The words of each language for values of a kind. In them stand, in braces: `bits`, how many a
-/// value has; `own`, the type that the field itself declares; and what a column says.
+/// The words of each language for values of a kind. They contain placeholders in braces: `bits`,
+/// the number of a value's bits; `own`, the type that the field itself declares; and those that a
+/// column names.
 pub(crate) struct Words {
     pub(crate) c: C,
     /// A type. `krate`: the path of the crate that generated modules use.
     pub(crate) rust: &'static str,
-    /// A call of what makes a field, in `runtime.go`. `name`: the field's; `field`: its name, kind
-    /// and size.
+    /// A call of the function in `runtime.go` that makes a field. `name`: the field's; `field`: its
+    /// name, kind and size.
     pub(crate) go: &'static str,
     /// The field's class, in `runtime.py`.
     pub(crate) python: &'static str,
@@ -21,7 +22,7 @@ pub(crate) struct Words {
 /// The C type of a kind's values, and how they are read and written.
 #[derive(Clone, Copy)]
 pub(crate) enum C {
-    /// There is none: a field is set or not.
+    /// No type: a field is set or not.
     Nothing,
     /// 0 or 1.
     Bool,
@@ -43,8 +44,8 @@ const ENDPOINT: C = C::Copied(
      __attribute__((packed))",
 );
 
-/// The row of a kind. One that has none, which [`Input`](crate::Input) refuses, can be a host's all
-/// the same: it is shown as bytes.
+/// The row of a kind. A kind without a row, which [`Input`](crate::Input) refuses, may still be
+/// that of a host's field: it is shown as bytes.
 pub(crate) fn words(kind: Kind) -> Words {
     row(kind).unwrap_or(Words {
         c: BYTES,
@@ -102,7 +103,7 @@ pub(crate) fn row(kind: Kind) -> Option<Words> {
     }
 }
 
-/// What a column says of a kind, once `bits`, `size` and `more` are filled in.
+/// The text of a column for a kind, with `bits`, `size` and `more` filled in.
 pub(crate) fn filled(column: &str, kind: Kind, more: &[(&str, &str)]) -> String {
     let size = kind.size().to_string();
     let bits = (u32::from(kind.size()) * 8).to_string();

@@ -1,6 +1,6 @@
-//! What can be made of schemas.
+//! The languages that schemas are translated to.
 
-/// What to make of schemas.
+/// A language or format that schemas are translated to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Language {
@@ -24,7 +24,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// What `pktmeta gen` calls it.
+    /// Its name for `pktmeta gen`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Schemas as source text: what people include, link, load into Wireshark and read.
+//! Turns schemas into source text: for people to include, link, load into Wireshark, or read.
 //!
 //! Pure functions, no I/O: the command `pktmeta gen` and build scripts write the files. The same
 //! input gives the same bytes, so that generated files can be checked in.

@@ -115,7 +115,7 @@ fn writers(writers: Writers) -> String {
     words(&all, "nobody")
 }
 
-/// What differs from what a field is if its schema says nothing.
+/// The parts of a policy that differ from the default.
 fn policy_words(policy: Policy, varies_per_packet: bool) -> String {
     let gro = |merge| policy.gro == merge;
     words(

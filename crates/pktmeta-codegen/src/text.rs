@@ -3,7 +3,7 @@
 use crate::{file::MARK, language::Language};
 use pktmeta_core::FieldName;
 
-/// Two lines for the top of a file: what it is, and how to make it again.
+/// Two lines for the top of a file: its content, and the command that makes it again.
 pub(crate) fn provenance(language: Language, owners: &[FieldName]) -> [String; 2] {
     let language = language.name();
     let schemas = match owners {
@@ -19,7 +19,7 @@ pub(crate) fn provenance(language: Language, owners: &[FieldName]) -> [String; 2
     ]
 }
 
-/// The same for what does not depend on schemas.
+/// The same for a file that does not depend on schemas.
 pub(crate) fn provenance_of_all(language: Language) -> [String; 2] {
     let language = language.name();
     [
@@ -36,8 +36,8 @@ pub(crate) fn number(value: i64) -> String {
     }
 }
 
-/// The lines of a schema's `doc`, without what would take part in the source around it: control
-/// characters, and those that change the direction of text.
+/// The lines of a schema's `doc`, without characters that would affect the source around it:
+/// control characters, and those that change the direction of text.
 pub(crate) fn lines(doc: &str) -> Vec<String> {
     let unprintable = |c: char| {
         c.is_control()
@@ -66,7 +66,7 @@ pub(crate) fn prefixed(prefix: &str, lines: &[String]) -> String {
         .collect()
 }
 
-/// A line of plain text as Markdown that shows it as it is.
+/// A line of plain text as Markdown that shows it unchanged.
 pub(crate) fn markdown(line: &str) -> String {
     let mut escaped = String::new();
     let mut before = None;
@@ -80,7 +80,7 @@ pub(crate) fn markdown(line: &str) -> String {
             '_' => !(word(before) && word(next)),
             // Not a link.
             ':' => next == Some('/'),
-            // What would make a heading or an item of a list of the line.
+            // These would turn the line into a heading or an item of a list.
             '#' | '-' | '+' | '=' => before.is_none(),
             '.' | ')' => !escaped.is_empty() && escaped.bytes().all(|b| b.is_ascii_digit()),
             _ => false,

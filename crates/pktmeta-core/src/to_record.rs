@@ -106,7 +106,11 @@ impl<R: ToRecord + ?Sized> ToRecord for &R {
 macro_rules! tuples {
     ($($name:ident)*) => {
         impl<$($name: ToRecord),*> ToRecord for ($($name,)*) {
-            #[allow(non_snake_case, unused_variables)]
+            #[allow(
+                non_snake_case,
+                unused_variables,
+                reason = "variables have the names of types, and `()` has none"
+            )]
             fn put_into(
                 &self,
                 record: &mut Record,

@@ -1,8 +1,8 @@
-//! What XDP and TC programs said about the datagrams of QUIC connections, for endpoints of quinn
-//! 0.11.
+//! The metadata that XDP and TC programs gave the datagrams of QUIC connections, for endpoints of
+//! quinn 0.11.
 //!
-//! Needs what [`UdpMeta`] needs: a datapath on a cgroup that contains the process, and no
-//! privileges. The version of this crate is that of quinn.
+//! It needs a datapath on a cgroup that contains the process, like [`UdpMeta`], and no privileges.
+//! The version of this crate is that of quinn.
 //!
 //! ```no_run
 //! use pktmeta::{Field, UdpMeta};
@@ -56,17 +56,16 @@ use std::{
 };
 use tokio::{io::Interest, net::UdpSocket};
 
-/// A UDP socket for a quinn endpoint, which remembers what was said about the datagrams of its
-/// peers.
+/// A UDP socket for a quinn endpoint, which remembers the metadata of its peers' datagrams.
 ///
 /// It does what quinn's own socket on tokio does: GSO and GRO, ECN, and the address that a datagram
-/// was sent to. What the endpoint sends is labelled by [`SendMeta`](pktmeta::SendMeta) of its
-/// `as_fd()`, for all of its connections alike.
+/// was sent to. [`SendMeta`](pktmeta::SendMeta) of its `as_fd()` labels everything that the
+/// endpoint sends, for all of its connections alike.
 ///
 /// Peers are known by their addresses, since the socket knows nothing of connections: two
-/// connections from one address share what is remembered, and a connection that moves begins anew
-/// with its new address (`Connection::remote_address`). Anybody can send from any address: do not
-/// take a record for more than what was said about a *datagram* before the handshake is done.
+/// connections from one address share the same metadata, and a connection that moves begins anew
+/// with its new address (`Connection::remote_address`). Anybody can send from any address: before
+/// the handshake is done, a record tells of a *datagram*, not of a peer.
 pub struct MetaSocket {
     io: UdpSocket,
     state: UdpSocketState,
@@ -75,7 +74,7 @@ pub struct MetaSocket {
 
 impl MetaSocket {
     /// Takes over a socket that was [enabled](UdpMeta::enable_packet_meta), before or after it was
-    /// bound. One that was not works as well, and all its metadata are errors.
+    /// bound. A socket that was not enabled works too, and all its metadata are errors.
     ///
     /// It remembers the latest `peers` addresses, twice as many at most, half a kilobyte each.
     ///
@@ -93,15 +92,15 @@ impl MetaSocket {
         }))
     }
 
-    /// The metadata of the latest datagram with an Initial packet that came from `remote`: with
-    /// that it began its connection, or went on with the handshake. `None` if there was none, or so
-    /// many other peers sent something since that it was forgotten.
+    /// The metadata of the latest datagram with an Initial packet from `remote`, by which it began
+    /// its connection or continued the handshake. `None` if there was none, or so many other peers
+    /// sent something since that it was forgotten.
     #[must_use]
     pub fn initial_meta(&self, remote: SocketAddr) -> Option<Result<PacketMeta, Error>> {
         self.peers().get(remote)?.initial.clone()
     }
 
-    /// The metadata of the latest datagram that came from `remote`. `None` as above.
+    /// The metadata of the latest datagram from `remote`. `None` as above.
     #[must_use]
     pub fn latest_meta(&self, remote: SocketAddr) -> Option<Result<PacketMeta, Error>> {
         Some(self.peers().get(remote)?.latest.clone())
@@ -113,9 +112,9 @@ impl MetaSocket {
 
     fn receive(&self, bufs: &mut [IoSliceMut<'_>], about: &mut [RecvMeta]) -> io::Result<usize> {
         let room = bufs.len().min(about.len());
-        // Locked once a datagram is there: others read it meanwhile.
+        // Lock it only once a datagram is there: others read it meanwhile.
         let mut peers = None;
-        // Of nobody until a datagram says otherwise: quinn drops what is empty.
+        // Empty until a datagram fills it: quinn drops empty ones.
         for about in &mut about[..room] {
             about.len = 0;
         }
@@ -155,7 +154,7 @@ impl AsyncUdpSocket for MetaSocket {
                 .io
                 .try_io(Interest::READABLE, || self.receive(bufs, meta));
             match received {
-                // Not ready after all: to be waited for again.
+                // It was not ready after all: wait again.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 received => return Poll::Ready(received),
             }
@@ -218,7 +217,7 @@ impl fmt::Debug for Poller {
     }
 }
 
-/// What quinn wants to know of what was received.
+/// The description of received datagrams that quinn wants.
 fn describe(received: &Received) -> RecvMeta {
     let Arrival { to, ecn, .. } = received.arrival;
     RecvMeta {

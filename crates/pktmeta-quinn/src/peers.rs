@@ -1,16 +1,16 @@
-//! What is remembered of peers, so many and no more.
+//! The metadata of a bounded number of peers.
 
 use pktmeta::{Error, PacketMeta};
 use std::{collections::HashMap, mem, net::SocketAddr};
 
 type Meta = Result<PacketMeta, Error>;
 
-/// The peers that sent something lately. There are two generations: once one is full, it replaces
-/// the other, and what was in that and did not send meanwhile is forgotten.
+/// The peers that sent something lately. There are two generations: once the newer is full, it
+/// replaces the older, and peers of that one that did not send meanwhile are forgotten.
 pub(super) struct Peers {
     young: HashMap<SocketAddr, Peer>,
     old: HashMap<SocketAddr, Peer>,
-    /// Of one generation.
+    /// Peers of one generation.
     capacity: usize,
 }
 
@@ -33,7 +33,7 @@ impl Peers {
         self.young.get(&address).or_else(|| self.old.get(&address))
     }
 
-    /// Remembers the metadata of a datagram, and if it was one with an Initial packet.
+    /// Remembers the metadata of a datagram, and whether it had an Initial packet.
     pub(super) fn note(&mut self, address: SocketAddr, initial: bool, meta: Meta) {
         if !self.young.contains_key(&address) {
             let before = self.old.remove(&address);

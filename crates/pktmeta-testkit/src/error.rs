@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-/// What was tried, why it failed and, where we know, what to do about it.
+/// The action that failed, its cause and, where it is known, a remedy.
 ///
 /// `{}` prints the outermost sentence, `{:#}` and `{:?}` the whole chain of causes on one line, so
 /// that `unwrap()` in a test says everything.

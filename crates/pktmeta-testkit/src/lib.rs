@@ -30,7 +30,7 @@
 //! ```
 //!
 //! # Privileges
-//! What is marked *root* above wants the capabilities that [`root::require`] lists. Tests should
+//! Entries marked *root* above need the capabilities that [`root::require`] lists. Tests should
 //! fail, not skip, where they are missing: a skipped test proves nothing.
 
 #![cfg(target_os = "linux")]
@@ -47,5 +47,5 @@ pub mod traffic;
 
 pub use error::Error;
 
-/// What every fallible function of this crate returns.
+/// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -161,15 +161,15 @@ impl Drop for NetnsGuard {
     }
 }
 
-/// Why each is here: duplicate address detection would hold an address back for a second; router
-/// solicitations are packets that a test did not send; nobody here may reconfigure us.
+/// Duplicate address detection would delay an address by a second; router solicitations are packets
+/// that a test did not send; router advertisements would reconfigure the namespace.
 const QUIET_IPV6: [(&str, &str); 3] = [
     ("accept_dad", "0"),
     ("router_solicitations", "0"),
     ("accept_ra", "0"),
 ];
 
-/// Sets what the namespace of this thread gives to devices that are made from now on.
+/// Sets the default for devices that are made in this thread's namespace from now on.
 fn set_ipv6_default(name: &str, value: &str) -> Result<()> {
     for scope in ["all", "default"] {
         let path = format!("/proc/sys/net/ipv6/conf/{scope}/{name}");

@@ -1,11 +1,11 @@
-//! Whether this process may do what the rest of the crate does.
+//! Checks of the privileges that the rest of the crate needs.
 
 use std::fs;
 
 use crate::Result;
 use crate::error::{Context, Error};
 
-/// What loading and attaching network BPF programs, and making namespaces, takes.
+/// The capabilities for loading and attaching network BPF programs, and for making namespaces.
 const NEEDED: [(u32, &str); 4] = [
     (12, "CAP_NET_ADMIN"),
     (21, "CAP_SYS_ADMIN"),
@@ -44,7 +44,7 @@ pub fn missing_capabilities() -> Result<Vec<&'static str>> {
 /// Fails unless this thread has every capability this crate needs.
 ///
 /// # Errors
-/// Says which capability is missing and how to get it.
+/// A capability is missing: the message says how to get it.
 ///
 /// ```no_run
 /// pktmeta_testkit::root::require()?;

@@ -1,5 +1,4 @@
-//! A place where a process may attach and pin BPF programs, and of which nothing is left
-//! afterwards.
+//! A place where a process may attach and pin BPF programs, and which leaves nothing behind.
 //!
 //! A sandbox is
 //! - a cgroup v2 of its own, below the cgroup of the caller, to attach cgroup programs to; when the

@@ -1,7 +1,7 @@
 //! The JSON Schema of schema files, with which editors check and complete them.
 //!
-//! By hand but for the types, since it says more than the parser's types do; tests keep it in step
-//! with the parser.
+//! Only the types in it are generated: the rest says more than the parser's types do. Tests keep it
+//! in step with the parser.
 
 use crate::file::GeneratedFile;
 use pktmeta_core::Kind;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// The names of one scope.
 pub(crate) struct Identifiers {
     language: Language,
-    /// What each is the name of.
+    /// The thing that has each name.
     taken: BTreeMap<String, String>,
 }
 

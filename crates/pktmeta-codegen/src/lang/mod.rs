@@ -1,5 +1,4 @@
-//! Languages: a folder for each, with what generates it and the text that does not depend on
-//! schemas.
+//! Languages: a folder for each, with its generator and the text that does not depend on schemas.
 
 pub(crate) mod c;
 pub(crate) mod go;

@@ -107,7 +107,7 @@ pub(super) async fn set_mtu(handle: &Handle, index: u32, mtu: u32) -> Result<()>
     set(handle, LinkUnspec::new_with_index(index).mtu(mtu)).await
 }
 
-/// What still keeps a device from sending, in words.
+/// The reason why a device cannot send yet, in words.
 pub(super) async fn what_is_missing(handle: &Handle, index: u32) -> Result<Option<String>> {
     let mut links = handle.link().get().match_index(index).execute();
     let link = links

@@ -51,12 +51,12 @@ pub(super) struct Call<'a> {
     pub(super) batch_size: u32,
 }
 
-/// What the kernel says about a run.
+/// The kernel's results of a run.
 pub(super) struct Returned {
     pub(super) retval: u32,
     /// Bytes written to `data_out`.
     pub(super) data_len: usize,
-    /// Of one repetition, on average.
+    /// Time of one repetition, on average.
     pub(super) duration: Duration,
 }
 
@@ -120,7 +120,7 @@ impl Call<'_> {
     }
 }
 
-/// What to do about an error that people actually meet.
+/// The remedy for an error that people actually meet.
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EPERM) => "; it needs CAP_BPF and CAP_NET_ADMIN (root)",

@@ -1,13 +1,12 @@
-//! What can be given to a program.
+//! The limits of a program's input.
 
 use crate::Result;
 use crate::error::Error;
 
-/// Most bytes of metadata that the kernel takes: what is left of 256 bytes of headroom beside its
-/// own bookkeeping.
+/// Most bytes of metadata that the kernel takes: 256 bytes of headroom less its own bookkeeping.
 pub const MAX_METADATA: usize = 216;
 
-/// The kernel refuses what is shorter than an Ethernet header.
+/// The kernel refuses packets that are shorter than an Ethernet header.
 const MIN_PACKET: usize = 14;
 
 pub(super) fn check_packet(packet: &[u8]) -> Result<()> {

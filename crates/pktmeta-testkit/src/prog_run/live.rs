@@ -98,7 +98,7 @@ impl<'a> LiveFrames<'a> {
     }
 
     /// Sends the packets. Must be called in the network namespace of the device; when it returns
-    /// the stack has taken, or dropped, what it was given.
+    /// the stack has taken or dropped the packets.
     ///
     /// # Errors
     /// A length, batch or device that the kernel does not take; or a signal came in between, after

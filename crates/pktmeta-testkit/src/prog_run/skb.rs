@@ -9,12 +9,12 @@ use crate::Result;
 /// By how much a program can make a packet longer.
 const ROOM_TO_GROW: usize = 4096;
 
-/// What came of an [`SkbRun`].
+/// The result of an [`SkbRun`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SkbOutcome {
-    /// What the program returned: for TC one of `TC_ACT_*` (-1 is -1 as `u32`), for cgroup_skb 1 to
-    /// let the packet pass.
+    /// The program's return value: for TC one of `TC_ACT_*` (-1 is -1 as `u32`), for cgroup_skb 1
+    /// to let the packet pass.
     pub retval: u32,
     /// The packet as the program left it. Programs that do not see the Ethernet header (cgroup_skb,
     /// socket filters) give it back zeroed.

@@ -10,7 +10,7 @@ use crate::error::Error;
 /// By how much a program can make a packet longer, at either end together.
 const ROOM_TO_GROW: usize = 4096;
 
-/// What an XDP program decided.
+/// The decision of an XDP program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum XdpVerdict {
@@ -41,11 +41,11 @@ impl From<u32> for XdpVerdict {
     }
 }
 
-/// What came of an [`XdpRun`].
+/// The result of an [`XdpRun`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct XdpOutcome {
-    /// What the program returned.
+    /// The program's return value.
     pub verdict: XdpVerdict,
     /// The packet as the program left it, from its Ethernet header on.
     pub packet: Vec<u8>,
@@ -169,7 +169,7 @@ impl<'a> XdpRun<'a> {
 /// Room for `struct xdp_md`, also for one that grew.
 const CONTEXT_OUT: [u8; 64] = [0; 64];
 
-/// What an XDP program sees.
+/// The input of an XDP program.
 #[derive(Debug, Clone, Default)]
 pub(super) struct XdpInput {
     pub(super) packet: Vec<u8>,

@@ -14,7 +14,7 @@ use pktmeta_core::{
 };
 
 pub(crate) fn generate(schemas: &[Schema]) -> Result<Vec<GeneratedFile>, Error> {
-    // Those of all headers: a program may include any two of them.
+    // The names of all headers are unique: a program may include any two of them.
     let mut identifiers = Identifiers::new(Language::C);
     schemas
         .iter()
@@ -101,7 +101,7 @@ fn constants() -> String {
     constants.map(line).concat()
 }
 
-/// What the header is for and how to use it.
+/// The purpose of the header, and how to use it.
 fn about(schema: &Schema) -> String {
     let mut lines = vec![format!("The fields of {}.", schema.owner())];
     lines.extend(comment_lines(schema.doc()));
@@ -217,7 +217,7 @@ fn values(field: &SchemaField) -> String {
     }
 }
 
-/// `None` of a kind that has no values.
+/// The C type of a kind's values; `None` if the kind has none.
 fn value_type(kind: Kind) -> Option<String> {
     Some(match words(kind).c {
         C::Nothing => return None,
@@ -232,7 +232,7 @@ fn value_type(kind: Kind) -> Option<String> {
     })
 }
 
-/// The macro with which a BPF program says that it uses a field.
+/// The macro by which a BPF program declares that it uses a field.
 fn declaration_macro(field: &SchemaField) -> String {
     let (name, lower) = (field.wanted.name, lower(field));
     let declaration = declaration(field);
@@ -380,7 +380,7 @@ fn upper(field: &SchemaField) -> String {
     lower(field).to_uppercase()
 }
 
-/// The lines of a `doc` without what begins or ends a comment, or joins lines.
+/// The lines of a `doc` without characters that begin or end a comment, or join lines.
 fn comment_lines(doc: &str) -> Vec<String> {
     let mut lines = text::lines(doc);
     for line in &mut lines {

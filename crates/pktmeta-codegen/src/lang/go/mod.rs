@@ -1,4 +1,4 @@
-//! A Go package: what is the same for all schemas, and a file for each owner.
+//! A Go package: a file that is the same for all schemas, and one for each owner.
 
 use super::identifiers::{Identifiers, camel_case};
 use crate::{
@@ -14,7 +14,7 @@ use pktmeta_core::{
 };
 
 pub(crate) fn generate(schemas: &[Schema], builtin: &Schema) -> Result<Vec<GeneratedFile>, Error> {
-    // One package: names are those of all owners. Those of fields are of two words and more.
+    // All owners share the package's names. Names of fields have two words or more.
     let mut identifiers = Identifiers::new(Language::Go);
     identifiers.take("NewRegistry", "the package's NewRegistry")?;
     for field in builtin.fields() {
@@ -102,7 +102,7 @@ fn fields(schema: &Schema) -> GeneratedFile {
         text += &named_values(field);
     }
     GeneratedFile {
-        // Not OWNER.go: the end of that may stand for a system, or for tests.
+        // OWNER.go would not do: its end may stand for a system, or for tests.
         name: format!("{owner}_fields.go"),
         text,
     }
@@ -155,7 +155,7 @@ fn named_values(field: &SchemaField) -> String {
     )
 }
 
-/// What the schema calls the values of an enumeration.
+/// The method that returns the names of an enumeration's values.
 fn string_method(field: &SchemaField) -> String {
     let cases: String = field
         .names
@@ -198,7 +198,7 @@ fn aligned<const N: usize>(lines: impl Iterator<Item = [String; N]>) -> String {
 fn variable_name(field: &SchemaField) -> String {
     let name = camel_case(field.wanted.name.as_str());
     match field.wanted.owner.as_str() {
-        // The package has its name.
+        // The package has this name.
         "pktmeta" => name,
         owner => format!("{}{name}", camel_case(owner)),
     }

@@ -1,4 +1,4 @@
-//! A Python package: what is the same for all schemas, and a module for each owner.
+//! A Python package: a module that is the same for all schemas, and one for each owner.
 
 use super::identifiers::{Identifiers, camel_case};
 use crate::{error::Error, file::GeneratedFile, kinds::words, language::Language, text};
@@ -19,7 +19,7 @@ pub(crate) fn generate(schemas: &[Schema], builtin: &Schema) -> Result<Vec<Gener
     Ok(files)
 }
 
-/// Nothing in it has a name that an owner may have, whose module would hide it or be hidden.
+/// No name in it can be that of an owner, whose module would hide it or be hidden.
 fn runtime(builtin: &Schema) -> GeneratedFile {
     let constants: String = abi::constants()
         .into_iter()
@@ -95,7 +95,7 @@ fn module_name(schema: &Schema) -> String {
     }
 }
 
-/// What a module takes from the package.
+/// The names that a module imports from the package.
 fn imports(fields: &[SchemaField]) -> BTreeSet<&'static str> {
     let mut imports = BTreeSet::new();
     for field in fields {
@@ -152,7 +152,7 @@ fn upper(field: &SchemaField) -> String {
 
 fn type_name(field: &SchemaField) -> String {
     let name = camel_case(field.wanted.name.as_str());
-    // One without lower-case letters might be a constant's name too.
+    // A name without lower-case letters might be a constant's too.
     match ["None", "True", "False"].contains(&name.as_str()) || name == name.to_uppercase() {
         true => format!("{name}Value"),
         false => name,

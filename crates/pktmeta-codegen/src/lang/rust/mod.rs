@@ -1,6 +1,6 @@
 //! Rust modules, for applications.
 //!
-//! Without inner attributes, so that they work as a file of the crate and from `include!`.
+//! They have no inner attributes, so that they work as a file of the crate and from `include!`.
 
 use super::identifiers::{Identifiers, camel_case};
 use crate::{
@@ -19,7 +19,7 @@ pub(crate) fn generate(schemas: &[Schema], krate: &str) -> Result<Vec<GeneratedF
     schemas.iter().map(|schema| module(schema, krate)).collect()
 }
 
-/// What a schema's field is called in the module.
+/// The name of a field's constant in the module.
 pub(crate) fn constant(field: &SchemaField) -> String {
     field.wanted.name.as_str().to_uppercase()
 }
@@ -48,7 +48,7 @@ pub(crate) fn file_name(schema: &Schema) -> String {
     format!("{}.rs", schema.owner())
 }
 
-/// On each item: few programs use all, and a module may be private.
+/// It stands on each item: few programs use all, and a module may be private.
 const ALLOW: &str = "#[allow(dead_code, unreachable_pub)]";
 
 fn module(schema: &Schema, krate: &str) -> Result<GeneratedFile, Error> {
@@ -338,7 +338,7 @@ fn grouped(number: u64) -> String {
     }
 }
 
-/// What the builder calls a field, in a struct and as a method.
+/// The name of a field in the builder, in the struct and as a method.
 fn method(field: &SchemaField) -> String {
     let name = field.wanted.name.as_str();
     match name {
@@ -348,10 +348,10 @@ fn method(field: &SchemaField) -> String {
     }
 }
 
-/// What the type of an enumeration's or a set's values is called.
+/// The name of the type of an enumeration's or a set's values.
 fn type_name(field: &SchemaField) -> String {
     let name = camel_case(field.wanted.name.as_str());
-    // One without lower-case letters might be a constant's name too.
+    // A name without lower-case letters might be a constant's too.
     match USED.contains(&name.as_str()) || name == name.to_uppercase() {
         true => format!("{name}Value"),
         false => name,
