@@ -2,17 +2,17 @@
 
 use super::{message::Message, ring, sending::send};
 use crate::{
-    lab::{Lab, assert_labelled},
+    lab::{Lab, assert_labelled, set_option},
     options::{get, get_at, set},
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use pktmeta::{Error, Record, UdpMeta};
-use pktmeta_core::abi;
+use pktmeta_core::{abi, linux::SO_RCVPRIORITY};
 use pktmeta_testkit::{
     link::IpVersion,
     sandbox::{Sandbox, in_sandbox},
 };
-use std::net::UdpSocket;
+use std::{net::UdpSocket, os::fd::AsRawFd};
 
 #[test]
 fn a_slot_is_read_by_the_socket_whose_it_is_while_it_is() {
@@ -74,6 +74,46 @@ fn a_socket_that_asks_for_tickets_twice_has_them_once() {
                 let meta = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
                 assert_labelled(&meta.unwrap(), tenant);
             }
+        }
+    });
+}
+
+#[test]
+fn a_socket_for_which_others_asked_for_tickets_has_them_handed_over() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let server = lab.udp_server(version);
+            let mark = abi::PKTMETA_TICKETS_MARK.to_ne_bytes();
+            set(&server, abi::PKTMETA_TICKETS, &mark).unwrap();
+            server.enable_packet_meta().unwrap();
+            send(&lab, &server, 1, b"hello");
+            let meta = server.recv_from_meta(&mut [0; 16]).unwrap().meta;
+            assert_labelled(&meta.unwrap(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_socket_that_took_anothers_descriptor_has_its_own_records() {
+    in_sandbox(|sandbox| {
+        let lab = Lab::up(sandbox);
+        for version in IpVersion::BOTH {
+            let socket = server(&lab, version);
+            send(&lab, &socket, 1, b"first");
+            let meta = socket.recv_from_meta(&mut [0; 16]).unwrap().meta;
+            assert_labelled(&meta.unwrap(), 1);
+            // Another, with its tickets elsewhere, of which the library was not told.
+            let other = lab.udp_server(version);
+            let priority = abi::PKTMETA_TICKETS_PRIORITY.to_ne_bytes();
+            set(&other, abi::PKTMETA_TICKETS, &priority).unwrap();
+            set_option(&other, libc::SOL_SOCKET, SO_RCVPRIORITY, 1);
+            // SAFETY: both descriptors are open.
+            let same = unsafe { libc::dup2(other.as_raw_fd(), socket.as_raw_fd()) };
+            assert_eq!(same, socket.as_raw_fd());
+            send(&lab, &socket, 2, b"second");
+            let meta = socket.recv_from_meta(&mut [0; 16]).unwrap().meta;
+            assert_labelled(&meta.unwrap(), 2);
         }
     });
 }
