@@ -1,6 +1,6 @@
 //! The generated Go package, checked and run.
 
-use crate::{records, tool};
+use crate::tool;
 use pktmeta_codegen::{Language, generate};
 use std::{
     fs,
@@ -8,8 +8,8 @@ use std::{
     process::Command,
 };
 
-#[test]
-fn go_reads_and_writes_the_records_that_rust_does() {
+/// Reads records with the generated package.
+pub(crate) fn reader() -> impl Fn() -> Command {
     let directory = tool::directory("go-run");
     for file in generate(Language::Go, &crate::input()).unwrap() {
         let program = file.text.replace("\npackage pktmeta\n", "\npackage main\n");
@@ -18,12 +18,7 @@ fn go_reads_and_writes_the_records_that_rust_does() {
     fs::write(directory.join("print.go"), include_str!("../go/print.go")).unwrap();
     fs::write(directory.join("go.mod"), MODULE).unwrap();
     tool::run(go(&directory).args(["build", "-o", "print", "."]), "");
-    let carriers = records::carriers();
-    let printed = tool::run(
-        Command::new(directory.join("print")).args(records::numbers()),
-        &records::input(&carriers),
-    );
-    records::compare(&printed, &carriers);
+    move || Command::new(directory.join("print"))
 }
 
 #[test]

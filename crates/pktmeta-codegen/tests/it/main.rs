@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod c;
+mod codecs;
 mod errors;
 mod go;
 mod json_schema;

@@ -1,6 +1,6 @@
 //! The generated dissector, loaded by tshark.
 
-use crate::{sample, tool, vectors};
+use crate::{sample, tool};
 use pktmeta_codegen::{Input, Language, generate};
 use pktmeta_core::{Kind, Record, Registry, Value as FieldValue, registry::Found, schema::Schema};
 use serde_json::Value;
@@ -98,37 +98,39 @@ fn every_field_has_its_value_and_can_be_filtered_for() {
     }
 }
 
-#[test]
-fn the_dissector_shows_and_filters_know_what_readers_find() {
+/// Has the dissector show records, and compares that with what Rust finds in them.
+pub(crate) fn reader() -> impl Fn(&[Vec<u8>]) {
     let directory = dissector("wireshark-readers", &crate::input());
-    let cases = vectors::cases().into_iter().map(|case| case.bytes);
-    let carriers: Vec<_> = cases.chain(vectors::random(9, 1500)).collect();
-    let packets = dissect(&directory, &capture(USER0, &carriers), &[]);
-    assert_eq!(packets.len(), carriers.len());
-    let registry = sample::registry();
-    for (carrier, packet) in carriers.iter().zip(&packets) {
-        let record = Record::parse(carrier).ok();
-        for field in registry.fields() {
-            let value = record.as_ref().and_then(|record| field.value_in(record));
-            let shown = find(packet, &format!("pktmeta.{}", field.name));
-            let same = match (&value, &shown) {
-                (Some(value), Some(shown)) => is_shown_as(field.kind, value, shown),
-                (value, shown) => value.is_none() && shown.is_none(),
-            };
-            assert!(
-                same,
-                "{}: {value:?} as {shown:?} of {carrier:02x?}",
-                field.name
-            );
+    move |carriers| {
+        let packets = dissect(&directory, &capture(USER0, carriers), &[]);
+        assert_eq!(packets.len(), carriers.len());
+        let registry = sample::registry();
+        for (carrier, packet) in carriers.iter().zip(&packets) {
+            compare(carrier, packet, &registry);
         }
-        let is = |found: &Found<'_>| matches!(found, Found::Odd(_));
-        let odd = record.is_some_and(|record| registry.read(&record).any(|(_, found)| is(&found)));
-        assert_eq!(
-            find(packet, "pktmeta._odd").is_some(),
-            odd,
-            "{carrier:02x?}"
+    }
+}
+
+#[track_caller]
+fn compare(carrier: &[u8], packet: &Value, registry: &Registry) {
+    let record = Record::parse(carrier).ok();
+    for field in registry.fields() {
+        let value = record.as_ref().and_then(|record| field.value_in(record));
+        let shown = find(packet, &format!("pktmeta.{}", field.name));
+        let same = match (&value, &shown) {
+            (Some(value), Some(shown)) => is_shown_as(field.kind, value, shown),
+            (value, shown) => value.is_none() && shown.is_none(),
+        };
+        assert!(
+            same,
+            "{}: {value:?} as {shown:?} of {carrier:02x?}",
+            field.name
         );
     }
+    let is = |found: &Found<'_>| matches!(found, Found::Odd(_));
+    let odd = record.is_some_and(|record| registry.read(&record).any(|(_, found)| is(&found)));
+    let said = find(packet, "pktmeta._odd").is_some();
+    assert_eq!(said, odd, "{carrier:02x?}");
 }
 
 /// True if tshark writes a value so.
