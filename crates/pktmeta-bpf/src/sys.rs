@@ -221,6 +221,8 @@ impl StatsEnabled {
 }
 
 /// Where an interface's XDP program runs.
+///
+/// Exhaustive: the kernel has these three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XdpMode {
     /// In the driver.

@@ -1,4 +1,4 @@
-//! What several commands take.
+//! Arguments that several commands take.
 
 use crate::{files, output};
 use anyhow::anyhow;
@@ -25,7 +25,7 @@ impl Wait {
     }
 }
 
-/// Which fields there are, and their numbers.
+/// The fields, and their numbers.
 #[derive(clap::Args)]
 pub(crate) struct Fields {
     /// Schema file whose fields are numbered in its order, as on a host that has no others; more of

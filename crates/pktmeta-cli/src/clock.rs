@@ -1,8 +1,8 @@
-//! The clock by which the kernel says when packets came.
+//! The clock of the kernel's times of packets.
 
 use std::time::Duration;
 
-/// `CLOCK_MONOTONIC`: that of events and of `rx_timestamp`.
+/// The time of `CLOCK_MONOTONIC`, the clock of events and of `rx_timestamp`.
 pub(crate) fn monotonic() -> Duration {
     let mut now = libc::timespec {
         tv_sec: 0,

@@ -1,4 +1,4 @@
-//! Completion of what is typed into a shell: the shell asks this command what could stand there.
+//! Completion in a shell: the shell asks this command for words.
 
 use anyhow::Context;
 use clap::Command;
@@ -7,7 +7,7 @@ use pktmeta_bpf::HostRegistry;
 use pktmeta_core::{pins, printable};
 use std::{fs, path::Path};
 
-/// With this variable the shell asks.
+/// The environment variable by which the shell asks.
 const ASKS: &str = "PKTMETA_COMPLETE";
 
 /// Answers, and ends, if it is a shell that started this command to ask.
@@ -15,7 +15,7 @@ pub(crate) fn answer(command: impl Fn() -> Command) {
     CompleteEnv::with_factory(command).var(ASKS).complete();
 }
 
-/// What makes a shell ask.
+/// The script that makes a shell ask.
 pub(crate) fn script(shell: Shell) -> anyhow::Result<String> {
     let shells = Shells::builtins();
     let completer = shells.completer(&shell.to_string());
@@ -37,7 +37,7 @@ pub(crate) fn interfaces() -> Vec<CompletionCandidate> {
     candidates(names.map(|(name, _)| name.trim()))
 }
 
-/// The fields of this host, for who may read them.
+/// The fields of this host, if this process may read them.
 pub(crate) fn fields() -> Vec<CompletionCandidate> {
     let bpffs = std::env::var_os(pins::BPFFS_VARIABLE).unwrap_or_else(|| pins::BPFFS.into());
     match HostRegistry::new(Path::new(&bpffs)).read() {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt};
 
-/// At what kind of place a record was looked for.
+/// The kind of place at which a record was looked for.
+///
+/// Exhaustive: each has its own names in tables and pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hook {
     /// In an XDP program.
@@ -30,7 +32,9 @@ impl Hook {
     }
 }
 
-/// What a look at a record was worth.
+/// The result of a look at a record.
+///
+/// Exhaustive: code that skips a result would call a path better than it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// Every field has the value that was written.

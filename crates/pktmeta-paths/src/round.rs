@@ -21,7 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What to run.
+/// The packets and paths of a run.
+///
+/// Exhaustive, so that callers name the options that matter and take the rest from
+/// [`Options::default`]: more may come.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How many packets, at least.

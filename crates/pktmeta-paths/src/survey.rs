@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 /// What became of records on each path.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Survey {
     /// Packets that were sent.
     pub packets: u64,
@@ -20,6 +21,7 @@ pub struct Survey {
 
 /// A path, and what was seen there.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Surveyed {
     /// As `--path` takes it.
     pub name: &'static str,
@@ -44,7 +46,9 @@ pub struct Seen {
     counts: BTreeMap<Verdict, u64>,
 }
 
-/// What became of a record.
+/// The fate of a record.
+///
+/// Exhaustive: each has its own names in tables and pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Every packet had its own record, every field of it.

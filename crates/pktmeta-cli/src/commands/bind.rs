@@ -65,7 +65,7 @@ impl Bind {
         let mut image = Image::parse(&name, object)?;
         let schemas = self.schema.iter().map(|file| read_schema(file));
         let schemas = schemas.collect::<Result<Vec<_>, _>>()?;
-        // Before anything is registered: it is what fails most easily.
+        // Create the file before anything is registered: that fails most easily.
         let mut output = NewFile::create_secret(&self.output)?;
         let before = image.registry();
         let host = HostRegistry::new(bpffs).waiting(self.wait.duration());
@@ -99,7 +99,7 @@ fn programs(users: &[User]) -> BTreeSet<&Use> {
         .collect()
 }
 
-/// What was loaded before goes on to make records in which there is no room for all fields of now.
+/// Programs that were loaded before still make records without room for all present fields.
 fn remark_narrow_records(programs: &BTreeSet<&Use>, before: usize, now: usize) {
     if programs.is_empty() {
         return;

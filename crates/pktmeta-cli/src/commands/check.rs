@@ -67,7 +67,7 @@ impl Check {
     }
 }
 
-/// A schema and where it stands.
+/// A schema and its file.
 struct Source {
     file: PathBuf,
     schema: Schema,
@@ -79,7 +79,7 @@ struct Owner {
     new: Source,
 }
 
-/// The versions of each owner's schema, owners in the order in which they come up.
+/// The versions of each owner's schema, in the order in which owners first appear.
 fn owners(sources: Vec<Source>) -> anyhow::Result<Vec<Owner>> {
     let mut owners: Vec<Owner> = Vec::new();
     for source in sources {
@@ -106,23 +106,23 @@ fn owners(sources: Vec<Source>) -> anyhow::Result<Vec<Owner>> {
     Ok(owners)
 }
 
-/// What is found in the schemas.
+/// The findings in the schemas.
 struct Report<'a> {
     owners: &'a [Owner],
     changes: Vec<(&'a Owner, Vec<Change>)>,
     conflicts: Vec<(&'a SchemaField, &'a SchemaField)>,
-    /// Of all owners, those that take most bytes first.
+    /// The fields of all owners; those that take most bytes come first.
     fields: Vec<&'a SchemaField>,
     savings: Vec<(&'a Schema, Saving)>,
     lints: Vec<Lint>,
     area: usize,
     budget: usize,
-    /// Lints are faults.
+    /// True if lints are faults.
     strict: bool,
 }
 
 impl<'a> Report<'a> {
-    /// How many of the fields that cost most are worth a line.
+    /// How many of the most costly fields get a line.
     const COSTLY: usize = 5;
 
     fn new(owners: &'a [Owner], budget: usize, strict: bool) -> Self {
@@ -153,7 +153,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// What makes the check fail, as phrases.
+    /// The reasons for which the check fails, as phrases.
     fn faults(&self) -> Vec<String> {
         let changes = self.changes.iter().flat_map(|(_, changes)| changes);
         let breaking = changes.filter(|change| change.breaking.is_some()).count();
@@ -465,7 +465,7 @@ fn total<'a>(fields: impl IntoIterator<Item = &'a SchemaField>) -> Size {
     fields.into_iter().map(SchemaField::size).sum()
 }
 
-/// A line behind what it is, or behind a blank of that width.
+/// A line with its kind in front, or blanks of the same width.
 fn point(what: &str, line: impl std::fmt::Display) -> Result<(), Unwritten> {
     say!("{what:9} {line}")
 }

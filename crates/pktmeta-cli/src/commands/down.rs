@@ -64,7 +64,7 @@ impl Down {
     }
 }
 
-/// What `pktmeta down` leaves, and why; `None` if that is nothing.
+/// A note on the pins that `pktmeta down` leaves; `None` if it leaves none.
 fn what_stays(bpffs: &Path) -> anyhow::Result<Option<String>> {
     let host = HostRegistry::new(bpffs);
     if !host.exists()? {

@@ -61,7 +61,7 @@ impl Exec {
             Some(path) => path,
             None => host::cgroup_of("self")?,
         };
-        // First of all: what is made must be removed again.
+        // Signals come first: everything that is made must be removed again.
         let signals = Signals::hold().context("hold signals back")?;
         let cgroup = Cgroup::create(&parent)?;
         let mut source = Source::new(cgroup.directory(), self.options.datagrams, bpffs)?;
@@ -106,7 +106,7 @@ impl Exec {
     }
 }
 
-/// Opens what is logged to.
+/// Opens the log.
 fn open(log: Option<&Path>) -> anyhow::Result<Box<dyn Write>> {
     Ok(match log {
         None => Box::new(io::stderr()),
@@ -138,8 +138,8 @@ impl Run {
         }
     }
 
-    /// How it runs on, or has ended. A program that ends well and leaves processes behind has put
-    /// itself into the background.
+    /// The program's next state, or its end. A program that ends well and leaves processes behind
+    /// has put itself into the background.
     fn next(self, cgroup: &Cgroup, follow: bool) -> anyhow::Result<ControlFlow<ExitStatus, Self>> {
         match self {
             Self::Foreground(mut child) => {
@@ -167,7 +167,7 @@ impl Run {
     }
 }
 
-/// Ends as the program did.
+/// The exit code of the program; a signal that ended it ends this command too.
 fn exit_as(status: ExitStatus, signals: Signals) -> ExitCode {
     if let Some(code) = status.code() {
         return ExitCode::from(code as u8); // the low 8 bits are all that there is of it

@@ -164,7 +164,7 @@ fn write(directory: &Path, files: &[GeneratedFile]) -> anyhow::Result<()> {
 /// More than any schema of `Schema::FILE_MAX` bytes becomes.
 const GENERATED_MAX: u64 = 64 << 20;
 
-/// What a file has; nothing if it is not there. What is no text is not ours either.
+/// The text of a file; `None` if it is not there. A file that is no text was not generated.
 fn read(path: &Path) -> anyhow::Result<Option<String>> {
     match files::read(path, GENERATED_MAX) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),

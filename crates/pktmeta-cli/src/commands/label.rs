@@ -84,7 +84,7 @@ impl Given {
     }
 }
 
-/// Whose labels.
+/// The interfaces.
 #[derive(clap::Args)]
 struct On {
     /// Interface whose packets are labelled [default: every one that is up]
@@ -123,7 +123,7 @@ impl Labels {
     }
 }
 
-/// Interfaces with the same labels are listed once: what is listed for several can be given to all.
+/// Lists labels that all interfaces share once: `replace` can give the list to all of them.
 fn list(bpffs: &Path, on: &On) -> anyhow::Result<ExitCode> {
     let mut all = Datapath::new(bpffs).labels(on.iface.as_deref())?;
     let Some(first) = all.pop() else {

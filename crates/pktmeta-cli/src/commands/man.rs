@@ -10,7 +10,7 @@ use clap_mangen::{
 use pktmeta_core::pins;
 use std::{fs, path::Path};
 
-/// With what commands exit, by the name of the command; all have those without a name.
+/// The exit codes of commands, by the name of the command; all commands have those without a name.
 pub(crate) const EXIT_CODES: [(Option<&str>, &str, &str); 13] = [
     (None, "0", "it did what it was to do"),
     (
@@ -126,7 +126,7 @@ fn page(command: &Command, name: &str) -> std::io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// A section of words, and what they mean.
+/// A section of words and their meanings.
 fn list<'a>(heading: &str, items: impl Iterator<Item = (&'a str, &'a str)>) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", [heading]);

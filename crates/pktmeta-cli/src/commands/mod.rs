@@ -1,4 +1,4 @@
-//! The commands: a file each, which has its arguments, its help and what it prints.
+//! The commands: a file each, with arguments, help and output.
 
 pub(crate) mod bind;
 pub(crate) mod check;

@@ -135,8 +135,7 @@ impl Register {
     }
 }
 
-/// Says which programs make records that have no room for new fields. Of no interest to who may not
-/// look.
+/// Names the programs that make records without room for new fields, if this process may look.
 fn print_too_small(host: &HostRegistry) -> Result<(), Unwritten> {
     let users = host.users().unwrap_or_default();
     let programs = users.into_iter().map(|user| user.what);
@@ -237,7 +236,7 @@ fn of<'a>(field: &FieldInfo, users: &'a [User]) -> impl Iterator<Item = &'a Use>
     users.map(|user| &user.what)
 }
 
-/// A policy in words; what a schema that says nothing gets is not said, but for the writers.
+/// A policy in words, without defaults, but with the writers.
 fn policy(policy: Policy) -> Vec<&'static str> {
     let gro = |merge| policy.gro == merge;
     let words = [

@@ -86,7 +86,7 @@ fn listed(bpffs: &Path, scope: SocketScope) -> anyhow::Result<(Dictionary, Vec<S
         let state = host.state()?;
         let dictionary = host.dictionary()?;
         let sockets = Datapath::new(bpffs).sockets(scope)?;
-        // Else the records may have numbers of another registry.
+        // If it changed, the records may have numbers of another registry.
         if host.state()? == state {
             return Ok((dictionary, sockets));
         }
@@ -94,8 +94,8 @@ fn listed(bpffs: &Path, scope: SocketScope) -> anyhow::Result<(Dictionary, Vec<S
     bail!("list sockets: the registry changes all the time\n  = run it again")
 }
 
-/// A field that a record must have, with this value if there is one. One that is shown as odd is
-/// not there.
+/// A field that a record must have, with this value if one is given. A field that is shown as odd
+/// does not count.
 struct FieldFilter {
     field: FieldInfo,
     value: Option<FieldValue>,
@@ -125,7 +125,7 @@ impl FieldFilter {
     }
 }
 
-/// The records of a socket, by what they are of.
+/// The records of a socket, with their names in the output.
 fn records(socket: &SocketStatus) -> Vec<(&'static str, &Record)> {
     let records = [
         ("syn", &socket.opening),

@@ -83,7 +83,7 @@ fn print(status: &pktmeta_bpf::Status) -> Result<(), Unwritten> {
     fields.print()
 }
 
-/// How the programs of an interface were set up, as far as one may see.
+/// The settings of an interface's programs, as far as this process may see them.
 fn print_settings(interface: &InterfaceStatus) -> Result<(), Unwritten> {
     if let Some(mode) = mode(interface) {
         say!("  mode {mode}")?;
@@ -98,7 +98,7 @@ fn print_settings(interface: &InterfaceStatus) -> Result<(), Unwritten> {
     Ok(())
 }
 
-/// As `up --send` has them.
+/// The senders as `up --send` takes them.
 fn senders(send: &Senders) -> String {
     match send {
         Senders::All => "all users".into(),
@@ -110,7 +110,7 @@ fn senders(send: &Senders) -> String {
     }
 }
 
-/// `"all"`, or the users' numbers; `null` if one may not look.
+/// `"all"`, or the users' numbers; `null` if this process may not look.
 fn senders_json(send: Option<&Senders>) -> Value {
     match send {
         None => Value::Null,
@@ -119,7 +119,7 @@ fn senders_json(send: Option<&Senders>) -> Value {
     }
 }
 
-/// As `up --mode` has it; what is on the device somebody else attached.
+/// The mode as `up --mode` takes it; a program on the device is somebody else's.
 fn mode(interface: &InterfaceStatus) -> Option<&'static str> {
     interface.mode.map(|mode| match mode {
         XdpMode::Native => "native",
@@ -252,7 +252,7 @@ fn to_json(status: &pktmeta_bpf::Status) -> Value {
     })
 }
 
-/// `null` if one cannot look.
+/// `null` if this process cannot look.
 fn attached_json(attached: &Attached) -> Value {
     match attached {
         Attached::Yes => true.into(),

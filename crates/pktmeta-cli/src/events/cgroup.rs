@@ -10,8 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A cgroup of this process's making. Dropped, it is removed; processes that are still in it go on
-/// in its parent.
+/// A cgroup that this process made. When it is dropped, the cgroup is removed, and processes that
+/// are still in it go on in its parent.
 pub(crate) struct Cgroup {
     path: PathBuf,
     directory: File,

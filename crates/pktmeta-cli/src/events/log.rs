@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// What is logged, and how.
+/// The events to log, and their form.
 #[derive(clap::Args)]
 pub(crate) struct LogOptions {
     /// Log each datagram too
@@ -124,7 +124,7 @@ impl Log {
     }
 }
 
-/// What it means that an event has no record.
+/// The meaning of an event without a record.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Absence {
     /// The packet had none.

@@ -2,6 +2,7 @@
 
 /// Where the kernel loses records on a path.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Loss {
     /// The kernel's function, and what it does.
     pub why: &'static str,

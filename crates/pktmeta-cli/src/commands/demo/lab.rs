@@ -64,7 +64,7 @@ impl Lab {
         })
     }
 
-    /// Where the server listens.
+    /// The server's address.
     pub(super) fn server(&self, family: Family) -> SocketAddr {
         let address = match family {
             Family::V4 => IpAddr::from(TwoHosts::SERVER_V4),
@@ -73,7 +73,7 @@ impl Lab {
         SocketAddr::new(address, Self::PORT)
     }
 
-    /// From where the client sends as `tenant`.
+    /// The client's address as `tenant`.
     pub(super) fn client(&self, family: Family, tenant: u32) -> SocketAddr {
         SocketAddr::new(family.tenant_address(tenant), 0)
     }
@@ -98,7 +98,7 @@ impl Family {
     }
 
     fn tenant_address(self, tenant: u32) -> IpAddr {
-        // Beside the two hosts' own addresses, .1 and .2.
+        // The two hosts' own addresses are .1 and .2.
         let host = 100 + tenant as u8;
         match self {
             Self::V4 => Ipv4Addr::new(192, 0, 2, host).into(),

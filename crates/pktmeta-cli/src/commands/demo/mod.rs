@@ -89,7 +89,7 @@ impl Demo {
     }
 }
 
-/// What the traffic came to.
+/// The result of the traffic.
 #[derive(Default)]
 struct Report {
     families: Vec<(Family, Datagrams, Connections)>,
@@ -105,7 +105,7 @@ impl Report {
         total
     }
 
-    /// True if all that was asked for arrived with the right record.
+    /// True if all packets arrived with the right records.
     fn is_right(&self, demo: &Demo) -> bool {
         let (datagrams, connections) = self.total();
         datagrams.sent == demo.datagrams

@@ -14,7 +14,7 @@ use std::{
 
 const SCRIPT: &str = include_str!("../../../../../examples/python/read_record.py");
 
-/// What the script printed.
+/// The output of the script.
 pub(super) struct Python {
     /// `None` if there is no Python on this host.
     output: Option<String>,

@@ -1,6 +1,6 @@
-//! What arrived, and what was right about it.
+//! Counts of right, wrong and missing records.
 
-/// Of UDP.
+/// The counts of UDP.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Datagrams {
     pub(super) sent: u64,
@@ -37,7 +37,7 @@ impl Datagrams {
     }
 }
 
-/// Of TCP.
+/// The counts of TCP.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Connections {
     pub(super) opened: u64,

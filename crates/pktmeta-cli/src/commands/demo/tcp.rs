@@ -1,4 +1,4 @@
-//! Connections: each says who opened it.
+//! Connections, each with its tenant in the payload.
 
 use super::{
     lab::{Family, Lab, TENANT},

@@ -1,4 +1,4 @@
-//! Datagrams: each says who sent it and which it is.
+//! Datagrams, each with its tenant and number in the payload.
 
 use super::{
     lab::{Family, Lab, TENANT},
@@ -107,7 +107,7 @@ fn receive(
     let mut batch = Batch::new(BURST as usize, 64);
     let mut checker = Checker::new(lab);
     loop {
-        // Read before the call: what was sent by then is in the queue if it will ever be.
+        // Read it before the call: datagrams sent by then are in the queue, or lost.
         let last = all_sent.load(Ordering::Acquire);
         match socket.recv_batch_meta(&mut batch) {
             Ok(_) => {}
@@ -132,7 +132,7 @@ fn receive(
     Ok(datagrams)
 }
 
-/// Knows which record a datagram must have. A veth pair delivers in order, so of two datagrams the
+/// Checks the record of each datagram. A veth pair delivers in order, so of two datagrams the
 /// one sent later has the higher packet number: a record of a neighbour cannot pass.
 struct Checker {
     ifindex: u32,

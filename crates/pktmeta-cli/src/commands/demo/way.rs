@@ -1,4 +1,4 @@
-//! One packet's way: a single datagram, and what each hop did with it.
+//! The way of a single datagram, hop by hop.
 
 use super::lab::{Family, Lab};
 use crate::{
@@ -11,7 +11,7 @@ use pktmeta_bpf::{HookStatus, StatsEnabled, hook::Target, hooks};
 use serde_json::{Value, json};
 use std::{net::UdpSocket, time::Duration};
 
-/// What each hop did with one packet.
+/// The records of one packet at each hop.
 pub(super) struct Way {
     hops: Vec<Hop>,
     /// From XDP to the application.
@@ -122,7 +122,7 @@ fn hooks(lab: &Lab) -> anyhow::Result<Vec<HookStatus>> {
     Ok(lab.datapath.status()?.into_hooks().collect())
 }
 
-/// What a hop's program took for each packet in between: for one, unless a neighbour discovery
+/// The mean run time of a hop's program in between: for one packet, unless a neighbour discovery
 /// came along.
 fn mean_ns(before: &[HookStatus], after: &[HookStatus], name: &str) -> u64 {
     let sum = |hooks: &[HookStatus]| {
@@ -140,7 +140,7 @@ fn mean_ns(before: &[HookStatus], after: &[HookStatus], name: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// The name of the hook that writes a field: those that none produces are labels.
+/// The name of the hook that writes a field. A field that no hook produces is a label.
 fn producer(field: &str) -> &'static str {
     let mut hooks = hooks::ALL.iter();
     let found = hooks.find(|hook| hook.produces.contains(&field));
