@@ -103,3 +103,20 @@ fn refusal(level: i32, error: io::Error) -> Error {
         _ => Error::io("ask the pktmeta datapath (getsockopt or setsockopt at SOL_PKTMETA)")(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_refusal_means_depends_on_what_was_asked_for() {
+        let of = |level, errno| refusal(level, io::Error::from_raw_os_error(errno));
+        let byte = abi::SOL_PKTMETA_BYTE;
+        assert!(matches!(of(byte, libc::ESTALE), Error::Forgotten));
+        assert!(matches!(of(byte, libc::EAGAIN), Error::NotArrived));
+        for level in [abi::SOL_PKTMETA, abi::SOL_PKTMETA_DGRAM] {
+            assert!(matches!(of(level, libc::ESTALE), Error::Overrun));
+            assert!(matches!(of(level, libc::EAGAIN), Error::Io { .. }));
+        }
+    }
+}
