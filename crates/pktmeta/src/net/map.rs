@@ -222,4 +222,10 @@ mod tests {
         drop(memory);
         assert_eq!(maps().matches(&file).count(), 0, "{}", maps());
     }
+
+    #[test]
+    fn a_pin_that_is_not_there_is_told_without_bpf() {
+        let missing = probe_pin(Path::new("/nonexistent/ring")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
 }

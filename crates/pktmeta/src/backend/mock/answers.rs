@@ -9,7 +9,7 @@ use crate::{
     carrier::{Carrier, Tickets, TxTicket},
     net::sockopt,
 };
-use pktmeta_core::{FieldInfo, Kind, Record, TlvType, abi, registry::Refusal};
+use pktmeta_core::{FieldInfo, Record, TlvType, abi, registry::Refusal};
 use std::{io, net::SocketAddr, os::fd::BorrowedFd};
 
 impl Shared {
@@ -165,11 +165,6 @@ impl Shared {
             (abi::SOL_PKTMETA, _) => {
                 if let Some(tlv) = type_of(name, abi::PKTMETA_TX_FIELD) {
                     let field = self.writable_field(tlv)?;
-                    // A flag is its presence; a byte that says 1 is welcome.
-                    let value = match field.kind {
-                        Kind::Flag if value == [1] => &[],
-                        _ => value,
-                    };
                     field.check_given(value).map_err(refused)?;
                     return self.with(socket, |state| {
                         let record = state.tx.get_or_insert_default();
