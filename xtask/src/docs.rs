@@ -33,6 +33,10 @@ pub(crate) fn run(arguments: &[OsString]) -> Result {
             words.join(" ")
         )));
     }
+    eprintln!(
+        "docs: what a page prints is in {}/PAGE.log",
+        bare.0.display()
+    );
     let mut failed = Vec::new();
     for (at, page) in wanted.iter().enumerate() {
         eprintln!("docs: {} of {}: {page}", at + 1, wanted.len());

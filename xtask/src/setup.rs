@@ -255,6 +255,14 @@ mod tests {
     }
 
     #[test]
+    fn the_first_page_of_the_guide_names_what_the_command_is_built_with() {
+        let page = include_str!("../../docs/guide/README.md");
+        let build = missing(&[&BUILD], |_| false);
+        let line = format!("    {}\n", packages(&build, |_| false).join(" "));
+        assert!(page.contains(&line), "no {line:?}");
+    }
+
+    #[test]
     fn the_advice_names_reason_and_packages() {
         let advice = advice(&everything_missing(), "only root may").to_string();
         assert!(advice.contains("only root may"), "{advice}");

@@ -94,7 +94,7 @@ fn each_hook_loads_its_example_and_can_what_the_documents_say() {
         let edge = format!("{REPOSITORY}/examples/edge.toml");
         run(&["registry", "register", &edge]).succeeds();
         for (number, row) in Row::all().into_iter().enumerate() {
-            let example = format!("{REPOSITORY}/examples/bpf/{}", row.example);
+            let example = format!("{REPOSITORY}/examples/bpf/{}.bpf.c", row.example);
             let text = fs::read_to_string(&example).unwrap();
             let family = row.section.split(['/', '_']).next().unwrap();
             assert!(text.contains(&format!("SEC(\"{family}")), "{row:?}");

@@ -36,6 +36,9 @@ const CGROUPS: &str =
 /// The folder of the checkout.
 const CHECKOUT: &str = "pktmeta";
 
+/// The page that says how to install.
+const README: &str = "README.md";
+
 /// Names the folder in which `cargo xtask docs` has made a bare Debian, `root`.
 const BARE: &str = "PKTMETA_BARE";
 
@@ -124,12 +127,18 @@ impl Place {
         bash.args(["--mount", "--cgroup", "bash", "-ec"]);
         // As on a terminal: what a program and its children print stays in order.
         bash.env("PYTHONUNBUFFERED", "1");
-        match env::var_os(BARE) {
-            None => self.enter_host(&mut bash, network, script),
-            Some(bare) => self.enter_bare(&mut bash, Path::new(&bare), network, script),
-        }
         // No pipe: what the page leaves running would hold it open.
-        let output = self.scratch.path().join("output");
+        let output = match env::var_os(BARE).map(PathBuf::from) {
+            None => {
+                self.enter_host(&mut bash, network, script);
+                self.scratch.path().join("output")
+            }
+            Some(bare) => {
+                self.enter_bare(&mut bash, &bare, network, script);
+                // For those who wait.
+                bare.join(self.own_name() + ".log")
+            }
+        };
         bash.stdin(Stdio::null())
             .stdout(File::create(&output).unwrap());
         let status = bash.status().unwrap();
@@ -155,21 +164,27 @@ impl Place {
     /// README's reader begins with the bare root, and readers of other pages have done what README
     /// says.
     fn enter_bare(&self, bash: &mut Command, bare: &Path, network: &str, script: &str) {
-        let (own, below) = match self.page == "README.md" {
-            true => ("readme".into(), vec![bare.join("root")]),
-            false => {
-                let readme = bare.join("readme/upper");
-                (self.page.replace('/', "-"), vec![readme, bare.join("root")])
-            }
-        };
+        let mut below = vec![bare.join("root")];
+        if self.page != README {
+            below.insert(0, bare.join(name_of(README)).join("upper"));
+        }
         let below: Vec<_> = below.iter().map(text).collect();
         bash.arg(format!("{network}\n{CGROUPS}{ENTER_BARE}"));
         bash.arg(format!(
             "exec 2>&1\ncd /root/{CHECKOUT}\ncd ./{}\n{script}",
             text(&self.folder)
         ));
-        bash.arg(bare.join(own)).arg(below.join(":"));
+        bash.arg(bare.join(self.own_name())).arg(below.join(":"));
         bash.arg(self.scratch.path().join(CHECKOUT));
         bash.arg(bare.join("packages"));
     }
+
+    fn own_name(&self) -> String {
+        name_of(&self.page)
+    }
+}
+
+/// The name of a page's folder beside the bare root.
+fn name_of(page: &str) -> String {
+    page.replace('/', "-")
 }
