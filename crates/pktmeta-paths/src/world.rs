@@ -8,7 +8,7 @@
 //! The host has the datapath; sockets that receive are on the host and on the receiver. A path has
 //! links of its own, but comes in by the first one unless it needs another.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use libbpf_sys::{
     BPF_TCX_EGRESS, BPF_TCX_INGRESS, BPF_XDP, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE,
     bpf_attach_type,
@@ -289,10 +289,13 @@ impl World {
     ) -> Result<()> {
         let words: Vec<&str> = words.collect();
         let mut command: Command = netns.command(program);
-        let output = command
-            .args(&words)
-            .output()
-            .with_context(|| format!("start {program}"))?;
+        let output = command.args(&words).output().map_err(|error| {
+            let package = match program {
+                "nft" => "nftables",
+                _ => "iproute2",
+            };
+            anyhow!("start {program}: {error}\n  = install {package}")
+        })?;
         if output.status.success() {
             return Ok(());
         }

@@ -1,12 +1,12 @@
 //! `pktmeta where`
 
 use crate::{
-    command::{Run, pktmeta},
+    command::{Run, Scratch, pktmeta},
     json::Shape,
 };
 use pktmeta_testkit::{netns::Netns, sandbox::in_sandbox};
 use serde_json::Value;
-use std::process::Command;
+use std::{os::unix::fs::symlink, process::Command};
 
 /// The survey as a user starts it, who is in no sandbox.
 fn survey(arguments: &[&str]) -> Command {
@@ -53,6 +53,17 @@ fn where_a_record_is_lost_the_reason_and_the_remedy_stand_below() {
         ] {
             assert!(said.contains(words), "{words}\n{said}");
         }
+    });
+}
+
+#[test]
+fn a_tool_that_is_not_there_is_named_with_its_package() {
+    in_sandbox(|_| {
+        let tools = Scratch::new();
+        symlink("/bin/mount", tools.path().join("mount")).unwrap();
+        let mut survey = survey(&["--path", "bridged"]);
+        let ran = survey.env("PATH", tools.path()).ran();
+        ran.fails(&["start ip: No such file", "= install iproute2"]);
     });
 }
 
