@@ -46,7 +46,7 @@ const BARE: &str = "PKTMETA_BARE";
 /// folder `$1`, above the folders `$2`. The checkout is copied from `$3`, packages are kept in
 /// `$4`. Rust and the crates are this host's, and `apt-get` goes to the network of the process
 /// `PKTMETA_OUTSIDE`, since the sandbox has none. Packages are downloaded once for all pages, and
-/// start no daemons.
+/// start no daemons. Folders look old, so that cargo builds only what changed.
 const ENTER_BARE: &str = r#"
 rm -rf "$1"; mkdir -p "$1"/{upper,work,root}
 mount -t overlay overlay -o lowerdir="$2",upperdir="$1"/upper,workdir="$1"/work "$1"/root
@@ -60,6 +60,7 @@ mount --bind "${CARGO_HOME:-$HOME/.cargo}"/registry root/.cargo/registry
 mount --bind "${CARGO_HOME:-$HOME/.cargo}"/bin opt/rust
 find root/pktmeta -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} +
 cp --recursive --preserve=timestamps "$3"/. root/pktmeta
+find root/pktmeta -name target -prune -o -type d -exec touch --date=@0 {} +
 cp --dereference --remove-destination /etc/resolv.conf etc/resolv.conf
 printf '#!/bin/sh\nexec nsenter --net=/proc/%s/ns/net /usr/bin/apt-get "$@"\n' \
     $PKTMETA_OUTSIDE > usr/local/sbin/apt-get
