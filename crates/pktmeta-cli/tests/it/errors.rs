@@ -432,7 +432,8 @@ fn an_application_without_a_datapath_is_told_to_bring_one_up() {
             client.packet_meta().unwrap_err(),
         ] {
             assert!(error.is_unavailable(Reason::NoDatapath), "{error:?}");
-            assert!(error.to_string().contains("pktmeta up --iface"), "{error}");
+            let remedy = error.remedy().unwrap_or_default();
+            assert!(remedy.contains("pktmeta up --iface"), "{remedy}");
         }
     });
 }
@@ -454,6 +455,7 @@ fn an_application_in_another_cgroup_is_told_that_no_datapath_answers() {
         let (server, _client) = lab.connection(IpVersion::V4, 1);
         let error = server.opening_meta().unwrap_err();
         assert!(error.is_unavailable(Reason::NoDatapath), "{error:?}");
-        assert!(error.to_string().contains("--cgroup"), "{error}");
+        let remedy = error.remedy().unwrap_or_default();
+        assert!(remedy.contains("--cgroup"), "{remedy}");
     });
 }
