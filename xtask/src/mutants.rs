@@ -4,13 +4,13 @@
 //! tests, or changes nothing that anybody can see. Not part of `check` or `test`: it takes hours.
 
 mod c;
+mod limit;
 mod rust;
 mod score;
 mod survivors;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::{setup, tool};
@@ -29,7 +29,8 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
         Some((language, rest)) if language == "rust" => rust::run(rest)?,
         _ => {
             return Err(Error::new(
-                "say which: `cargo xtask mutants c [TEXT]` or `cargo xtask mutants rust [GROUP] [ARGS]`",
+                "say which: `cargo xtask mutants c [TEXT]` or `cargo xtask mutants rust [GROUP] \
+                 [ARGS]`",
             ));
         }
     };
@@ -39,10 +40,4 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// How long tests may take with a mutant, if they take so long without: a mutant that hangs is not
-/// waited for, a busy machine is.
-fn test_limit(without_mutant: Duration) -> Duration {
-    (without_mutant * 5).max(Duration::from_secs(60))
 }

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::limit::test_limit;
 use super::score::Score;
 use super::survivors::Survivors;
-use super::test_limit;
 use crate::error::{Error, Result};
 use crate::tool;
 

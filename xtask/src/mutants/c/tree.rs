@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::table::Mutant;
 use crate::error::{Error, Result};
-use crate::mutants::test_limit;
+use crate::mutants::limit::test_limit;
 use crate::tool;
 
 /// How long a build may take.
