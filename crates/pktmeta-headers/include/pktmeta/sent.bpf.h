@@ -182,11 +182,29 @@ static __always_inline long pktmeta_copy_value(const struct pktmeta_copy *record
 	return 0;
 }
 
+/* Copies size bytes, at most max, from an offset of a copied record on. Returns 0, or -ENOENT. */
+static __always_inline long pktmeta_copy_bytes(const struct pktmeta_copy *record, __u32 from,
+					       __u8 *to, __u32 size, __u32 max)
+{
+	__u32 i;
+
+	for (i = 0; i < size; i++) {
+		__u32 at = from + i;
+
+		barrier_var(at);
+		barrier_var(i); /* or the compiler replaces the counter that the verifier bounds */
+		if (at >= sizeof(record->bytes) || i >= max)
+			return -PKTMETA_ENOENT;
+		to[i] = record->bytes[at];
+	}
+	return 0;
+}
+
 /* The same for a value of up to max bytes, behind a byte with its size. */
 static __always_inline long pktmeta_copy_variable(const struct pktmeta_copy *record, __u32 at,
 						  void *value, __u32 max)
 {
-	__u32 i, size;
+	__u32 size;
 
 	if (!at)
 		return -PKTMETA_ENOENT;
@@ -199,16 +217,7 @@ static __always_inline long pktmeta_copy_variable(const struct pktmeta_copy *rec
 	/* Or the compiler would store any register to bytes that nothing was written to. */
 	__builtin_memset(value, 0, 1 + max);
 	*(__u8 *)value = size;
-	for (i = 0; i < size; i++) {
-		__u32 from = at + 2 + i;
-
-		barrier_var(from);
-		barrier_var(i); /* or the compiler replaces the counter that the verifier bounds */
-		if (from >= sizeof(record->bytes) || i >= max)
-			return -PKTMETA_ENOENT;
-		((__u8 *)value)[1 + i] = record->bytes[from];
-	}
-	return 0;
+	return pktmeta_copy_bytes(record, at + 2, (__u8 *)value + 1, size, max);
 }
 
 /* The functions that read at a hook. */

@@ -315,7 +315,7 @@ static __always_inline int kinds_for(const struct bpf_sockopt *ctx)
 __noinline int pktmeta_read_value(const struct pktmeta_copy *record, struct pktmeta_value *to)
 {
 	struct pktmeta_field_info *field;
-	__u32 at, i, size, header;
+	__u32 at, size, header;
 
 	if (!record || !to)
 		return -ENOENT;
@@ -334,15 +334,8 @@ __noinline int pktmeta_read_value(const struct pktmeta_copy *record, struct pktm
 			     1 << (record->bytes[at] >> PKTMETA_TAG_SIZE_SHIFT);
 	if (size > sizeof(to->value) || !field_takes(field, size, record->bytes[at + header]))
 		return -ENOENT;
-	for (i = 0; i < size; i++) {
-		__u32 from = at + header + i;
-
-		barrier_var(from);
-		barrier_var(i); /* or the compiler replaces the counter that the verifier bounds */
-		if (from >= sizeof(record->bytes) || i >= sizeof(to->value))
-			return -ENOENT;
-		to->value[i] = record->bytes[from];
-	}
+	if (pktmeta_copy_bytes(record, at + header, to->value, size, sizeof(to->value)))
+		return -ENOENT;
 	to->size = size;
 	return 0;
 }
