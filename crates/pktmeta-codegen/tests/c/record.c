@@ -2,7 +2,8 @@
 /*
  * Reads records from stdin, a line of hexadecimal digits each, with record.h. Prints a line for
  * each tag that the arguments list, in hexadecimal digits: "none" if the line is no whole record,
- * "absent" if the record has no TLV with the tag, else the value.
+ * "absent" if the record has no TLV with the tag, else the value. Then prints what becomes of the
+ * record: merged into an empty one, and without the tags, before and after it is compacted.
  */
 #include <pktmeta/record.h>
 
@@ -46,6 +47,37 @@ static void print_value(const __u8 *record, const __u8 *end, __u8 tag)
 	printf("\n");
 }
 
+static void print_record(const void *record)
+{
+	const __u8 *bytes = record;
+	__u32 length = bytes[3], i;
+
+	for (i = 0; i < length; i++)
+		printf("%02x", bytes[i]);
+	printf("\n");
+}
+
+static void print_changes(const __u8 *record, const __u8 *end, char **tags)
+{
+	__u8 changed[PKTMETA_RECORD_MAX] = { PKTMETA_MAGIC_0, PKTMETA_MAGIC_1,
+					     PKTMETA_RECORD_VERSION << 4,
+					     sizeof(struct pktmeta_header) };
+	__u32 length = pktmeta_record_length(record, end);
+
+	if (!pktmeta_record_check(record, end)) {
+		printf("none\n");
+		return;
+	}
+	pktmeta_record_merge(changed, changed + sizeof(changed), record, end);
+	print_record(changed);
+	memcpy(changed, record, length);
+	for (; *tags; tags++)
+		pktmeta_record_remove(changed, changed + sizeof(changed), strtoul(*tags, 0, 16));
+	print_record(changed);
+	pktmeta_record_compact(changed, changed + sizeof(changed));
+	print_record(changed);
+}
+
 int main(int argc, char **argv)
 {
 	char line[2048];
@@ -65,6 +97,7 @@ int main(int argc, char **argv)
 			record[length] = byte;
 		for (i = 1; i < argc; i++)
 			print_value(record, record + length, strtoul(argv[i], 0, 16));
+		print_changes(record, record + length, argv + 1);
 		free(record);
 	}
 	return 0;

@@ -60,7 +60,7 @@ fn printing(program: impl Fn() -> Command + Sync + Send + 'static) -> Compare {
     })
 }
 
-/// A program that prints the bytes of the TLVs with a tag.
+/// A program that prints the bytes of the TLVs with a tag, and what it makes of the record.
 fn headers(program: impl Fn() -> Command + Sync + Send + 'static) -> Compare {
     Box::new(move |carriers| {
         let tags = tags(&vectors::registry());
@@ -80,6 +80,23 @@ fn headers(program: impl Fn() -> Command + Sync + Send + 'static) -> Compare {
                     Some(found.as_str()),
                     "{tag:?} of {carrier:02x?}"
                 );
+            }
+            let Ok(record) = record else {
+                assert_eq!(printed.next(), Some("none"), "{carrier:02x?}");
+                continue;
+            };
+            let mut merged = Record::new();
+            // What has no room, or a tag for another size, both leave out from there on.
+            let _ = merged.merge(&record);
+            let mut less = record;
+            for &tag in &tags {
+                less.delete(tag);
+            }
+            let mut compact = less;
+            compact.compact();
+            for made in [&merged, &less, &compact] {
+                let made = records::hex(made.as_bytes());
+                assert_eq!(printed.next(), Some(made.as_str()), "{carrier:02x?}");
             }
         }
         assert_eq!(printed.next(), None);
