@@ -94,7 +94,7 @@ static __always_inline int source_address(struct xdp_md *ctx, struct pktmeta_lab
 	if (version == 4 && (raw_ip || type == bpf_htons(ETH_P_IP))) {
 		const struct pktmeta_ipv4_header *header = (const void *)ip;
 
-		if ((void *)(header + 1) > end)
+		if ((void *)(&header->source + 1) > end)
 			return 0;
 		key->prefix_length = 8 * (sizeof(key->version) + sizeof(header->source));
 		__builtin_memcpy(key->address, &header->source, sizeof(header->source));
@@ -103,7 +103,7 @@ static __always_inline int source_address(struct xdp_md *ctx, struct pktmeta_lab
 	if (version == 6 && (raw_ip || type == bpf_htons(ETH_P_IPV6))) {
 		const struct pktmeta_ipv6_header *header = (const void *)ip;
 
-		if ((void *)(header + 1) > end)
+		if ((void *)(&header->source + 1) > end)
 			return 0;
 		key->prefix_length = 8 * (sizeof(key->version) + sizeof(header->source));
 		__builtin_memcpy(key->address, header->source, sizeof(header->source));
