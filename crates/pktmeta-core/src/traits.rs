@@ -176,12 +176,19 @@ mod tests {
         use alloc::string::ToString;
         for (error, text) in [
             (TraitError::Invalid, "keys are 0 to 63"),
-            (TraitError::Busy, "delete it first"),
-            (TraitError::NoRoom, "no room left"),
+            (TraitError::Busy, "another size: delete it first"),
+            (TraitError::NoRoom, "no room left: delete a field first"),
             (TraitError::NotFound, "has no value"),
-            (TraitError::Unregistered, "register a field trait_KEY"),
+            (
+                TraitError::Unregistered,
+                "lists the key: register a field trait_KEY",
+            ),
         ] {
-            assert!(error.to_string().contains(text), "{error}");
+            let said = match error.remedy() {
+                Some(remedy) => alloc::format!("{error}: {remedy}"),
+                None => error.to_string(),
+            };
+            assert!(said.contains(text), "{said}");
         }
     }
 
