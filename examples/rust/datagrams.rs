@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .ok_or("usage: datagrams ADDRESS:PORT")?;
     let socket = UdpSocket::bind(address).await?;
     if let Err(error) = socket.enable_packet_meta() {
-        eprintln!("serving without metadata for now: {error}");
+        eprintln!("serving without metadata for now: {error:#}");
     }
     println!("listening");
     let mut batch = Batch::new(64, 2048);

@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     let address = std::env::args().nth(1).ok_or("usage: echo ADDRESS:PORT")?;
     let datagrams = UdpSocket::bind(&address)?;
     if let Err(error) = datagrams.enable_packet_meta() {
-        eprintln!("serving without metadata for now: {error}");
+        eprintln!("serving without metadata for now: {error:#}");
     }
     let connections = TcpListener::bind(&address)?;
     println!("listening");

@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn error::Error>> {
     let mut arguments = env::args().skip(1);
     let socket = UdpSocket::bind(arguments.next().ok_or(usage)?)?;
     if let Err(error) = socket.enable_packet_meta() {
-        eprintln!("serving without metadata for now: {error}");
+        eprintln!("serving without metadata for now: {error:#}");
     }
     let socket = MetaSocket::new(socket, PEERS)?;
     let endpoint = Endpoint::new_with_abstract_socket(

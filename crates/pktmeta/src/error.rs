@@ -74,14 +74,17 @@ impl Error {
 
     /// What to do about it; `None` if only the [source](std::error::Error::source) can tell.
     ///
-    /// It is not part of the message: a log of a server says what happened, a person wants both.
+    /// It is not part of the message: a log of a server says what happened. Who has to act wants
+    /// both, which is what `{error:#}` prints.
     ///
     /// ```
     /// use pktmeta::{Error, Reason};
     ///
     /// let error = Error::Unavailable(Reason::NoDatapath);
     /// assert_eq!(error.to_string(), "no pktmeta datapath answers on this socket");
-    /// assert!(error.remedy().is_some_and(|remedy| remedy.starts_with("run `pktmeta up")));
+    /// let remedy = error.remedy().unwrap_or_default();
+    /// assert!(remedy.starts_with("run `pktmeta up"));
+    /// assert_eq!(format!("{error:#}"), format!("{error}; {remedy}"));
     /// ```
     #[must_use]
     pub const fn remedy(&self) -> Option<&'static str> {
@@ -241,6 +244,10 @@ impl fmt::Display for Error {
                  or was pushed out by others, or there was no memory to keep it",
             ),
             Self::Io { what, .. } => write!(f, "cannot {what}"),
+        }?;
+        match self.remedy() {
+            Some(remedy) if f.alternate() => write!(f, "; {remedy}"),
+            _ => Ok(()),
         }
     }
 }
