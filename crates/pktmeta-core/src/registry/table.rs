@@ -411,6 +411,23 @@ mod tests {
     }
 
     #[test]
+    fn a_hash_is_the_fnv_1a_of_a_registrys_bytes() {
+        assert_eq!(Registry::new().with_id(7).hash(), 0x6d35_7266_9b2c_de42);
+    }
+
+    #[test]
+    fn a_field_that_is_kept_stays_so_until_it_is_removed() {
+        let mut registry = Registry::new();
+        let mut kept = wanted("edge", "tenant", "u32");
+        kept.policy.kept = true;
+        registry.register(&kept).unwrap();
+        let again = wanted("edge", "tenant", "u32");
+        assert!(registry.register(&again).unwrap().policy.kept);
+        registry.remove("tenant").unwrap();
+        assert!(!registry.register(&again).unwrap().policy.kept);
+    }
+
+    #[test]
     fn a_number_that_comes_twice_and_a_place_that_follows_none_are_left_out() {
         let mut registry = Registry::new();
         let mut hot = wanted("edge", "tenant", "u32");

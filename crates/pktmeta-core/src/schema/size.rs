@@ -327,6 +327,9 @@ mod tests {
                 "f2: a flag (1, 1.0)"
             ]
         );
+        let one_is_hot = ["type = \"bool\"\nhot = true", "type = \"bool\""];
+        let found = savings(&one_is_hot);
+        assert!(found[0].starts_with("f0 f1: one bits16 field"), "{found:?}");
         assert_eq!(savings(&["type = \"flag\""]), [""; 0]);
         let rare = ["type = \"flag\"\npresent = 0.1"; 2];
         // In the worst case a byte less; but on average more, if they do not come together.
