@@ -213,7 +213,7 @@ fn each_datagram_is_sent_with_its_own_record() {
     let values: Vec<_> = (0..100).map(|id| TRACE_ID.with(id)).collect();
     let datagrams: Vec<_> = values
         .iter()
-        .map(|values| Outgoing::new(b"one of many", to, values))
+        .map(|values| Outgoing::new(b"one of many", to, &()).with(values))
         .collect();
     assert_eq!(sender.send_batch(&datagrams).unwrap(), 100);
     socket.connect(to).unwrap();

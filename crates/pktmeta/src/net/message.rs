@@ -37,3 +37,23 @@ pub(crate) unsafe fn receive_many(
         ))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_repeated_until_no_signal_interrupts_it() {
+        let mut interruptions = 2;
+        let result = uninterrupted(|| {
+            if interruptions == 0 {
+                return 5;
+            }
+            interruptions -= 1;
+            // SAFETY: it points to this thread's errno.
+            unsafe { *libc::__errno_location() = libc::EINTR };
+            -1
+        });
+        assert_eq!((result.unwrap(), interruptions), (5, 0));
+    }
+}
