@@ -28,11 +28,7 @@ const CHECKS: &[Check] = &[
     check("format", "rustfmt would change nothing", || {
         cargo("fmt --all --check")
     }),
-    check(
-        "c-format",
-        "clang-format would change nothing, and lines fit",
-        c_format,
-    ),
+    check("c-format", "clang-format would change nothing", c_format),
     check(
         "go",
         "gofmt would change nothing, and go vet finds nothing",

@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::tool;
 
-/// Checks the documents and the Rust among the files that git tracks.
+/// Checks the documents, the Rust and the C among the files that git tracks.
 pub(super) fn check(tracked: &[PathBuf]) -> Result {
     let mut faults = String::new();
-    for path in tracked.iter().filter(|path| !is_generated(path)) {
+    for path in tracked.iter().filter(|path| !is_of_others(path)) {
         let extension = path.extension().and_then(|kind| kind.to_str());
         let too_wide: fn(&str) -> Vec<Wide> = match extension {
             Some("md") => |text| too_wide(prose(text), 120),
             Some("rs") => |text| too_wide(code(text), 100),
+            // clang-format breaks its lines, and leaves comments as they are.
+            Some("c" | "h") => |text| wider((1..).zip(text.lines()), 100).collect(),
             _ => continue,
         };
         let text = fs::read_to_string(tool::root().join(path))
@@ -33,10 +35,11 @@ pub(super) fn check(tracked: &[PathBuf]) -> Result {
     }
 }
 
-/// What `pktmeta gen` writes is laid out by that.
-fn is_generated(path: &Path) -> bool {
+/// The kernel's headers are as the kernel has them, and what `pktmeta gen` writes as that lays it
+/// out.
+pub(super) fn is_of_others(path: &Path) -> bool {
     path.components()
-        .any(|part| part.as_os_str() == "snapshots")
+        .any(|part| part.as_os_str() == "uapi" || part.as_os_str() == "snapshots")
 }
 
 /// The lines of Markdown that can be broken, with their numbers from 1: no row of a table, and no
@@ -68,19 +71,27 @@ struct Wide {
 /// Lines of one word besides a comment's mark, such as an address, cannot be broken.
 fn too_wide<'t>(lines: impl Iterator<Item = (usize, &'t str)>, most: usize) -> Vec<Wide> {
     let can_break = |line: &str| line.trim_start_matches(['/', '!', ' ']).contains(' ');
+    wider(lines.filter(|(_, text)| can_break(text)), most).collect()
+}
+
+fn wider<'t>(
+    lines: impl Iterator<Item = (usize, &'t str)>,
+    most: usize,
+) -> impl Iterator<Item = Wide> {
     lines
-        .map(|(line, text)| {
-            (
-                text,
-                Wide {
-                    line,
-                    width: text.chars().count(),
-                },
-            )
+        .map(|(line, text)| Wide {
+            line,
+            width: width(text),
         })
-        .filter(|(text, wide)| wide.width > most && can_break(text))
-        .map(|(_, wide)| wide)
-        .collect()
+        .filter(move |wide| wide.width > most)
+}
+
+fn width(line: &str) -> usize {
+    const TAB: usize = 8;
+    line.chars().fold(0, |column, char| match char {
+        '\t' => column + TAB - column % TAB,
+        _ => column + 1,
+    })
 }
 
 #[cfg(test)]
@@ -124,5 +135,11 @@ mod tests {
                 }
             ]
         );
+    }
+
+    #[test]
+    fn a_tab_is_as_wide_as_it_is_shown() {
+        assert_eq!(width("\tif"), 10);
+        assert_eq!(width("int x;\t/*"), 10);
     }
 }
