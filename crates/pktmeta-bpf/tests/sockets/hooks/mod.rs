@@ -44,11 +44,7 @@ fn each_datagram_has_its_own_label_at_every_hook_that_it_comes_by() {
             observer.on_netfilter(Hook::Netfilter, netns, IpVersion::V6, NF_INET_LOCAL_IN),
         ];
         for version in IpVersion::BOTH {
-            let server = lab.udp_server_at(lab.server_address(version, 0), |socket| {
-                socket.set_reuse_port(true)
-            });
-            observer.on_reuseport_group(Hook::SkReuseport, &server);
-            observer.on_socket(Hook::SocketFilter, &server);
+            let server = server_in_a_group(&lab, &observer, version);
             send_as_all(&lab, &server, DATAGRAMS);
             assert_all_right(&observer, &HOOKS, DATAGRAMS, version);
         }
@@ -187,11 +183,7 @@ fn programs_of_another_registry_or_of_none_read_nobodys_label() {
                 observer.on_cgroup(Hook::CgroupIngress, sandbox),
             ];
             for version in IpVersion::BOTH {
-                let server = lab.udp_server_at(lab.server_address(version, 0), |socket| {
-                    socket.set_reuse_port(true)
-                });
-                observer.on_reuseport_group(Hook::SkReuseport, &server);
-                observer.on_socket(Hook::SocketFilter, &server);
+                let server = server_in_a_group(&lab, &observer, version);
                 send_as_all(&lab, &server, 100);
                 for hook in HOOKS {
                     let seen = observer.take(hook);
@@ -228,11 +220,7 @@ fn where_the_kernel_has_no_structure_of_words_programs_read_the_same_by_a_call()
                 observer.on_netfilter(Hook::Netfilter, netns, IpVersion::V6, NF_INET_LOCAL_IN),
             ];
             for version in IpVersion::BOTH {
-                let server = lab.udp_server_at(lab.server_address(version, 0), |socket| {
-                    socket.set_reuse_port(true)
-                });
-                observer.on_reuseport_group(Hook::SkReuseport, &server);
-                observer.on_socket(Hook::SocketFilter, &server);
+                let server = server_in_a_group(&lab, &observer, version);
                 send_as_all(&lab, &server, 200);
                 assert_all_right(&observer, &HOOKS, 200, version);
 
@@ -396,6 +384,15 @@ fn send_as_all(lab: &Lab, server: &UdpSocket, datagrams: u64) {
 fn packets(seen: &[(Sight, u64)]) -> u64 {
     let tenants = seen.iter().filter(|(sight, _)| sight.owner != 0);
     tenants.map(|(_, packets)| packets).sum()
+}
+
+/// A server alone in its group, whose filter and choice of a socket are observed.
+fn server_in_a_group(lab: &Lab, observer: &Observer, version: IpVersion) -> UdpSocket {
+    let address = lab.server_address(version, 0);
+    let server = lab.udp_server_at(address, |socket| socket.set_reuse_port(true));
+    observer.on_reuseport_group(Hook::SkReuseport, &server);
+    observer.on_socket(Hook::SocketFilter, &server);
+    server
 }
 
 /// At each of these hooks at least so many packets of tenants came by, each with its label.

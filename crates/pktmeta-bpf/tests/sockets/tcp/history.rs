@@ -165,32 +165,26 @@ fn a_socket_that_connects_again_remembers_only_its_new_connection() {
 #[test]
 fn a_byte_has_the_record_of_its_first_copy_whatever_the_order() {
     in_sandbox(|sandbox| {
-        let lab = Lab::up(sandbox);
-        for version in IpVersion::BOTH {
-            let listener = lab.listen(version);
-            listener.remember_segments().unwrap();
-            for (tenant, first) in Lab::TENANTS.zip(FIRST) {
-                let peer = Peer::connect(&lab, &listener, tenant, first);
-                let mut arrived = Arrived::default();
-                // With gaps, then the gaps, copies, and some that overlap what came before.
-                for (position, length) in [
-                    (0, 10),
-                    (20, 10),
-                    (40, 10),
-                    (20, 10),
-                    (10, 10),
-                    (0, 30),
-                    (35, 10),
-                    (25, 40),
-                    (60, 1),
-                    (64, 2),
-                    (0, 100),
-                ] {
-                    arrived.send(&peer, position, length);
-                    arrived.check(&peer);
-                }
+        with_peers(sandbox, |peer| {
+            let mut arrived = Arrived::default();
+            // With gaps, then the gaps, copies, and some that overlap what came before.
+            for (position, length) in [
+                (0, 10),
+                (20, 10),
+                (40, 10),
+                (20, 10),
+                (10, 10),
+                (0, 30),
+                (35, 10),
+                (25, 40),
+                (60, 1),
+                (64, 2),
+                (0, 100),
+            ] {
+                arrived.send(peer, position, length);
+                arrived.check(peer);
             }
-        }
+        });
     });
 }
 
@@ -225,44 +219,32 @@ fn a_byte_has_the_record_of_its_first_copy_in_orders_of_chance() {
 #[test]
 fn segments_that_tcp_does_not_take_are_not_remembered() {
     in_sandbox(|sandbox| {
-        let lab = Lab::up(sandbox);
-        for version in IpVersion::BOTH {
-            let listener = lab.listen(version);
-            listener.remember_segments().unwrap();
-            for (tenant, first) in Lab::TENANTS.zip(FIRST) {
-                let peer = Peer::connect(&lab, &listener, tenant, first);
-                let mut arrived = Arrived::default();
-                arrived.send(&peer, 0, 10);
-                for _ in 0..SEGMENTS {
-                    arrived.send(&peer, 0, 10); // once more
-                    peer.send_outside(1 << 30, 10);
-                }
-                arrived.check(&peer);
-                assert_eq!(meta_at(peer.socket(), 1 << 30), Err(Missing::NotArrived));
+        with_peers(sandbox, |peer| {
+            let mut arrived = Arrived::default();
+            arrived.send(peer, 0, 10);
+            for _ in 0..SEGMENTS {
+                arrived.send(peer, 0, 10); // once more
+                peer.send_outside(1 << 30, 10);
             }
-        }
+            arrived.check(peer);
+            assert_eq!(meta_at(peer.socket(), 1 << 30), Err(Missing::NotArrived));
+        });
     });
 }
 
 #[test]
 fn the_latest_segments_are_remembered_and_the_others_forgotten() {
     in_sandbox(|sandbox| {
-        let lab = Lab::up(sandbox);
-        for version in IpVersion::BOTH {
-            let listener = lab.listen(version);
-            listener.remember_segments().unwrap();
-            for (tenant, first) in Lab::TENANTS.zip(FIRST) {
-                let peer = Peer::connect(&lab, &listener, tenant, first);
-                let numbers: Vec<_> = (0..100).map(|position| peer.send(position, 1)).collect();
-                let (forgotten, known) = numbers.split_at(100 - SEGMENTS);
-                for position in 0..forgotten.len() {
-                    assert_forgotten(peer.socket(), position as u64);
-                }
-                for (number, position) in known.iter().zip(forgotten.len() as u64..) {
-                    assert_eq!(number_at(peer.socket(), position), *number);
-                }
+        with_peers(sandbox, |peer| {
+            let numbers: Vec<_> = (0..100).map(|position| peer.send(position, 1)).collect();
+            let (forgotten, known) = numbers.split_at(100 - SEGMENTS);
+            for position in 0..forgotten.len() {
+                assert_forgotten(peer.socket(), position as u64);
             }
-        }
+            for (number, position) in known.iter().zip(forgotten.len() as u64..) {
+                assert_eq!(number_at(peer.socket(), position), *number);
+            }
+        });
     });
 }
 
@@ -300,24 +282,18 @@ fn a_byte_behind_the_end_of_a_stream_has_not_arrived() {
 #[test]
 fn a_stream_ends_behind_its_last_byte_whatever_came_last() {
     in_sandbox(|sandbox| {
-        let lab = Lab::up(sandbox);
-        for version in IpVersion::BOTH {
-            let listener = lab.listen(version);
-            listener.remember_segments().unwrap();
-            for (tenant, first) in Lab::TENANTS.zip(FIRST) {
-                let peer = Peer::connect(&lab, &listener, tenant, first);
-                for (position, length) in [(0, 10), (20, 10), (10, 10)] {
-                    peer.send(position, length);
-                }
-                peer.finish(30);
-                let mut read = Vec::new();
-                assert_eq!(peer.socket().read_to_end(&mut read).unwrap(), 30);
-                for position in 30..33 {
-                    let missing = meta_at(peer.socket(), position);
-                    assert_eq!(missing, Err(Missing::NotArrived), "{position}");
-                }
+        with_peers(sandbox, |peer| {
+            for (position, length) in [(0, 10), (20, 10), (10, 10)] {
+                peer.send(position, length);
             }
-        }
+            peer.finish(30);
+            let mut read = Vec::new();
+            assert_eq!(peer.socket().read_to_end(&mut read).unwrap(), 30);
+            for position in 30..33 {
+                let missing = meta_at(peer.socket(), position);
+                assert_eq!(missing, Err(Missing::NotArrived), "{position}");
+            }
+        });
     });
 }
 
@@ -412,6 +388,19 @@ fn each_byte_of_merged_segments_has_their_record() {
             }
         }
     });
+}
+
+/// Connections that remember segments, of each version, from sequence numbers that wrap and do not.
+#[track_caller]
+fn with_peers(sandbox: &Sandbox, mut test: impl FnMut(&Peer<'_>)) {
+    let lab = Lab::up(sandbox);
+    for version in IpVersion::BOTH {
+        let listener = lab.listen(version);
+        listener.remember_segments().unwrap();
+        for (tenant, first) in Lab::TENANTS.zip(FIRST) {
+            test(&Peer::connect(&lab, &listener, tenant, first));
+        }
+    }
 }
 
 /// Which packet brought the first copy of each byte.
